@@ -1,0 +1,20 @@
+"""What error messages share: naming the nearest thing the user may have meant, and how user mistakes travel."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+  """A mistake of the user, told in one line: the command line prints it and exits with code 2."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+  """` (did you mean 'pcgrad'?)` for the known name nearest to `name`, or nothing when none is near.
+
+  >>> nearest("pcgard", ["pcgrad", "mgda"])
+  " (did you mean 'pcgrad'?)"
+  """
+  close = difflib.get_close_matches(name, list(known), n=1)
+  return f" (did you mean {close[0]!r}?)" if close else ""

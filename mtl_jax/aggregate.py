@@ -1,0 +1,129 @@
+"""`aggregate`, a balancer as an optax transformation of stacked task gradients."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from mtl_jax._errors import UserError
+from mtl_jax.balance._balancer import Balancer
+from mtl_jax.balance._combine import combine, weighted_sum
+
+
+class AggregateState(NamedTuple):
+  """The balancer's state and the weights of the last update, (T,)."""
+
+  balancer: Any
+  weights: jax.Array
+
+
+def trunk_of(params: Any) -> Any:
+  """Which parameters are shared: the subtree `shared` of `{"shared": ..., "task": ...}`, else all."""
+  if isinstance(params, dict) and set(params) == {"shared", "task"}:
+    return {"shared": True, "task": False}
+  return True
+
+
+def aggregate(
+  balancer: Balancer, num_tasks: int, shared: Callable[[Any], Any] = trunk_of
+) -> optax.GradientTransformationExtraArgs:
+  """Combines stacked task gradients into one gradient, as the first transformation of an optax chain.
+
+  For people who have their own task gradients, for example from `jax.jacrev` of a vector of losses:
+
+      tx = optax.chain(mtl.aggregate(mtl.balance.pcgrad(), num_tasks=3), optax.adam(1e-3))
+      updates, opt_state = tx.update(stacked, opt_state, params, losses=losses)
+
+  Args:
+    balancer: The method.
+    num_tasks: T. Gradients have leaves (T, ...) where parameters have leaves (...).
+    shared: `shared(params)` gives a tree of bools, or a prefix of one: which parameters the balancer sees. The others
+      belong to one task each (their rows of other tasks are zero) and get the gradient of their own loss, as with
+      the engines.
+
+  Returns:
+    The transformation. Its `update` takes `losses=`, (T,), which loss weighters need.
+
+  Raises:
+    UserError: In `update`: gradients that are not stacked, or a transformation before it in the chain; no `losses`
+      for a balancer that reads them.
+
+  >>> tx = optax.chain(aggregate(__import__("mtl_jax").balance.mgda(), num_tasks=2), optax.sgd(1.0))
+  >>> params = {"w": jnp.zeros(3)}
+  >>> stacked = {"w": jnp.array([[-4.0, 1.0, 1.0], [6.0, 1.0, 1.0]])}
+  >>> updates, _ = tx.update(stacked, tx.init(params), params, losses=jnp.ones(2))
+  >>> updates["w"].round(3).tolist()
+  [-0.0, -1.0, -1.0]
+  """
+
+  def init(params):
+    del params
+    return AggregateState(balancer.init(num_tasks), jnp.ones(num_tasks, jnp.float32))
+
+  def update(updates, state, params=None, *, losses=None, **extra):
+    del extra
+    _check_first()
+    _check_stacked(updates, params, num_tasks)
+    if losses is None:
+      if balancer.needs == {"losses"}:
+        raise UserError("aggregate: this balancer reads the losses: pass them, tx.update(..., losses=losses).")
+      losses = jnp.full(num_tasks, jnp.nan, jnp.float32)  # a method that reads them after all shows it
+    losses = jnp.asarray(losses, jnp.float32)
+    if losses.shape != (num_tasks,):
+      raise UserError(f"aggregate: losses have shape {losses.shape}, expected ({num_tasks},), one a task.")
+    leaves, treedef = jax.tree.flatten(updates)
+    is_shared = jax.tree.leaves(_broadcast(shared(updates if params is None else params), updates))
+    rows = [leaf for leaf, own in zip(leaves, is_shared, strict=True) if own]
+    combined, weights, balancer_state = combine(balancer, rows, losses, state.balancer)
+    head_weights = balancer.head_weights(weights, balancer_state)
+    trunk = iter(combined)
+    merged = [
+      next(trunk) if own else weighted_sum(head_weights, leaf) for leaf, own in zip(leaves, is_shared, strict=True)
+    ]
+    return jax.tree.unflatten(treedef, merged), AggregateState(balancer_state, weights)
+
+  return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _broadcast(prefix: Any, tree: Any) -> Any:
+  return jax.tree.map(lambda value, subtree: jax.tree.map(lambda _: value, subtree), prefix, tree)
+
+
+def _check_stacked(updates: Any, params: Any, num_tasks: int) -> None:
+  found = jax.tree_util.tree_leaves_with_path(updates)
+  shapes = [None] * len(found) if params is None else [jnp.shape(p) for p in jax.tree.leaves(params)]
+  if not found or len(shapes) != len(found):
+    raise UserError("aggregate: the gradients and the parameters have different structures.")
+  for (path, leaf), shape in zip(found, shapes, strict=True):
+    expected = f"({num_tasks}, ...)" if shape is None else (num_tasks, *shape)
+    stacked = leaf.shape[:1] == (num_tasks,) if shape is None else leaf.shape == expected
+    if not stacked:
+      raise UserError(
+        f"aggregate: the gradient of {jax.tree_util.keystr(path)} has shape {leaf.shape}, expected {expected}: "
+        "gradients stacked over the tasks. aggregate must be the first transformation of its chain."
+      )
+
+
+_CHAIN_UPDATE = optax.chain(optax.identity()).update.__code__
+
+
+def _check_first() -> None:
+  """Fails if this update runs inside an `optax.chain` behind another transformation.
+
+  A transformation before `aggregate` broadcasts the stacked gradients against its own per-parameter state and hands
+  on the shape that `aggregate` expects: nothing in the arrays shows the mistake. The chain that is calling does.
+  """
+  frame = sys._getframe(1)
+  while frame is not None:
+    if frame.f_code is _CHAIN_UPDATE and frame.f_locals.get("new_state"):
+      raise UserError(
+        "aggregate must be the first transformation of its chain, found "
+        f"{len(frame.f_locals['new_state'])} before it: those would see stacked task gradients (T, ...) where they "
+        "expect gradients (...). Put aggregate first: optax.chain(mtl.aggregate(...), ...)."
+      )
+    frame = frame.f_back

@@ -1,0 +1,3 @@
+"""Architectures: how trunk and heads are joined into one multi-task `Net`."""
+
+from mtl_jax.arch.hard_sharing import hard_sharing as hard_sharing

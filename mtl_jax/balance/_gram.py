@@ -1,0 +1,51 @@
+"""The Gram matrix of stacked task gradients."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+_SLICE = 32768  # columns a product: the slice of all rows stays in cache (3-5x faster on CPU than one product)
+
+
+def gram(rows: Any) -> Float[Array, "T T"]:
+  r"""The inner products of stacked gradients, $G = \sum_{leaves} R R^T$, accumulated in float32.
+
+  Args:
+    rows: A pytree of task gradients stacked along the first axis, leaves (T, ...).
+
+  Returns:
+    G, (T, T), float32.
+
+  >>> gram({"w": jnp.array([[3.0, 4.0], [1.0, 0.0]])}).tolist()
+  [[25.0, 3.0], [3.0, 1.0]]
+  """
+  return functools.reduce(jnp.add, map(leaf_gram, jax.tree.leaves(rows)))
+
+
+def leaf_gram(leaf: jax.Array) -> Float[Array, "T T"]:
+  """One leaf's part of the Gram matrix."""
+  if jax.default_backend() == "cpu" and jax.device_count() == 1:
+    return _sliced(leaf.reshape(leaf.shape[0], -1))
+  # No reshape: flattening a sharded leaf gathers it, while this contracts to one (T, T) all-reduce. On TPU the
+  # default precision of a float32 product is bfloat16.
+  axes = tuple(range(1, leaf.ndim))
+  return jnp.tensordot(leaf, leaf, axes=(axes, axes), precision="highest", preferred_element_type=jnp.float32)
+
+
+def _sliced(flat: jax.Array) -> jax.Array:
+  def product(columns):
+    return jnp.matmul(columns, columns.T, precision="highest", preferred_element_type=jnp.float32)
+
+  width = flat.shape[1]
+  full = width // _SLICE
+
+  def add(i, total):
+    return total + product(jax.lax.dynamic_slice_in_dim(flat, i * _SLICE, _SLICE, axis=1))
+
+  rest = product(flat[:, full * _SLICE :])
+  return jax.lax.fori_loop(0, full, add, rest) if full else rest

@@ -1,0 +1,65 @@
+"""Dynamic weight average: weights by the rate at which losses fall."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from mtl_jax._errors import UserError
+from mtl_jax.balance._balancer import Balancer, loss_weighter
+
+
+class DwaState(NamedTuple):
+  """Steps seen, the running sum of this window's losses (T,), and the means of the last two windows, (2, T)."""
+
+  step: jax.Array
+  total: jax.Array
+  means: jax.Array
+
+
+def dwa(temperature: float = 2.0, window: int = 100) -> Balancer:
+  r"""Dynamic weight average: tasks whose loss falls slowly weigh more (sums to T).
+
+  $$ w = T\, softmax(r / \tau), \qquad r_i = \bar l_i^{(k-1)} / \bar l_i^{(k-2)} $$
+
+  with $\bar l^{(k)}$ the mean losses of window $k$; ones during the first two windows.
+
+  Args:
+    temperature: $\tau$; the larger, the more even.
+    window: Steps a window; an epoch in the paper.
+
+  Returns:
+    The balancer.
+
+  Raises:
+    UserError: An option is out of range.
+
+  >>> from mtl_jax.balance import Stats
+  >>> balancer, state = dwa(window=1), dwa(window=1).init(2)
+  >>> for losses in ([4.0, 4.0], [2.0, 4.0], [2.0, 4.0]):
+  ...   weights, state = balancer.weigh(Stats(jnp.array(losses)), state)
+  >>> weights.round(4).tolist()  # the first task's loss halved, so it weighs less
+  [0.8756, 1.1244]
+
+  References:
+    Liu, Johns, Davison, *End-to-End Multi-Task Learning with Attention*, CVPR 2019.
+  """
+  if temperature <= 0 or window < 1:
+    raise UserError(f"dwa: temperature is {temperature} and window {window}, expected above 0 and at least 1.")
+
+  def init(num_tasks):
+    return DwaState(jnp.zeros((), jnp.int32), jnp.zeros(num_tasks, jnp.float32), jnp.zeros((2, num_tasks), jnp.float32))
+
+  def weigh(stats, state):
+    older, newer = state.means
+    rate = newer / jnp.where(older == 0, 1.0, older)
+    weights = rate.shape[0] * jax.nn.softmax(rate / temperature)
+    weights = jnp.where(state.step >= 2 * window, weights, jnp.ones_like(weights))
+    total = state.total + stats.losses
+    is_last = (state.step + 1) % window == 0
+    means = jnp.where(is_last, jnp.stack([newer, total / window]), state.means)
+    return weights, DwaState(state.step + 1, jnp.where(is_last, jnp.zeros_like(total), total), means)
+
+  return loss_weighter(init, weigh)

@@ -1,0 +1,58 @@
+"""Nash-MTL: the Nash bargaining solution among tasks."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+
+from mtl_jax._errors import UserError
+from mtl_jax.balance import _solvers
+from mtl_jax.balance._balancer import Balancer, gram_balancer
+
+
+def nash(max_norm: float = 1.0) -> Balancer:
+  r"""The update whose utilities, the tasks' gains $g_i \cdot u$, have the largest product (paper's scale).
+
+  $$ G a = 1 / a, \quad a > 0 \qquad \Leftrightarrow \qquad a = \arg\min_{a > 0} \tfrac12 a^T G a - \sum_i \log a_i $$
+
+  with G divided by its Frobenius norm, so that the update's length follows the gradients'; then the weights are
+  scaled so that $|J^T w| \le$ `max_norm`.
+
+  Args:
+    max_norm: The largest norm of the update of the shared parameters; 0: no limit.
+
+  Returns:
+    The balancer. It reports `residual`, the largest $|a_i (G a)_i - 1|$: large when the tasks' gradients are
+    linearly dependent with positive coefficients (a Pareto-stationary point), where no solution exists.
+
+  Raises:
+    UserError: `max_norm` is negative.
+
+  >>> from mtl_jax.balance import Stats
+  >>> balancer = nash(max_norm=0)
+  >>> weights, _ = balancer.weigh(Stats(jnp.ones(2), jnp.diag(jnp.array([3.0, 4.0]))), balancer.init(2))
+  >>> weights.round(4).tolist()  # sqrt(5 / 3), sqrt(5 / 4)
+  [1.291, 1.118]
+
+  References:
+    Navon, Shamsian, Achituve, Maron, Kawaguchi, Chechik, Fetaya, *Multi-Task Learning as a Bargaining Game*,
+    ICML 2022. Deviation: the problem is convex and solved exactly by damped Newton steps, in place of a sequence of
+    20 convex-concave approximations with a silent fallback.
+  """
+  if max_norm < 0:
+    raise UserError(f"nash: max_norm is {max_norm}, expected at least 0.")
+
+  def weigh(stats, residual):
+    del residual
+    gram = stats.gram
+    # Two scales, each safe in float32: the largest entry, then the Frobenius norm of the rest.
+    largest = jnp.max(jnp.diagonal(gram))
+    unit = gram / jnp.where(largest > 0, largest, 1.0)
+    norm = jnp.linalg.norm(unit)
+    solution = _solvers.barrier_newton(unit / jnp.where(norm > 0, norm, 1.0))
+    a = solution.x
+    if max_norm > 0:
+      length = jnp.sqrt(jnp.maximum(a @ unit @ a, 0.0)) * jnp.sqrt(largest)
+      a = a * jnp.minimum(1.0, max_norm / jnp.where(length > 0, length, max_norm))
+    return a, solution.residual
+
+  return gram_balancer(lambda num_tasks: jnp.zeros(()), weigh, report=_solvers.report_residual)

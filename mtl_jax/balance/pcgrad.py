@@ -1,0 +1,55 @@
+"""PCGrad: projecting conflicting gradients onto each other's normal planes."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from mtl_jax.balance._balancer import Balancer, gram_balancer
+
+
+def pcgrad(seed: int = 0) -> Balancer:
+  r"""Gradient surgery: from each task's gradient, remove its conflict with every other task's (sum scale).
+
+  For each task i, starting at $\tilde g_i = g_i$, over the other tasks j in random order:
+
+  $$ \tilde g_i \leftarrow \tilde g_i - \min(0, \tilde g_i \cdot g_j) \, g_j / |g_j|^2, \quad update = \sum_i \tilde g_i $$
+
+  Projections are against the original $g_j$. In coordinates $\tilde g_i = J^T c_i$ all of it is
+  $(G c_i)_j$, so only the Gram matrix is needed.
+
+  Args:
+    seed: Of the random orders, drawn anew for each task and step.
+
+  Returns:
+    The balancer; its state is the PRNG key.
+
+  >>> from mtl_jax.balance import Stats
+  >>> gradients = jnp.array([[-4.0, 1.0, 1.0], [6.0, 1.0, 1.0]])
+  >>> weights, _ = pcgrad().weigh(Stats(jnp.ones(2), gradients @ gradients.T), jax.random.key(0))
+  >>> (weights @ gradients).round(4).tolist()
+  [0.5848, 3.8012, 3.8012]
+
+  References:
+    Yu, Kumar, Gupta, Levine, Hausman, Finn, *Gradient Surgery for Multi-Task Learning*, NeurIPS 2020.
+  """
+
+  def weigh(stats, key):
+    gram, tasks = stats.gram, stats.gram.shape[0]
+    key, draw = jax.random.split(key)
+
+    def surgery(i, order_key):
+      order = jax.random.permutation(order_key, tasks)
+
+      def project(step, c):
+        j = order[step]
+        conflict = gram[j] @ c
+        share = conflict / jnp.where(gram[j, j] > 0, gram[j, j], 1.0)
+        return c.at[j].add(jnp.where((conflict < 0) & (j != i) & (gram[j, j] > 0), -share, 0.0))
+
+      return jax.lax.fori_loop(0, tasks, project, jnp.zeros(tasks).at[i].set(1.0))
+
+    coefficients = jax.vmap(surgery)(jnp.arange(tasks), jax.random.split(draw, tasks))
+    return coefficients.sum(axis=0), key
+
+  return gram_balancer(lambda num_tasks: jax.random.key(seed), weigh)

@@ -1,0 +1,37 @@
+"""The rows of the Jacobian: one gradient of the shared parameters a task."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from mtl_jax.engine._linearize import Linearized, Pullback
+
+
+def stack(trees: Any) -> Any:
+  """A sequence of trees as one, leaves stacked along a new first axis."""
+  return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+def rows(linearized: Linearized, *, one_by_one: bool) -> Any:
+  """The task gradients of the shared parameters, stacked in the tasks' order: leaves (T, ...).
+
+  Args:
+    linearized: The objective after its forward pass.
+    one_by_one: Pull the cotangents back in a loop rather than as one batch. Slower to compile, on CPU faster to run,
+      and activations of one task live at a time instead of those of all.
+  """
+  parts = [_pull_all(pullback, one_by_one) for pullback in linearized.pullbacks]
+  order = [task for pullback in linearized.pullbacks for task in pullback.tasks]
+  if len(parts) == 1 and order == sorted(order):
+    return parts[0]
+  back = jnp.argsort(jnp.array(order))
+  return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[back], *parts)
+
+
+def _pull_all(pullback: Pullback, one_by_one: bool) -> Any:
+  if one_by_one:
+    return stack([pullback.pull(cotangent) for cotangent in pullback.cotangents])
+  return jax.vmap(pullback.pull)(stack(pullback.cotangents))

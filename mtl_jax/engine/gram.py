@@ -1,0 +1,31 @@
+"""The `gram` engine: task gradients reduced to their Gram matrix leaf by leaf, then one weighted backward pass."""
+
+from __future__ import annotations
+
+from mtl_jax.balance._balancer import Stats
+from mtl_jax.balance._gram import gram as gram_of
+from mtl_jax.engine._engine import Engine
+from mtl_jax.engine._rows import rows
+
+
+def gram() -> Engine:
+  r"""Reduces task gradients to $G$ leaf by leaf: one forward, T + 1 backward passes, memory P + T x largest leaf.
+
+  $$ G = \sum_{leaves} J_{leaf} J_{leaf}^T, \qquad update = \nabla_{shared} \sum_t w_t(G)\, l_t $$
+
+  The backward passes run as one batch, so that all T gradients of a leaf exist together, are reduced to (T, T) and
+  dropped before the next leaf's: the compiler keeps only live rows. One more backward pass buys T x P of memory.
+
+  Returns:
+    The engine.
+
+  >>> gram().name
+  'gram'
+  """
+
+  def run(linearized, balancer, balancer_state, state):
+    stats = Stats(linearized.losses, gram_of(rows(linearized, one_by_one=False)))
+    weights, balancer_state = balancer.weigh(stats, balancer_state)
+    return linearized.pull(weights), weights, balancer_state, state
+
+  return Engine("gram", frozenset({"losses", "gram"}), lambda num_tasks: (), run)

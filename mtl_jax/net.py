@@ -1,0 +1,239 @@
+"""`Net`, a trunk or head as a pair of pure functions, and adapters from the module libraries of JAX."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from mtl_jax._errors import UserError
+
+Params = Any
+State = Any
+
+
+class Split(NamedTuple):
+  """A multi-task net cut at the shared representation, where task gradients are cheapest to take.
+
+  Attributes:
+    trunk: `trunk(params["shared"], state["shared"], x, *, key, train) -> (features, state)`.
+    heads: For each task `head(params["task"][name], state["task"][name], features, *, key, train)
+      -> (prediction, state)`.
+  """
+
+  trunk: Callable[..., tuple[Any, State]]
+  heads: Mapping[str, Callable[..., tuple[Any, State]]]
+
+
+class Net(NamedTuple):
+  """A trunk, a head or a whole multi-task model: two pure functions.
+
+  Attributes:
+    init: `init(key, x) -> (params, state)`; `x` is an example batch, (B, ...). `state` holds what changes
+      without gradients (batch statistics) and is an empty dict when there is none.
+    apply: `apply(params, state, x, *, key=None, train=False) -> (y, state)`.
+    split: Only for multi-task nets whose `apply` is "trunk, then independent heads": the two halves. With it
+      the engines differentiate every head once instead of once a task.
+
+  A multi-task net maps `x` to `{task: prediction}`, and its `params` and `state` are both
+  `{"shared": ..., "task": {name: ...}}`.
+  """
+
+  init: Callable[..., tuple[Params, State]]
+  apply: Callable[..., tuple[Any, State]]
+  split: Split | None = None
+
+
+def from_split(init: Callable[..., tuple[Params, State]], split: Split) -> Net:
+  """The multi-task `Net` whose `apply` runs `split.trunk`, then every head on its features."""
+
+  def apply(params, state, x, *, key=None, train=False):
+    keys = split_keys(key, split)
+    features, shared = split.trunk(params["shared"], state["shared"], x, key=keys["shared"], train=train)
+    outputs = {
+      name: head(params["task"][name], state["task"][name], features, key=keys["task"][name], train=train)
+      for name, head in split.heads.items()
+    }
+    predictions = {name: y for name, (y, _) in outputs.items()}
+    return predictions, {"shared": shared, "task": {name: s for name, (_, s) in outputs.items()}}
+
+  return Net(init, apply, split)
+
+
+def split_keys(key: jax.Array | None, split: Split) -> dict[str, Any]:
+  """One key for the trunk and one a head, laid out like the parameters."""
+  if key is None:
+    return {"shared": None, "task": dict.fromkeys(split.heads)}
+  trunk, *heads = jax.random.split(key, 1 + len(split.heads))
+  return {"shared": trunk, "task": dict(zip(split.heads, heads, strict=True))}
+
+
+_TRAIN_FLAGS = ("train", "training", "is_training")
+_EVAL_FLAGS = ("deterministic", "use_running_average", "inference")
+
+
+def _mode(call: Callable[..., Any], train: bool) -> dict[str, bool]:
+  """The keyword by which `call` is told whether it trains, under whichever of the usual names it has."""
+  names = inspect.signature(call).parameters
+  flags = {flag: train for flag in _TRAIN_FLAGS if flag in names}
+  return flags | {flag: not train for flag in _EVAL_FLAGS if flag in names}
+
+
+def from_linen(module: Any) -> Net:
+  """A `Net` from a Flax Linen module.
+
+  The module's `__call__(self, x)` may also take `train`, `training`, `is_training`, `deterministic` or
+  `use_running_average`. Every collection other than `params` becomes the state, updated when `train=True`. All
+  random streams (`self.make_rng(...)`, dropout) derive from `key`.
+
+  Args:
+    module: A `flax.linen.Module` instance.
+
+  Returns:
+    The `Net`.
+
+  >>> import flax.linen as nn
+  >>> net = from_linen(nn.Dense(3))
+  >>> params, state = net.init(jax.random.key(0), jnp.ones((2, 4)))
+  >>> net.apply(params, state, jnp.ones((2, 4)))[0].shape
+  (2, 3)
+  """
+
+  def init(key: jax.Array, x: Any) -> tuple[Params, State]:
+    variables = dict(module.init({"params": key}, x, **_mode(module.__call__, train=False)))
+    return variables.pop("params", {}), variables
+
+  def apply(params, state, x, *, key=None, train=False):
+    rngs = None if key is None else {"params": key}
+    mutable = list(state) if train else False
+    out = module.apply({"params": params, **state}, x, rngs=rngs, mutable=mutable, **_mode(module.__call__, train))
+    return (out[0], dict(out[1])) if train else (out, state)
+
+  return Net(init, apply)
+
+
+def from_nnx(module: Any) -> Net:
+  """A `Net` from a Flax NNX module.
+
+  Parameters and state cross as pure dictionaries, so the module itself is never mutated. Batch statistics and
+  other variables are the state; random streams are re-seeded from `key` on each call; `module.train()` and
+  `module.eval()` set the mode.
+
+  Args:
+    module: An `nnx.Module`, whose present weights `init` returns whatever its key, or a function
+      `rngs -> nnx.Module`, built anew from `init`'s key.
+
+  Returns:
+    The `Net`.
+
+  >>> from flax import nnx
+  >>> net = from_nnx(lambda rngs: nnx.Linear(4, 3, rngs=rngs))
+  >>> params, state = net.init(jax.random.key(0), jnp.ones((2, 4)))
+  >>> sorted(params)
+  ['bias', 'kernel']
+  """
+  from flax import nnx
+
+  def build(key: jax.Array) -> Any:
+    return module if isinstance(module, nnx.Module) else module(nnx.Rngs(key))
+
+  def split(built: Any) -> tuple[Any, Params, Any, State]:
+    graph, *states = nnx.split(built, nnx.Param, nnx.RngState, ...)
+    return graph, *map(nnx.to_pure_dict, states)
+
+  def template(train: bool) -> tuple[Any, Any]:
+    # train() and eval() write on the module, so they act on a copy, never on the caller's.
+    is_instance = isinstance(module, nnx.Module)
+    view = nnx.clone(module) if is_instance else nnx.eval_shape(build, jax.random.key(0))
+    view.train() if train else view.eval()
+    graph, _, rngs, _ = split(view)
+    return graph, rngs
+
+  templates = {train: template(train) for train in (False, True)}
+
+  def init(key: jax.Array, x: Any) -> tuple[Params, State]:
+    del x
+    _, params, _, state = split(build(key))
+    return params, state
+
+  def apply(params, state, x, *, key=None, train=False):
+    graph, rngs = templates[train]
+    if key is None and train and jax.tree.leaves(rngs):
+      raise UserError("this NNX module draws random numbers when it trains: pass key= to apply.")
+    merged = nnx.merge(graph, params, _seed(rngs, key), state)
+    y = merged(x, **_mode(merged.__call__, train))
+    return y, split(merged)[3] if train else state
+
+  return Net(init, apply)
+
+
+def _seed(rngs: Any, key: jax.Array | None) -> Any:
+  """The random streams of a module, each restarted from its own fold of `key`."""
+  key = jax.random.key(0) if key is None else key
+  leaves, treedef = jax.tree.flatten(rngs)
+  fresh = [
+    jax.random.fold_in(key, i) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else jnp.zeros((), leaf.dtype)
+    for i, leaf in enumerate(leaves)
+  ]
+  return jax.tree.unflatten(treedef, fresh)
+
+
+def from_equinox(module: Any, *, batched: bool = False) -> Net:
+  """A `Net` from an Equinox module.
+
+  Equinox modules act on one example, so the call is mapped over the batch (axis name `"batch"`, as
+  `eqx.nn.BatchNorm` expects). A `key` parameter of `__call__` gets one key an example, a `state` parameter the
+  `eqx.nn.State`; `inference` flags follow `train`.
+
+  Args:
+    module: An `eqx.Module`, whose present weights `init` returns whatever its key, or a function
+      `key -> module` or `key -> (module, eqx.nn.State)` (see `eqx.nn.make_with_state`).
+    batched: The module takes the whole batch itself; do not map.
+
+  Returns:
+    The `Net`. Its parameters are the module's floating-point arrays.
+
+  >>> import equinox as eqx
+  >>> net = from_equinox(lambda key: eqx.nn.Linear(4, 3, key=key))
+  >>> params, state = net.init(jax.random.key(0), jnp.ones((2, 4)))
+  >>> net.apply(params, state, jnp.ones((2, 4)))[0].shape
+  (2, 3)
+  """
+  import equinox as eqx
+
+  def build(key: jax.Array) -> tuple[Any, Any]:
+    built = module if isinstance(module, eqx.Module) else module(key)
+    return built if isinstance(built, tuple) else (built, None)
+
+  skeleton, model_state = eqx.filter_eval_shape(build, jax.random.key(0))
+  static = eqx.filter(skeleton, lambda leaf: not isinstance(leaf, jax.ShapeDtypeStruct))
+  names = inspect.signature(skeleton.__call__).parameters
+  stateful = model_state is not None
+
+  def init(key: jax.Array, x: Any) -> tuple[Params, State]:
+    del x
+    model, model_state = build(key)
+    params, rest = eqx.partition(model, eqx.is_inexact_array)
+    state = {"buffers": eqx.filter(rest, eqx.is_array), "state": model_state}
+    return params, {name: value for name, value in state.items() if jax.tree.leaves(value)}
+
+  def apply(params, state, x, *, key=None, train=False):
+    model = eqx.combine(params, state.get("buffers"), static) if "buffers" in state else eqx.combine(params, static)
+    model = eqx.nn.inference_mode(model, value=not train)
+
+    def call(example, example_key, model_state):
+      options = {"key": example_key} if "key" in names else {}
+      return model(example, model_state, **options) if stateful else (model(example, **options), model_state)
+
+    if batched:
+      y, model_state = call(x, key, state.get("state"))
+    else:
+      keys = None if key is None else jax.random.split(key, jax.tree.leaves(x)[0].shape[0])
+      mapped = jax.vmap(call, in_axes=(0, None if keys is None else 0, None), out_axes=(0, None), axis_name="batch")
+      y, model_state = mapped(x, keys, state.get("state"))
+    return y, {**state, "state": model_state} if stateful and train else state
+
+  return Net(init, apply)

@@ -1,0 +1,194 @@
+"""`objective`, the pytree of task losses as one pure function of the parameters."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from mtl_jax._errors import UserError, nearest
+from mtl_jax.net import Net, Params, State, split_keys
+from mtl_jax.tasks._task import Task
+
+
+class Branch(NamedTuple):
+  """Tasks that read the same features, hence share one forward pass of the trunk.
+
+  Attributes:
+    trunk: `trunk(shared_params, shared_state, batch, key) -> (features, shared_state)`.
+    heads: For each task `head(task_params, task_state, features, batch, key) -> (loss, task_state)`.
+  """
+
+  trunk: Callable[..., tuple[Any, State]]
+  heads: Mapping[str, Callable[..., tuple[jax.Array, State]]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+  """A pure function `(params, state, batch, key) -> ({task: loss}, aux)`.
+
+  Any function of this signature can stand in its place, with `params` and `aux["state"]` of the form
+  `{"shared": ..., "task": {name: ...}}`; this class adds the cut between trunk and heads that makes task
+  gradients cheap.
+
+  Attributes:
+    losses: The function itself.
+    names: The tasks, in the order of all vectors over tasks.
+    branches: The same losses cut at the shared features, or None for nets that cannot be cut.
+  """
+
+  losses: Callable[..., tuple[dict[str, jax.Array], dict[str, Any]]]
+  names: tuple[str, ...]
+  branches: Callable[[jax.Array | None], tuple[tuple[Branch, ...], dict[str, Any]]] | None = None
+
+  def __call__(self, params: Params, state: State, batch: Any, key: jax.Array | None = None):
+    """The task losses and `{"state": new_state}`."""
+    return self.losses(params, state, batch, key)
+
+
+def objective(
+  net: Net,
+  tasks: Mapping[str, Task],
+  inputs: str | Mapping[str, str] = "x",
+  *,
+  train: bool = True,
+  compute_dtype: Any = None,
+) -> Objective:
+  r"""The task losses of a multi-task net, each the masked mean over its labelled examples.
+
+  $$ l_t = \sum_b m_{tb} \, \ell_t(\hat y_{tb}, y_{tb}) \big/ \sum_b m_{tb}, \qquad l_t = 0 \text{ without labels} $$
+
+  Args:
+    net: A multi-task net, `x -> {task: prediction}`.
+    tasks: The tasks, in the order of all vectors over tasks. Exactly the tasks of the net.
+    inputs: The key of the batch that holds the input, or `{task: key}` when tasks have inputs of their own; tasks
+      with the same key share one forward pass.
+    train: Whether the net runs in training mode (dropout, batch statistics).
+    compute_dtype: Compute in this dtype, for example `jnp.bfloat16`. Parameters, predictions, losses and
+      gradients stay float32.
+
+  Returns:
+    The objective, `(params, state, batch, key) -> ({task: loss}, {"state": state})`.
+
+  Raises:
+    ValueError: No tasks, or the tasks are not those of the net.
+
+  >>> import flax.linen as nn, mtl_jax as mtl
+  >>> net = mtl.arch.hard_sharing(mtl.from_linen(nn.Dense(4)), {"size": mtl.from_linen(nn.Dense(1))})
+  >>> losses = objective(net, {"size": mtl.tasks.regression(label="size")})
+  >>> batch = {"x": jnp.ones((2, 3)), "size": jnp.zeros(2)}
+  >>> params, state = net.init(jax.random.key(0), batch["x"])
+  >>> sorted(losses(params, state, batch)[0])
+  ['size']
+  """
+  tasks = dict(tasks)
+  if not tasks:
+    raise UserError("objective needs at least one task, found none: pass tasks={name: task}.")
+  keys = dict.fromkeys(tasks, inputs) if isinstance(inputs, str) else dict(inputs)
+  _check_names("inputs", keys, tasks)
+  groups: dict[str, list[str]] = {}
+  for name in tasks:
+    groups.setdefault(keys[name], []).append(name)
+
+  def lower(tree):
+    return tree if compute_dtype is None else _cast(tree, compute_dtype)
+
+  def loss(name, prediction, batch):
+    return _masked_mean(name, tasks[name], _cast(prediction, jnp.float32), batch)
+
+  def whole(params, state, batch, key):
+    losses = {}
+    for input_key, names in groups.items():
+      x = input_of(batch, input_key)
+      predictions, state = net.apply(lower(params), state, lower(x), key=key, train=train)
+      _check_names("the net", predictions, tasks)
+      losses |= {name: loss(name, predictions[name], batch) for name in names}
+    return {name: losses[name] for name in tasks}, {"state": state}
+
+  if net.split is None:
+    return Objective(whole, tuple(tasks))
+  _check_names("the net", net.split.heads, tasks)
+  split = net.split
+
+  def trunk_of(input_key):
+    def trunk(params, state, batch, key):
+      return split.trunk(lower(params), state, lower(input_of(batch, input_key)), key=key, train=train)
+
+    return trunk
+
+  def head_of(name):
+    def head(params, state, features, batch, key):
+      prediction, state = split.heads[name](lower(params), state, features, key=key, train=train)
+      return loss(name, prediction, batch), state
+
+    return head
+
+  def branches(key):
+    cut = tuple(Branch(trunk_of(k), {name: head_of(name) for name in names}) for k, names in groups.items())
+    return cut, split_keys(key, split)
+
+  def joined(params, state, batch, key):
+    cut, branch_keys = branches(key)
+    shared, task_state, losses = state["shared"], dict(state["task"]), {}
+    for branch in cut:
+      features, shared = branch.trunk(params["shared"], shared, batch, branch_keys["shared"])
+      for name, head in branch.heads.items():
+        losses[name], task_state[name] = head(
+          params["task"][name], task_state[name], features, batch, branch_keys["task"][name]
+        )
+    return {name: losses[name] for name in tasks}, {"state": {"shared": shared, "task": task_state}}
+
+  return Objective(joined, tuple(tasks), branches)
+
+
+def _masked_mean(name: str, task: Task, prediction: Any, batch: Any) -> jax.Array:
+  losses = task.loss(prediction, batch)
+  if losses.ndim != 1:
+    raise UserError(
+      f"task {name!r}: its loss has shape {losses.shape}, expected one value an example, (B,): "
+      "sum or average over the other axes."
+    )
+  if task.mask is None:
+    return jnp.mean(losses, dtype=jnp.float32)
+  mask = task.mask(batch)
+  if mask.shape != losses.shape:
+    raise UserError(
+      f"task {name!r}: its mask has shape {mask.shape}, expected {losses.shape}, one value in [0, 1] an example."
+    )
+  mask = mask.astype(jnp.float32)
+  # The inner where keeps a masked example's infinite loss out of the gradient (0 * inf is NaN).
+  total = jnp.sum(jnp.where(mask > 0, losses, 0.0) * mask, dtype=jnp.float32)
+  count = jnp.sum(mask)
+  return jnp.where(count > 0, total / jnp.where(count > 0, count, 1.0), 0.0)
+
+
+def _cast(tree: Any, dtype: Any) -> Any:
+  return jax.tree.map(lambda a: a.astype(dtype) if jnp.issubdtype(a.dtype, jnp.floating) else a, tree)
+
+
+def input_of(batch: Mapping[str, Any], key: str) -> Any:
+  """The input of a batch, or one clear line when it is missing."""
+  if key not in batch:
+    raise UserError(
+      f"the batch has no input {key!r}, only {', '.join(map(repr, batch))}"
+      f"{nearest(key, batch)}: set inputs= to the key that holds the input."
+    )
+  return batch[key]
+
+
+def _check_names(what: str, found: Mapping[str, Any], tasks: Mapping[str, Any]) -> None:
+  for name in found:
+    if name not in tasks:
+      raise UserError(
+        f"task {name!r} of {what} is not in tasks, which has {', '.join(map(repr, tasks))}{nearest(name, tasks)}: "
+        "add the task or remove it there."
+      )
+  for name in tasks:
+    if name not in found:
+      raise UserError(
+        f"task {name!r} is not in {what}, which has {', '.join(map(repr, found))}{nearest(name, found)}: "
+        "add it there or remove the task."
+      )

@@ -1,0 +1,109 @@
+"""Regression of one or several real values."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from mtl_jax._errors import UserError, nearest
+from mtl_jax.tasks import _labels, _metrics
+from mtl_jax.tasks._task import Task
+from mtl_jax.tasks.classification import metric_on
+
+_LOSSES = {
+  "squared": lambda prediction, y, delta: optax.squared_error(prediction, y),
+  "half_squared": lambda prediction, y, delta: optax.l2_loss(prediction, y),
+  "absolute": lambda prediction, y, delta: jnp.abs(prediction - y),
+  "huber": lambda prediction, y, delta: optax.huber_loss(prediction, y, delta),
+}
+
+
+def regression(
+  label: str,
+  *,
+  mask: str | None = None,
+  loss: Literal["squared", "half_squared", "absolute", "huber"] = "squared",
+  delta: float = 1.0,
+  size: int | None = None,
+  mean: float = 0.0,
+  std: float = 1.0,
+) -> Task:
+  r"""Real values by the squared, absolute or Huber error, averaged over the values of an example.
+
+  Args:
+    label: The key of the labels in the batch, (B,), or (B, size).
+    mask: The key of the labels' mask, (B,) in [0, 1]; None: all are labelled. Masked labels may hold NaN.
+    loss: `"squared"` $(\hat y - y)^2$, `"half_squared"` half of it, `"absolute"` $|\hat y - y|$, or `"huber"`,
+      half squared within `delta` and linear beyond.
+    delta: Where `"huber"` turns linear.
+    size: The number of values an example; None: one, and predictions may be (B,) or (B, 1).
+    mean: The labels' mean, in their unit.
+    std: The labels' standard deviation. The network predicts and the loss compares $(y - mean) / std$; metrics and
+      outputs are in the labels' own unit.
+
+  Returns:
+    The task, with the metrics r2 (main), mae and rmse.
+
+  Raises:
+    UserError: An unknown loss, or an option out of range.
+
+  >>> regression("size").loss(jnp.array([1.0, 2.0]), {"size": jnp.array([1.0, 4.0])}).tolist()
+  [0.0, 4.0]
+  """
+  if loss not in _LOSSES:
+    raise UserError(f"unknown loss {loss!r}{nearest(loss, _LOSSES)}: choose from {', '.join(_LOSSES)}.")
+  if not (delta > 0 and std > 0):
+    raise UserError(f"regression of {label!r}: delta is {delta} and std {std}, expected both above 0.")
+  mask_fn = _labels.mask_of(label, mask)
+
+  def values(prediction):
+    return prediction[:, 0] if size is None and prediction.ndim == 2 else prediction
+
+  def in_units(prediction):
+    return values(prediction) * std + mean
+
+  def loss_fn(prediction, batch):
+    y = _labels.read(batch, label, "label")
+    expected = y.shape[:1] if size is None else (*y.shape[:1], size)
+    for what, found in ((f"label {label!r}", y.shape), (f"the prediction for {label!r}", values(prediction).shape)):
+      if found != expected:
+        raise UserError(f"{what} has shape {found}, expected {expected}.")
+    y = (_labels.where_labelled(y, mask_fn(batch)).astype(prediction.dtype) - mean) / std
+    losses = _LOSSES[loss](values(prediction), y, delta)
+    return losses if size is None else losses.mean(axis=1)
+
+  def check(name, arrays):
+    y = _labels.labelled(name, arrays, label, mask, "(N,)" if size is None else f"(N, {size})")
+    if size is not None and y.shape[1] != size:
+      raise UserError(f"task {name!r}: label {label!r} has {y.shape[1]} columns, expected {size}.")
+    if not np.issubdtype(y.dtype, np.floating) and not np.issubdtype(y.dtype, np.integer):
+      raise UserError(f"task {name!r}: label {label!r} has dtype {y.dtype}, expected real numbers.")
+    if not np.isfinite(y).all():
+      raise UserError(
+        f"task {name!r}: label {label!r} has {int((~np.isfinite(y)).sum())} NaN or infinite values: "
+        "mark missing labels in a mask."
+      )
+
+  def error(power):
+    def value(prediction, y):
+      distance = jnp.abs(in_units(prediction) - y) ** power
+      return distance.reshape(distance.shape[0], -1).mean(axis=1)
+
+    return value
+
+  scale_free = _metrics.r2()
+  metrics = {
+    "r2": scale_free._replace(update=lambda p, y, m: scale_free.update(in_units(p), y, m)),
+    "mae": _metrics.mean(error(1), higher_is_better=False),
+    "rmse": _metrics.mean(error(2), higher_is_better=False, final=jnp.sqrt),
+  }
+  return Task(
+    loss_fn,
+    mask_fn,
+    {name: metric_on(label, metric) for name, metric in metrics.items()},
+    lambda prediction: {"value": in_units(prediction)},
+    check,
+  )

@@ -1,0 +1,94 @@
+"""`TrainState`, everything that changes in training, as one pytree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from mtl_jax._errors import UserError
+from mtl_jax.balance._balancer import Balancer
+from mtl_jax.engine import Engine, cheapest
+from mtl_jax.net import Net
+from mtl_jax.objective import input_of
+from mtl_jax.tasks._task import Task
+
+
+class TrainState(NamedTuple):
+  """Everything that changes in training; checkpointed and restored whole.
+
+  Attributes:
+    step: Steps taken, skipped ones included, int32.
+    params: `{"shared": ..., "task": {name: ...}}`.
+    state: The net's state (batch statistics), laid out like the parameters.
+    opt_state: The optimizer's state.
+    balancer: The balancer's state.
+    engine: The engine's state.
+    key: The PRNG key; step n draws from `fold_in(key, n)`.
+    skipped: Steps skipped because a loss or gradient was not finite, int32.
+    nonfinite: How many of them each task caused by a loss or cotangent that was not finite, (T,) int32.
+    first_nonfinite: The first such step, -1 if there was none, int32.
+  """
+
+  step: jax.Array
+  params: Any
+  state: Any
+  opt_state: Any
+  balancer: Any
+  engine: Any
+  key: jax.Array
+  skipped: jax.Array
+  nonfinite: jax.Array
+  first_nonfinite: jax.Array
+
+
+def init_train_state(
+  net: Net,
+  tasks: Mapping[str, Task],
+  balancer: Balancer,
+  tx: optax.GradientTransformation,
+  batch: Mapping[str, Any],
+  key: jax.Array,
+  *,
+  inputs: str | Mapping[str, str] = "x",
+  engine: Engine | None = None,
+) -> TrainState:
+  """The state before the first step.
+
+  Args:
+    net: The multi-task net.
+    tasks: The tasks, in the order of all vectors over tasks.
+    balancer: The balancer.
+    tx: The optimizer, of all parameters, shared and the heads' alike.
+    batch: An example batch; only shapes and dtypes of its inputs matter.
+    key: The PRNG key of the run.
+    inputs: The key of the batch that holds the input, or `{task: key}`.
+    engine: The engine that the step will use, if it remembers something between steps.
+
+  Returns:
+    The state.
+
+  Raises:
+    UserError: No tasks.
+  """
+  if not tasks:
+    raise UserError("init_train_state needs at least one task, found none.")
+  init_key, run_key = jax.random.split(key)
+  input_key = inputs if isinstance(inputs, str) else next(iter(inputs.values()))
+  params, state = net.init(init_key, input_of(batch, input_key))
+  engine = cheapest(balancer) if engine is None else engine
+  return TrainState(
+    step=jnp.zeros((), jnp.int32),
+    params=params,
+    state=state,
+    opt_state=tx.init(params),
+    balancer=balancer.init(len(tasks)),
+    engine=engine.init(len(tasks)),
+    key=run_key,
+    skipped=jnp.zeros((), jnp.int32),
+    nonfinite=jnp.zeros(len(tasks), jnp.int32),
+    first_nonfinite=jnp.full((), -1, jnp.int32),
+  )

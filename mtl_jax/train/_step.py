@@ -1,0 +1,112 @@
+"""`make_train_step`, one pure training step: losses, balanced gradients, update."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from mtl_jax._errors import UserError
+from mtl_jax.balance._balancer import Balancer
+from mtl_jax.engine import Engine, cheapest, check_serves
+from mtl_jax.engine._linearize import linearize
+from mtl_jax.objective import Objective
+from mtl_jax.train._state import TrainState
+
+Nonfinite = Literal["stop", "skip", "ignore"]
+
+
+def make_train_step(
+  objective: Objective | Callable[..., Any],
+  balancer: Balancer,
+  tx: optax.GradientTransformation,
+  engine: Engine | None = None,
+  *,
+  nonfinite: Nonfinite = "skip",
+) -> Callable[[TrainState, Any], tuple[TrainState, dict[str, Any]]]:
+  r"""One training step, a pure function to be jitted with its state donated.
+
+  $$ \theta_{shared} \leftarrow \theta_{shared} + tx(J^T w), \quad \theta_t \leftarrow \theta_t + tx(v_t \nabla_t l_t) $$
+
+  The same function runs on one device and, jitted with a batch sharded over a mesh, on many.
+
+  Args:
+    objective: From `mtl.objective`, or any function `(params, state, batch, key) -> ({task: loss}, {"state": state})`
+      over parameters `{"shared": ..., "task": {name: ...}}`. Tasks are ordered as in the dictionary it returns.
+    balancer: How the task gradients are combined.
+    tx: The optimizer.
+    engine: How the combined gradient is computed; None: the cheapest exact one for the balancer.
+    nonfinite: What happens when a loss or the gradient is NaN or infinite. `"skip"`: the step changes nothing but
+      the counters of the state. `"stop"`: so do all later steps, until somebody looks. `"ignore"`: no check.
+
+  Returns:
+    `step(train_state, batch) -> (train_state, metrics)` with metrics `losses` and `weights` by task, `grad_norm`,
+    `skipped`, and `balancer`, what the balancer reports. All are device arrays; reading them waits for the step.
+
+  Raises:
+    UserError: The engine cannot serve the balancer, or an unknown `nonfinite`.
+
+  >>> import flax.linen as nn, mtl_jax as mtl
+  >>> net = mtl.arch.hard_sharing(mtl.from_linen(nn.Dense(4)), {"size": mtl.from_linen(nn.Dense(1))})
+  >>> tasks, batch = {"size": mtl.tasks.regression("size")}, {"x": jnp.ones((2, 3)), "size": jnp.zeros(2)}
+  >>> balancer, tx = mtl.balance.pcgrad(), optax.sgd(0.1)
+  >>> state = mtl.init_train_state(net, tasks, balancer, tx, batch, jax.random.key(0))
+  >>> step = jax.jit(make_train_step(mtl.objective(net, tasks), balancer, tx), donate_argnums=0)
+  >>> state, metrics = step(state, batch)
+  >>> int(state.step)
+  1
+  """
+  engine = cheapest(balancer) if engine is None else engine
+  check_serves(engine, balancer)
+  if nonfinite not in ("stop", "skip", "ignore"):
+    raise UserError(f"nonfinite is {nonfinite!r}, expected 'stop', 'skip' or 'ignore'.")
+
+  def step(state: TrainState, batch: Any) -> tuple[TrainState, dict[str, Any]]:
+    linear = linearize(objective, state.params, state.state, batch, jax.random.fold_in(state.key, state.step))
+    shared, weights, balancer_state, engine_state = engine.run(linear, balancer, state.balancer, state.engine)
+    heads = linear.pull_heads(balancer.head_weights(weights, balancer_state))
+    grads = {"shared": shared, "task": heads}
+    grad_norm = optax.tree.norm(grads)
+    updates, opt_state = tx.update(grads, state.opt_state, state.params)
+    new = state._replace(
+      params=optax.apply_updates(state.params, updates),
+      state=linear.aux.get("state", state.state),
+      opt_state=opt_state,
+      balancer=balancer_state,
+      engine=engine_state,
+    )
+    if nonfinite != "ignore":
+      new = _guard(state, new, linear.losses, grad_norm, stop=nonfinite == "stop")
+    new = new._replace(step=state.step + 1)
+    metrics = {
+      "losses": dict(zip(linear.names, linear.losses, strict=True)),
+      "weights": dict(zip(linear.names, weights, strict=True)),
+      "grad_norm": grad_norm,
+      "skipped": new.skipped,
+      "balancer": balancer.report(new.balancer),
+    }
+    return new, metrics
+
+  return step
+
+
+def _guard(old: TrainState, new: TrainState, losses: jax.Array, grad_norm: jax.Array, *, stop: bool) -> TrainState:
+  """`new` if the step's losses and gradient are finite, else `old` with the mishap counted."""
+  bad_losses = ~jnp.isfinite(losses)
+  fine = jnp.isfinite(grad_norm) & ~jnp.any(bad_losses)
+  running = (old.skipped == 0) if stop else jnp.ones((), bool)
+
+  def choose(a, b):
+    return jnp.where(fine & running, a, b)
+
+  kept = jax.tree.map(choose, new, old)
+  mishap = ~fine & running
+  first = jnp.where(mishap & (old.first_nonfinite < 0), old.step, old.first_nonfinite)
+  return kept._replace(
+    skipped=old.skipped + mishap.astype(jnp.int32),
+    nonfinite=old.nonfinite + jnp.where(mishap, bad_losses, False).astype(jnp.int32),
+    first_nonfinite=first,
+  )
