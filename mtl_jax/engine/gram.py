@@ -24,7 +24,8 @@ def gram() -> Engine:
   """
 
   def run(linearized, balancer, balancer_state, state):
-    stats = Stats(linearized.losses, gram_of(rows(linearized, one_by_one=False)))
+    gradients, _ = rows(linearized, one_by_one=False)
+    stats = Stats(linearized.losses, gram_of(gradients))
     weights, balancer_state = balancer.weigh(stats, balancer_state)
     return linearized.pull(weights), weights, balancer_state, state
 

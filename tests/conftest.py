@@ -1,0 +1,15 @@
+"""Strict settings for all tests: no silent promotion of dtypes or ranks, annotations checked."""
+
+import os
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+from jaxtyping import install_import_hook
+
+with install_import_hook("mtl_jax", "beartype.beartype"):
+  import mtl_jax  # noqa: F401
+
+import jax  # noqa: E402
+
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
