@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from types import FunctionType
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -51,7 +52,7 @@ def aggregate(
 
   Raises:
     UserError: In `update`: gradients that are not stacked, or a transformation before it in the chain; no `losses`
-      for a balancer that reads them.
+      for a balancer that reads them; no shared parameter.
 
   >>> tx = optax.chain(aggregate(__import__("mtl_jax").balance.mgda(), num_tasks=2), optax.sgd(1.0))
   >>> params = {"w": jnp.zeros(3)}
@@ -73,12 +74,16 @@ def aggregate(
       if balancer.needs == {"losses"}:
         raise UserError("aggregate: this balancer reads the losses: pass them, tx.update(..., losses=losses).")
       losses = jnp.full(num_tasks, jnp.nan, jnp.float32)  # a method that reads them after all shows it
+    if isinstance(losses, Mapping):
+      raise UserError(f"aggregate: losses are given by name, expected an array ({num_tasks},) in the gradients' order.")
     losses = jnp.asarray(losses, jnp.float32)
     if losses.shape != (num_tasks,):
       raise UserError(f"aggregate: losses have shape {losses.shape}, expected ({num_tasks},), one a task.")
     leaves, treedef = jax.tree.flatten(updates)
     is_shared = jax.tree.leaves(_broadcast(shared(updates if params is None else params), updates))
     rows = [leaf for leaf, own in zip(leaves, is_shared, strict=True) if own]
+    if not rows and balancer.needs != {"losses"}:
+      raise UserError("aggregate: no parameter is shared, so there is nothing to balance: see the option shared=.")
     combined, weights, balancer_state = combine(balancer, rows, losses, state.balancer)
     head_weights = balancer.head_weights(weights, balancer_state)
     trunk = iter(combined)
@@ -109,18 +114,21 @@ def _check_stacked(updates: Any, params: Any, num_tasks: int) -> None:
       )
 
 
-_CHAIN_UPDATE = optax.chain(optax.identity()).update.__code__
+_CHAIN_UPDATES = tuple(
+  cast(FunctionType, chain.update).__code__
+  for chain in (optax.chain(optax.identity()), optax.named_chain(("identity", optax.identity())))
+)
 
 
 def _check_first() -> None:
-  """Fails if this update runs inside an `optax.chain` behind another transformation.
+  """Fails if this update runs inside an `optax.chain` (or `named_chain`) behind another transformation.
 
   A transformation before `aggregate` broadcasts the stacked gradients against its own per-parameter state and hands
   on the shape that `aggregate` expects: nothing in the arrays shows the mistake. The chain that is calling does.
   """
   frame = sys._getframe(1)
   while frame is not None:
-    if frame.f_code is _CHAIN_UPDATE and frame.f_locals.get("new_state"):
+    if frame.f_code in _CHAIN_UPDATES and frame.f_locals.get("new_state"):
       raise UserError(
         "aggregate must be the first transformation of its chain, found "
         f"{len(frame.f_locals['new_state'])} before it: those would see stacked task gradients (T, ...) where they "

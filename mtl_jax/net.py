@@ -82,6 +82,14 @@ def _mode(call: Callable[..., Any], train: bool) -> dict[str, bool]:
   return flags | {flag: not train for flag in _EVAL_FLAGS if flag in names}
 
 
+_NEEDS_KEY = "draws random numbers: pass key= to apply."
+
+
+def _copy(tree: Any) -> Any:
+  """The arrays of `tree` copied, so that donating what `init` returned leaves the caller's module alive."""
+  return jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), tree)
+
+
 def from_linen(module: Any) -> Net:
   """A `Net` from a Flax Linen module.
 
@@ -95,12 +103,19 @@ def from_linen(module: Any) -> Net:
   Returns:
     The `Net`.
 
+  Raises:
+    UserError: `module` is a class; or, when applied, it draws random numbers without a key, or its state grows.
+
   >>> import flax.linen as nn
   >>> net = from_linen(nn.Dense(3))
   >>> params, state = net.init(jax.random.key(0), jnp.ones((2, 4)))
   >>> net.apply(params, state, jnp.ones((2, 4)))[0].shape
   (2, 3)
   """
+  from flax.errors import InvalidRngError
+
+  if inspect.isclass(module):
+    raise UserError(f"from_linen: found the class {module.__name__}, expected an instance: {module.__name__}(...).")
 
   def init(key: jax.Array, x: Any) -> tuple[Params, State]:
     variables = dict(module.init({"params": key}, x, **_mode(module.__call__, train=False)))
@@ -109,8 +124,22 @@ def from_linen(module: Any) -> Net:
   def apply(params, state, x, *, key=None, train=False):
     rngs = None if key is None else {"params": key}
     mutable = list(state) if train else False
-    out = module.apply({"params": params, **state}, x, rngs=rngs, mutable=mutable, **_mode(module.__call__, train))
-    return (out[0], dict(out[1])) if train else (out, state)
+    try:
+      out = module.apply({"params": params, **state}, x, rngs=rngs, mutable=mutable, **_mode(module.__call__, train))
+    except InvalidRngError as error:
+      if key is not None:
+        raise
+      raise UserError(f"{type(module).__name__} {_NEEDS_KEY}") from error
+    if not train:
+      return out, state
+    after = dict(out[1])
+    grown = [name for name in state if jax.tree.structure(after[name]) != jax.tree.structure(state[name])]
+    if grown:
+      raise UserError(
+        f"{type(module).__name__} changes the structure of {', '.join(map(repr, grown))} when it trains, so that every "
+        "step would be compiled anew: sow values into 'intermediates', which are dropped, or use self.variable."
+      )
+    return out[0], after
 
   return Net(init, apply)
 
@@ -128,6 +157,9 @@ def from_nnx(module: Any) -> Net:
 
   Returns:
     The `Net`.
+
+  Raises:
+    UserError: When applied in training, the module draws random numbers without a key.
 
   >>> from flax import nnx
   >>> net = from_nnx(lambda rngs: nnx.Linear(4, 3, rngs=rngs))
@@ -157,14 +189,15 @@ def from_nnx(module: Any) -> Net:
   def init(key: jax.Array, x: Any) -> tuple[Params, State]:
     del x
     _, params, _, state = split(build(key))
-    return params, state
+    return _copy(params), _copy(state)
 
   def apply(params, state, x, *, key=None, train=False):
     graph, rngs = templates[train]
     if key is None and train and jax.tree.leaves(rngs):
-      raise UserError("this NNX module draws random numbers when it trains: pass key= to apply.")
+      raise UserError(f"{type(module).__name__ if isinstance(module, nnx.Module) else 'this NNX module'} {_NEEDS_KEY}")
     merged = nnx.merge(graph, params, _seed(rngs, key), state)
     y = merged(x, **_mode(merged.__call__, train))
+    nnx.pop(merged, nnx.Intermediate)  # sown values would change the structure of the state
     return y, split(merged)[3] if train else state
 
   return Net(init, apply)
@@ -174,11 +207,14 @@ def _seed(rngs: Any, key: jax.Array | None) -> Any:
   """The random streams of a module, each restarted from its own fold of `key`."""
   key = jax.random.key(0) if key is None else key
   leaves, treedef = jax.tree.flatten(rngs)
-  fresh = [
-    jax.random.fold_in(key, i) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else jnp.zeros((), leaf.dtype)
-    for i, leaf in enumerate(leaves)
-  ]
-  return jax.tree.unflatten(treedef, fresh)
+
+  def fresh(i, leaf):
+    if not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+      return jnp.zeros(leaf.shape, leaf.dtype)
+    own = jax.random.fold_in(key, i)
+    return jax.random.split(own, leaf.shape) if leaf.shape else own
+
+  return jax.tree.unflatten(treedef, [fresh(i, leaf) for i, leaf in enumerate(leaves)])
 
 
 def from_equinox(module: Any, *, batched: bool = False) -> Net:
@@ -189,8 +225,8 @@ def from_equinox(module: Any, *, batched: bool = False) -> Net:
   `eqx.nn.State`; `inference` flags follow `train`.
 
   Args:
-    module: An `eqx.Module`, whose present weights `init` returns whatever its key, or a function
-      `key -> module` or `key -> (module, eqx.nn.State)` (see `eqx.nn.make_with_state`).
+    module: An `eqx.Module`, or a pair `(module, eqx.nn.State)` (see `eqx.nn.make_with_state`), whose present weights
+      `init` returns whatever its key; or a function `key -> module` or `key -> (module, eqx.nn.State)`.
     batched: The module takes the whole batch itself; do not map.
 
   Returns:
@@ -205,7 +241,7 @@ def from_equinox(module: Any, *, batched: bool = False) -> Net:
   import equinox as eqx
 
   def build(key: jax.Array) -> tuple[Any, Any]:
-    built = module if isinstance(module, eqx.Module) else module(key)
+    built = module if isinstance(module, eqx.Module | tuple) else module(key)
     return built if isinstance(built, tuple) else (built, None)
 
   skeleton, model_state = eqx.filter_eval_shape(build, jax.random.key(0))
@@ -218,7 +254,7 @@ def from_equinox(module: Any, *, batched: bool = False) -> Net:
     model, model_state = build(key)
     params, rest = eqx.partition(model, eqx.is_inexact_array)
     state = {"buffers": eqx.filter(rest, eqx.is_array), "state": model_state}
-    return params, {name: value for name, value in state.items() if jax.tree.leaves(value)}
+    return _copy(params), {name: _copy(value) for name, value in state.items() if jax.tree.leaves(value)}
 
   def apply(params, state, x, *, key=None, train=False):
     model = eqx.combine(params, state.get("buffers"), static) if "buffers" in state else eqx.combine(params, static)
@@ -229,7 +265,8 @@ def from_equinox(module: Any, *, batched: bool = False) -> Net:
       return model(example, model_state, **options) if stateful else (model(example, **options), model_state)
 
     if batched:
-      y, model_state = call(x, key, state.get("state"))
+      # A copy: eqx.nn.State.set invalidates the object it is called on, here the caller's.
+      y, model_state = call(x, key, jax.tree.map(lambda leaf: leaf, state.get("state")))
     else:
       keys = None if key is None else jax.random.split(key, jax.tree.leaves(x)[0].shape[0])
       mapped = jax.vmap(call, in_axes=(0, None if keys is None else 0, None), out_axes=(0, None), axis_name="batch")

@@ -74,7 +74,8 @@ def objective(
     The objective, `(params, state, batch, key) -> ({task: loss}, {"state": state})`.
 
   Raises:
-    ValueError: No tasks, or the tasks are not those of the net.
+    UserError: No tasks, or the tasks are not those of the net; when it is called, an input, label or mask is missing
+      or has a wrong shape.
 
   >>> import flax.linen as nn, mtl_jax as mtl
   >>> net = mtl.arch.hard_sharing(mtl.from_linen(nn.Dense(4)), {"size": mtl.from_linen(nn.Dense(1))})
@@ -103,8 +104,10 @@ def objective(
     losses = {}
     for input_key, names in groups.items():
       x = input_of(batch, input_key)
-      predictions, state = net.apply(lower(params), state, lower(x), key=key, train=train)
+      predictions, after = net.apply(lower(params), state, lower(x), key=key, train=train)
       _check_names("the net", predictions, tasks)
+      # A head that saw another task's input has nothing to remember of it.
+      state = after if len(groups) == 1 else _of_tasks(names, after, state)
       losses |= {name: loss(name, predictions[name], batch) for name in names}
     return {name: losses[name] for name in tasks}, {"state": state}
 
@@ -144,25 +147,40 @@ def objective(
   return Objective(joined, tuple(tasks), branches)
 
 
+def _of_tasks(names: list[str], after: State, before: State) -> State:
+  """The shared state after a forward pass, and that of the heads `names`."""
+  return {"shared": after["shared"], "task": before["task"] | {name: after["task"][name] for name in names}}
+
+
 def _masked_mean(name: str, task: Task, prediction: Any, batch: Any) -> jax.Array:
-  losses = task.loss(prediction, batch)
+  mask = None if task.mask is None else jnp.asarray(task.mask(batch)).astype(jnp.float32)
+  losses = jnp.asarray(task.loss(prediction if mask is None else _stop_unlabelled(prediction, mask), batch))
   if losses.ndim != 1:
     raise UserError(
       f"task {name!r}: its loss has shape {losses.shape}, expected one value an example, (B,): "
       "sum or average over the other axes."
     )
-  if task.mask is None:
+  if mask is None:
     return jnp.mean(losses, dtype=jnp.float32)
-  mask = task.mask(batch)
   if mask.shape != losses.shape:
     raise UserError(
       f"task {name!r}: its mask has shape {mask.shape}, expected {losses.shape}, one value in [0, 1] an example."
     )
-  mask = mask.astype(jnp.float32)
-  # The inner where keeps a masked example's infinite loss out of the gradient (0 * inf is NaN).
   total = jnp.sum(jnp.where(mask > 0, losses, 0.0) * mask, dtype=jnp.float32)
   count = jnp.sum(mask)
   return jnp.where(count > 0, total / jnp.where(count > 0, count, 1.0), 0.0)
+
+
+def _stop_unlabelled(prediction: Any, mask: jax.Array) -> Any:
+  """`prediction` without the gradient of the examples of mask 0, where a loss of NaN labels has NaN derivatives."""
+
+  def stop(leaf):
+    if mask.ndim != 1 or leaf.shape[:1] != mask.shape:
+      return leaf
+    is_labelled = jnp.reshape(mask > 0, (-1,) + (1,) * (leaf.ndim - 1))
+    return jnp.where(is_labelled, leaf, jax.lax.stop_gradient(leaf))
+
+  return jax.tree.map(stop, prediction)
 
 
 def _cast(tree: Any, dtype: Any) -> Any:

@@ -1,3 +1,4 @@
 """Architectures: how trunk and heads are joined into one multi-task `Net`."""
 
 from mtl_jax.arch.hard_sharing import hard_sharing as hard_sharing
+from mtl_jax.arch.microbatch import microbatch as microbatch

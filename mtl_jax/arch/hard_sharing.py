@@ -23,7 +23,7 @@ def hard_sharing(trunk: Net, heads: Mapping[str, Net]) -> Net:
     The multi-task `Net`: `x -> {task: prediction}`, with parameters `{"shared": ..., "task": {name: ...}}`.
 
   Raises:
-    ValueError: No heads.
+    UserError: No heads.
 
   >>> import flax.linen as nn, jax.numpy as jnp, mtl_jax as mtl
   >>> net = hard_sharing(mtl.from_linen(nn.Dense(8)), {"kind": mtl.from_linen(nn.Dense(3))})

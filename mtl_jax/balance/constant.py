@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import jax
 import jax.numpy as jnp
 
 from mtl_jax._errors import UserError
 from mtl_jax.balance._balancer import Balancer, loss_weighter
 
 
-def constant(weights: Sequence[float] | Callable) -> Balancer:
+def constant(weights: Sequence[float] | jax.typing.ArrayLike | Callable) -> Balancer:
   """Given weights, or a schedule of them (sum scale: ones are equal weighting).
 
   Args:

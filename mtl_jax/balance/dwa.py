@@ -24,7 +24,8 @@ def dwa(temperature: float = 2.0, window: int = 100) -> Balancer:
 
   $$ w = T\, softmax(r / \tau), \qquad r_i = \bar l_i^{(k-1)} / \bar l_i^{(k-2)} $$
 
-  with $\bar l^{(k)}$ the mean losses of window $k$; ones during the first two windows.
+  with $\bar l^{(k)}$ the mean losses of window $k$; ones during the first two windows. A task without a loss in
+  window $k - 2$ (no labels) counts as $r_i = 1$.
 
   Args:
     temperature: $\tau$; the larger, the more even.
@@ -54,8 +55,9 @@ def dwa(temperature: float = 2.0, window: int = 100) -> Balancer:
 
   def weigh(stats, state):
     older, newer = state.means
-    rate = newer / jnp.where(older == 0, 1.0, older)
-    weights = rate.shape[0] * jax.nn.softmax(rate / temperature)
+    rate = jnp.where(older > 0, newer / jnp.where(older > 0, older, 1.0), 1.0)
+    logits = jnp.minimum(rate / temperature, float(jnp.finfo(rate.dtype).max))  # softmax of two infinities is NaN
+    weights = rate.shape[0] * jax.nn.softmax(logits)
     weights = jnp.where(state.step >= 2 * window, weights, jnp.ones_like(weights))
     total = state.total + stats.losses
     is_last = (state.step + 1) % window == 0

@@ -54,7 +54,7 @@ def mgda(normalize: Literal["none", "l2", "loss", "loss+"] = "none", apply_norma
   def weigh(stats, residual):
     del residual
     scale = _NORMALIZERS[normalize](stats.losses, jnp.sqrt(jnp.diagonal(stats.gram)))
-    scale = jnp.where(scale > 0, scale, 1.0)
+    scale = jnp.where(scale <= 0, 1.0, scale)  # NaN stays NaN: losses that nobody gave must not pass for none
     solution = _solvers.simplex_qp(stats.gram / scale[:, None] / scale[None, :])
     return solution.x / scale if apply_normalized else solution.x, solution.residual
 

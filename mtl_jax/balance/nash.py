@@ -28,7 +28,7 @@ def nash(max_norm: float = 1.0) -> Balancer:
     UserError: `max_norm` is negative.
 
   >>> from mtl_jax.balance import Stats
-  >>> balancer = nash(max_norm=0)
+  >>> balancer = nash(max_norm=0.0)
   >>> weights, _ = balancer.weigh(Stats(jnp.ones(2), jnp.diag(jnp.array([3.0, 4.0]))), balancer.init(2))
   >>> weights.round(4).tolist()  # sqrt(5 / 3), sqrt(5 / 4)
   [1.291, 1.118]
@@ -44,14 +44,17 @@ def nash(max_norm: float = 1.0) -> Balancer:
   def weigh(stats, residual):
     del residual
     gram = stats.gram
+    diagonal = jnp.diagonal(gram)
     # Two scales, each safe in float32: the largest entry, then the Frobenius norm of the rest.
-    largest = jnp.max(jnp.diagonal(gram))
+    largest = jnp.max(diagonal)
     unit = gram / jnp.where(largest > 0, largest, 1.0)
     norm = jnp.linalg.norm(unit)
     solution = _solvers.barrier_newton(unit / jnp.where(norm > 0, norm, 1.0))
     a = solution.x
     if max_norm > 0:
-      length = jnp.sqrt(jnp.maximum(a @ unit @ a, 0.0)) * jnp.sqrt(largest)
+      # At the solution a^T G a is the number of tasks with a gradient. Found from G itself, it would be lost in
+      # rounding where gradients oppose each other.
+      length = jnp.sqrt(jnp.sum(diagonal > 0).astype(a.dtype)) * jnp.sqrt(norm) * jnp.sqrt(largest)
       a = a * jnp.minimum(1.0, max_norm / jnp.where(length > 0, length, max_norm))
     return a, solution.residual
 

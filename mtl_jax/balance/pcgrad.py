@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
 
 from mtl_jax.balance._balancer import Balancer, gram_balancer
 
@@ -13,7 +14,7 @@ def pcgrad(seed: int = 0) -> Balancer:
 
   For each task i, starting at $\tilde g_i = g_i$, over the other tasks j in random order:
 
-  $$ \tilde g_i \leftarrow \tilde g_i - \min(0, \tilde g_i \cdot g_j) \, g_j / |g_j|^2, \quad update = \sum_i \tilde g_i $$
+  $$ \tilde g_i \leftarrow \tilde g_i - \min(0, \tilde g_i \cdot g_j) \, g_j / |g_j|^2, \; update = \sum_i \tilde g_i $$
 
   Projections are against the original $g_j$. In coordinates $\tilde g_i = J^T c_i$ all of it is
   $(G c_i)_j$, so only the Gram matrix is needed.
@@ -35,21 +36,25 @@ def pcgrad(seed: int = 0) -> Balancer:
   """
 
   def weigh(stats, key):
-    gram, tasks = stats.gram, stats.gram.shape[0]
+    tasks = stats.gram.shape[0]
     key, draw = jax.random.split(key)
-
-    def surgery(i, order_key):
-      order = jax.random.permutation(order_key, tasks)
-
-      def project(step, c):
-        j = order[step]
-        conflict = gram[j] @ c
-        share = conflict / jnp.where(gram[j, j] > 0, gram[j, j], 1.0)
-        return c.at[j].add(jnp.where((conflict < 0) & (j != i) & (gram[j, j] > 0), -share, 0.0))
-
-      return jax.lax.fori_loop(0, tasks, project, jnp.zeros(tasks).at[i].set(1.0))
-
-    coefficients = jax.vmap(surgery)(jnp.arange(tasks), jax.random.split(draw, tasks))
-    return coefficients.sum(axis=0), key
+    orders = jax.vmap(lambda k: jax.random.permutation(k, tasks))(jax.random.split(draw, tasks))
+    return project(stats.gram, orders), key
 
   return gram_balancer(lambda num_tasks: jax.random.key(seed), weigh)
+
+
+def project(gram: Float[Array, "T T"], orders: Int[Array, "T T"]) -> Float[Array, " T"]:
+  """The weights of PCGrad when task i meets the others in the order `orders[i]`, a permutation of all tasks."""
+  tasks = gram.shape[0]
+
+  def surgery(i, order):
+    def meet(step, c):
+      j = order[step]
+      conflict = jnp.sum(gram[j] * c)  # not a product of matrices, which TPUs round to bfloat16
+      share = conflict / jnp.where(gram[j, j] > 0, gram[j, j], 1.0)
+      return c.at[j].add(jnp.where((conflict < 0) & (j != i) & (gram[j, j] > 0), -share, 0.0))
+
+    return jax.lax.fori_loop(0, tasks, meet, jnp.zeros(tasks).at[i].set(1.0))
+
+  return jax.vmap(surgery)(jnp.arange(tasks), orders).sum(axis=0)

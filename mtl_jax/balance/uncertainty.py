@@ -75,7 +75,8 @@ def uncertainty(
 
     s = state.log_variance
     value, gradient = jax.value_and_grad(objective)(s)
-    updates, optimizer_state = tx.update(gradient, state.optimizer, s)
+    with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer step counts
+      updates, optimizer_state = tx.update(gradient, state.optimizer, s)
     return factor(s.shape[0]) * jnp.exp(-s), UncertaintyState(s + updates, optimizer_state, value)
 
   def report(state):

@@ -11,3 +11,8 @@ from mtl_jax.engine.stacked import stacked as stacked
 def cheapest(balancer: Balancer) -> Engine:
   """The cheapest exact engine for a balancer: `losses` where no gradient statistics are needed, else `stacked`."""
   return losses() if balancer.needs <= losses().serves else stacked()
+
+
+def names() -> tuple[str, ...]:
+  """The names of all engines, each a function of this module."""
+  return ("gram", "losses", "stacked")

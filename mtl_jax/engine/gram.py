@@ -5,6 +5,7 @@ from __future__ import annotations
 from mtl_jax.balance._balancer import Stats
 from mtl_jax.balance._gram import gram as gram_of
 from mtl_jax.engine._engine import Engine
+from mtl_jax.engine._leafwise import leafwise_gram
 from mtl_jax.engine._rows import rows
 
 
@@ -13,8 +14,8 @@ def gram() -> Engine:
 
   $$ G = \sum_{leaves} J_{leaf} J_{leaf}^T, \qquad update = \nabla_{shared} \sum_t w_t(G)\, l_t $$
 
-  The backward passes run as one batch, so that all T gradients of a leaf exist together, are reduced to (T, T) and
-  dropped before the next leaf's: the compiler keeps only live rows. One more backward pass buys T x P of memory.
+  The T backward passes run as one batch, so that all T gradients of a leaf exist together, are reduced to (T, T) and
+  dropped before the next leaf's. One more backward pass than `stacked` buys T x P of memory.
 
   Returns:
     The engine.
@@ -24,9 +25,11 @@ def gram() -> Engine:
   """
 
   def run(linearized, balancer, balancer_state, state):
-    gradients, _ = rows(linearized, one_by_one=False)
-    stats = Stats(linearized.losses, gram_of(gradients))
-    weights, balancer_state = balancer.weigh(stats, balancer_state)
+    if len(linearized.pullbacks) == 1:
+      matrix = leafwise_gram(linearized.pullbacks[0])
+    else:  # tasks with inputs of their own: inner products across forward passes need both sides' rows
+      matrix = gram_of(rows(linearized, one_by_one=False))
+    weights, balancer_state = balancer.weigh(Stats(linearized.losses, matrix), balancer_state)
     return linearized.pull(weights), weights, balancer_state, state
 
   return Engine("gram", frozenset({"losses", "gram"}), lambda num_tasks: (), run)

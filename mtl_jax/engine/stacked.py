@@ -30,8 +30,8 @@ def stacked(*, one_by_one: bool | None = None) -> Engine:
 
   def run(linearized, balancer, balancer_state, state):
     in_turn = jax.default_backend() == "cpu" if one_by_one is None else one_by_one
-    gradients, finish = rows(linearized, one_by_one=in_turn)
-    combined, weights, balancer_state = combine(balancer, gradients, linearized.losses, balancer_state)
-    return finish(combined), weights, balancer_state, state
+    gradients = rows(linearized, one_by_one=in_turn)
+    grads, weights, balancer_state = combine(balancer, gradients, linearized.losses, balancer_state)
+    return grads, weights, balancer_state, state
 
   return Engine("stacked", frozenset({"losses", "gram"}), lambda num_tasks: (), run)

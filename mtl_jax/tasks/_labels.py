@@ -21,13 +21,22 @@ def read(batch: Mapping[str, Any], key: str, kind: str) -> Any:
 
 def mask_of(label: str, mask: str | None) -> Callable[[Mapping[str, Any]], Any]:
   """The mask function of a task: the batch entry `mask`, or ones."""
-  if mask is None:
-    return lambda batch: jnp.ones(read(batch, label, "label").shape[:1], jnp.float32)
-  return lambda batch: read(batch, mask, "mask").astype(jnp.float32)
+
+  def weights(batch):
+    examples = read(batch, label, "label").shape[:1]
+    if mask is None:
+      return jnp.ones(examples, jnp.float32)
+    found = read(batch, mask, "mask")
+    if found.shape != examples:
+      raise UserError(f"mask {mask!r} of label {label!r} has shape {found.shape}, expected {examples}, one an example.")
+    return found.astype(jnp.float32)
+
+  return weights
 
 
 def where_labelled(value: Any, mask: Any) -> Any:
   """`value` with 0 for the labels of masked examples, which may hold NaN or -1."""
+  value = jnp.asarray(value)
   return jnp.where(jnp.reshape(mask > 0, (-1,) + (1,) * (value.ndim - 1)), value, jnp.zeros((), value.dtype))
 
 

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.stats import rankdata
 
 State = Any
 
@@ -28,7 +27,7 @@ class Metric(NamedTuple):
   higher_is_better: bool = True
 
 
-def _ratio(numerator: jax.Array, denominator: jax.Array, empty: float = jnp.nan) -> jax.Array:
+def _ratio(numerator: Any, denominator: Any, empty: float = jnp.nan) -> jax.Array:
   return jnp.where(denominator > 0, numerator / jnp.where(denominator > 0, denominator, 1.0), empty)
 
 
@@ -38,109 +37,145 @@ def mean(
   """The masked mean over examples of `value(prediction, label) -> (B,)`, then `final` of it."""
 
   def update(prediction, label, mask):
+    mask = _weights(mask)
     # where, not only *: a masked example may hold NaN.
     return jnp.sum(jnp.where(mask > 0, value(prediction, label), 0.0) * mask), jnp.sum(mask)
 
   return Metric(update, lambda state: final(_ratio(*state)), higher_is_better=higher_is_better)
 
 
+def _weights(mask: Any) -> jax.Array:
+  return jnp.asarray(mask).astype(jnp.float32)
+
+
 def accuracy(decide: Callable[[Any], Any]) -> Metric:
   """The share of examples whose decision equals the label; for label vectors the mean over their entries."""
 
   def correct(prediction, label):
-    same = (decide(prediction) == label).astype(jnp.float32)
+    decision = decide(prediction)
+    same = (decision == jnp.asarray(label).astype(decision.dtype)).astype(jnp.float32)
     return same.reshape(same.shape[0], -1).mean(axis=1)
 
   return mean(correct, higher_is_better=True)
 
 
 def _confusion(decide: Callable[[Any], Any], classes: int | None) -> Callable[..., State]:
-  """True positives, false positives, false negatives of each class: (C,) each."""
+  """True positives, false positives, false negatives of each class, (C,) each, and the weight of all examples."""
 
   def update(prediction, label, mask):
-    decision = decide(prediction)
+    decision, weight = decide(prediction), _weights(mask)[:, None]
+    label = jnp.asarray(label).astype(decision.dtype)
     if classes is not None:  # multi-class: one indicator a class
       decision, label = (jax.nn.one_hot(a, classes, dtype=jnp.int32) for a in (decision, label))
-    decision, label = (jnp.reshape(a, (mask.shape[0], -1)) for a in (decision, label))
-    weight = mask[:, None].astype(jnp.float32)
+    decision, label = (jnp.reshape(a, (weight.shape[0], -1)) for a in (decision, label))
     is_true, is_decided = (label == 1).astype(jnp.float32), (decision == 1).astype(jnp.float32)
     return (
       jnp.sum(weight * is_true * is_decided, axis=0),
       jnp.sum(weight * (1.0 - is_true) * is_decided, axis=0),
       jnp.sum(weight * is_true * (1.0 - is_decided), axis=0),
+      jnp.sum(weight),
     )
 
   return update
 
 
+def _macro(decide: Callable[[Any], Any], classes: int | None, value: Callable[..., tuple[Any, Any]]) -> Metric:
+  """The mean over classes of the ratio `value(tp, fp, fn)`, 0 where its denominator is."""
+
+  def compute(state):
+    *counts, weight = state
+    return jnp.where(weight > 0, jnp.mean(_ratio(*value(*counts), 0.0)), jnp.nan)
+
+  return Metric(_confusion(decide, classes), compute)
+
+
 def precision(decide: Callable[[Any], Any], classes: int | None = None) -> Metric:
   """TP / (TP + FP), averaged over classes or labels (macro); 0 where nothing was decided positive."""
-  return Metric(_confusion(decide, classes), lambda s: jnp.mean(_ratio(s[0], s[0] + s[1], 0.0)))
+  return _macro(decide, classes, lambda tp, fp, fn: (tp, tp + fp))
 
 
 def recall(decide: Callable[[Any], Any], classes: int | None = None) -> Metric:
   """TP / (TP + FN), averaged over classes or labels (macro); 0 where nothing is positive."""
-  return Metric(_confusion(decide, classes), lambda s: jnp.mean(_ratio(s[0], s[0] + s[2], 0.0)))
+  return _macro(decide, classes, lambda tp, fp, fn: (tp, tp + fn))
 
 
 def f1(decide: Callable[[Any], Any], classes: int | None = None) -> Metric:
   """2 TP / (2 TP + FP + FN), averaged over classes or labels (macro); 0 where a class never occurs."""
-  return Metric(_confusion(decide, classes), lambda s: jnp.mean(_ratio(2 * s[0], 2 * s[0] + s[1] + s[2], 0.0)))
+  return _macro(decide, classes, lambda tp, fp, fn: (2 * tp, 2 * tp + fp + fn))
 
 
 def roc_auc(score: Callable[[Any], Any] = lambda prediction: prediction) -> Metric:
   r"""The exact area under the ROC curve of a binary label, or its mean over the labels of a vector.
 
-  $$ AUC = \frac{\sum_{i \in +} rank_i - P (P + 1) / 2}{P N} $$ with mean ranks at ties (Mann-Whitney).
+  $$ AUC = \sum_{i \in +, j \in -} w_i w_j ([s_i > s_j] + [s_i = s_j] / 2) / \sum_{i \in +, j \in -} w_i w_j $$
 
   The state keeps every score, since no state of fixed size is exact; merging concatenates. Labels with one class
-  only are left out of the mean, NaN when none is left.
+  only are left out of the mean, NaN when none is left. NaN scores give NaN.
   """
 
   def update(prediction, label, mask):
-    s = jnp.reshape(score(prediction), (mask.shape[0], -1)).astype(jnp.float32)
-    label = jnp.reshape(label, (mask.shape[0], -1))
-    return s, jnp.where(mask[:, None] > 0, label, -1).astype(jnp.int32)
+    weight = _weights(mask)
+    rows = weight.shape[0]
+    s = jnp.reshape(score(prediction), (rows, -1)).astype(jnp.float32)
+    return s, jnp.reshape(jnp.asarray(label), (rows, -1)).astype(jnp.int32) == 1, weight
 
-  def one(s, label):
-    # Masked examples rank below all others, and their ranks are subtracted again.
-    known = label >= 0
-    ranks = rankdata(jnp.where(known, s, -jnp.inf)) - jnp.sum(~known)
-    positive, negative = jnp.sum(label == 1).astype(jnp.float32), jnp.sum(label == 0).astype(jnp.float32)
-    wins = jnp.sum(jnp.where(label == 1, ranks, 0.0)) - positive * (positive + 1) / 2
-    return _ratio(wins, positive * negative)
+  def one(s, is_positive, weight):
+    order = jnp.argsort(s)
+    s, positive = s[order], jnp.where(is_positive, weight, 0.0)[order]
+    negative = weight[order] - positive
+    # Weights of the negatives below each place, in whole numbers where the mask holds 0 and 1: no rounding.
+    below = jnp.concatenate([jnp.zeros(1), jnp.cumsum(negative)])
+    beaten = below[jnp.searchsorted(s, s, side="left")] + below[jnp.searchsorted(s, s, side="right")]
+    return _ratio(jnp.sum(positive * 0.5 * _ratio(beaten, below[-1])), jnp.sum(positive))
+
+  def compute(state):
+    s, _, weight = state = tuple(map(jnp.asarray, state))  # evaluation reads states as numpy, which vmap cannot index
+    is_broken = jnp.any(jnp.isnan(s) & (weight[:, None] > 0))
+    return jnp.where(is_broken, jnp.nan, jnp.nanmean(jax.vmap(one, in_axes=(1, 1, None))(*state)))
 
   def merge(a, b):
     return jax.tree.map(lambda x, y: jnp.concatenate([x, y]), a, b)
 
-  return Metric(update, lambda state: jnp.nanmean(jax.vmap(one, in_axes=1)(*state)), merge)
+  return Metric(update, compute, merge)
 
 
 def r2() -> Metric:
   r"""The coefficient of determination 1 - \sum (y - \hat y)^2 / \sum (y - \bar y)^2, averaged over outputs.
 
-  The state holds the mean and the centred sum of squares, merged by Chan's formula: no cancellation for labels far
-  from zero. NaN for constant labels.
+  The state holds the labels' mean as a sum of two floats and the centred sum of squares, merged by Chan's formula: no
+  cancellation for labels far from zero. NaN for constant labels.
   """
 
   def update(prediction, label, mask):
-    label = jnp.reshape(label, (mask.shape[0], -1)).astype(jnp.float32)
-    prediction = jnp.reshape(prediction, label.shape)
-    weight = mask[:, None].astype(jnp.float32)
+    weight = _weights(mask)[:, None]
+    label = jnp.reshape(jnp.asarray(label), (weight.shape[0], -1)).astype(jnp.float32)
+    prediction = jnp.reshape(prediction, label.shape).astype(jnp.float32)
     label, prediction = (jnp.where(weight > 0, a, 0.0) for a in (label, prediction))
     count = jnp.sum(weight)
-    centre = _ratio(jnp.sum(weight * label, axis=0), count, 0.0)
-    spread = jnp.sum(weight * jnp.square(label - centre), axis=0)
-    return count, centre, spread, jnp.sum(weight * jnp.square(label - prediction), axis=0)
+
+    def average(a):
+      return _ratio(jnp.sum(weight * a, axis=0, keepdims=True), count, 0.0)
+
+    centre = average(label)
+    rest = average(label - centre)
+    spread = jnp.sum(weight * jnp.square(label - centre - rest), axis=0)
+    return count, (centre[0], rest[0]), spread, jnp.sum(weight * jnp.square(label - prediction), axis=0)
 
   def merge(a, b):
-    count = a[0] + b[0]
-    step = b[1] - a[1]
-    share = _ratio(b[0], count, 0.0)
-    return count, a[1] + step * share, a[2] + b[2] + jnp.square(step) * a[0] * share, a[3] + b[3]
+    (count_a, (centre_a, rest_a), spread_a, residual_a), (count_b, (centre_b, rest_b), spread_b, residual_b) = a, b
+    step = jnp.where(count_a > 0, (centre_b - centre_a) + (rest_b - rest_a), 0.0)
+    start, rest = jnp.where(count_a > 0, centre_a, centre_b), jnp.where(count_a > 0, rest_a, rest_b)
+    share = _ratio(count_b, count_a + count_b, 0.0)
+    move = rest + step * share
+    centre = start + move
+    spread = spread_a + spread_b + jnp.square(step) * count_a * share
+    return count_a + count_b, (centre, move - (centre - start)), spread, residual_a + residual_b
 
   def compute(state):
-    _, _, spread, residual = state
-    return jnp.mean(jnp.where(spread > 0, 1.0 - _ratio(residual, spread, 0.0), jnp.nan))
+    _, (centre, _), spread, residual = state
+    # Of constant labels only rounding is left, about eps ** 2 of their square an example.
+    eps = float(jnp.finfo(jnp.float32).eps)
+    varies = spread > eps**3 * jnp.square(centre)
+    return jnp.mean(jnp.where(varies, 1.0 - _ratio(residual, spread, 0.0), jnp.nan))
 
   return Metric(update, compute, merge)

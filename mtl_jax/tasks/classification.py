@@ -49,13 +49,15 @@ def classification(
     raise UserError(f"classification of {label!r}: label_smoothing is {label_smoothing}, expected in [0, 1).")
   if class_weights is not None and len(class_weights) != num_classes:
     raise UserError(f"classification of {label!r}: {len(class_weights)} class_weights, expected {num_classes}.")
+  if class_weights is not None and not min(class_weights) >= 0:
+    raise UserError(f"classification of {label!r}: class_weights hold {min(class_weights)}, expected at least 0.")
   mask_fn = _labels.mask_of(label, mask)
 
   def loss(prediction, batch):
     y = _labels.read(batch, label, "label")
     _expect(label, prediction.shape, y, (*y.shape[:1], num_classes), y.shape[:1], integer=True)
     y = _labels.where_labelled(y, mask_fn(batch))
-    targets = optax.smooth_labels(jax.nn.one_hot(y, num_classes), label_smoothing)
+    targets = optax.smooth_labels(jax.nn.one_hot(y, num_classes, dtype=prediction.dtype), label_smoothing)
     losses = optax.softmax_cross_entropy(prediction, targets)
     return losses if class_weights is None else losses * jnp.asarray(class_weights, losses.dtype)[y]
 
@@ -132,7 +134,7 @@ def _sigmoid(label: str, num_labels: int | None, mask: str | None, positive_weig
   mask_fn = _labels.mask_of(label, mask)
 
   def logits_of(prediction):
-    return prediction[:, 0] if num_labels is None and prediction.ndim == 2 else prediction
+    return prediction[:, 0] if num_labels is None and prediction.shape[1:] == (1,) else prediction
 
   def loss(prediction, batch):
     y = _labels.read(batch, label, "label")

@@ -17,7 +17,7 @@ _LOSSES = {
   "squared": lambda prediction, y, delta: optax.squared_error(prediction, y),
   "half_squared": lambda prediction, y, delta: optax.l2_loss(prediction, y),
   "absolute": lambda prediction, y, delta: jnp.abs(prediction - y),
-  "huber": lambda prediction, y, delta: optax.huber_loss(prediction, y, delta),
+  "huber": lambda prediction, y, delta: optax.huber_loss(prediction, y, delta=delta),
 }
 
 
@@ -60,7 +60,7 @@ def regression(
   mask_fn = _labels.mask_of(label, mask)
 
   def values(prediction):
-    return prediction[:, 0] if size is None and prediction.ndim == 2 else prediction
+    return prediction[:, 0] if size is None and prediction.shape[1:] == (1,) else prediction
 
   def in_units(prediction):
     return values(prediction) * std + mean
@@ -89,7 +89,7 @@ def regression(
 
   def error(power):
     def value(prediction, y):
-      distance = jnp.abs(in_units(prediction) - y) ** power
+      distance = jnp.abs(in_units(prediction) - jnp.asarray(y).astype(prediction.dtype)) ** power
       return distance.reshape(distance.shape[0], -1).mean(axis=1)
 
     return value

@@ -1,5 +1,13 @@
-"""Training: state, step, loop, checkpoints, logs."""
+"""Training: state, step, loop, evaluation, checkpoints, logs."""
 
+from mtl_jax.train._evaluate import make_evaluate as make_evaluate
+from mtl_jax.train._evaluate import make_predict as make_predict
+from mtl_jax.train._evaluate import predict_all as predict_all
+from mtl_jax.train._fit import Fit as Fit
+from mtl_jax.train._fit import NonFiniteError as NonFiniteError
+from mtl_jax.train._fit import fit as fit
+from mtl_jax.train._programs import Programs as Programs
+from mtl_jax.train._programs import compile_programs as compile_programs
 from mtl_jax.train._state import TrainState as TrainState
 from mtl_jax.train._state import init_train_state as init_train_state
 from mtl_jax.train._step import make_train_step as make_train_step

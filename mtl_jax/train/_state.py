@@ -78,7 +78,7 @@ def init_train_state(
     raise UserError("init_train_state needs at least one task, found none.")
   init_key, run_key = jax.random.split(key)
   input_key = inputs if isinstance(inputs, str) else next(iter(inputs.values()))
-  params, state = net.init(init_key, input_of(batch, input_key))
+  params, state = net.init(init_key, jax.tree.map(jnp.asarray, input_of(batch, input_key)))
   engine = cheapest(balancer) if engine is None else engine
   return TrainState(
     step=jnp.zeros((), jnp.int32),

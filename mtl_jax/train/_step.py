@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ from mtl_jax.engine._linearize import linearize
 from mtl_jax.objective import Objective
 from mtl_jax.train._state import TrainState
 
-Nonfinite = Literal["stop", "skip", "ignore"]
+Nonfinite = str  # "stop", "skip" or "ignore"
 
 
 def make_train_step(
@@ -29,7 +29,7 @@ def make_train_step(
 ) -> Callable[[TrainState, Any], tuple[TrainState, dict[str, Any]]]:
   r"""One training step, a pure function to be jitted with its state donated.
 
-  $$ \theta_{shared} \leftarrow \theta_{shared} + tx(J^T w), \quad \theta_t \leftarrow \theta_t + tx(v_t \nabla_t l_t) $$
+  $$ \theta_{shared} \leftarrow \theta_{shared} + tx(J^T w), \; \theta_t \leftarrow \theta_t + tx(v_t \nabla_t l_t) $$
 
   The same function runs on one device and, jitted with a batch sharded over a mesh, on many.
 
@@ -70,7 +70,8 @@ def make_train_step(
     heads = linear.pull_heads(balancer.head_weights(weights, balancer_state))
     grads = {"shared": shared, "task": heads}
     grad_norm = optax.tree.norm(grads)
-    updates, opt_state = tx.update(grads, state.opt_state, state.params)
+    with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer step counts
+      updates, opt_state = tx.update(grads, state.opt_state, state.params)
     new = state._replace(
       params=optax.apply_updates(state.params, updates),
       state=linear.aux.get("state", state.state),

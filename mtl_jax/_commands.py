@@ -1,0 +1,280 @@
+"""The commands of `mtl-jax`: each a dataclass of its options, which make its help text, and what it does."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from mtl_jax._errors import UserError, nearest
+
+Own = Mapping[str, tuple[str, ...]]
+"""The options of the parts that a command names, for example `{"balancer": ("--window", "50")}`."""
+
+_Recipe = tyro.conf.Positional[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Training:
+  """Options that all training commands share."""
+
+  recipe: Annotated[_Recipe, tyro.conf.arg(metavar="RECIPE")]
+  """What to train on; `mtl-jax recipes` lists them."""
+  tasks: tuple[str, ...] = ()
+  """Train these tasks only (default: all of the recipe's)."""
+  engine: str | None = None
+  """How task gradients are computed (default: the cheapest exact engine); its own options as --engine.OPTION."""
+  steps: int | None = None
+  """Steps to train (default: the recipe's)."""
+  batch_size: int | None = None
+  """Examples a step (default: the recipe's)."""
+  learning_rate: float | None = None
+  """Peak of the learning-rate schedule (default: the recipe's)."""
+  accumulate: int = 1
+  """Cut each batch into this many pieces to save memory; the result is that of the whole batch."""
+  dtype: Literal["float32", "bfloat16"] = "float32"
+  """What the network computes in; parameters and Gram matrices stay float32."""
+  nonfinite: Literal["stop", "skip", "ignore"] = "stop"
+  """On a NaN or infinite loss: stop with an error, skip the step and count it, or do not check."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Train(_Training):
+  """Train one multi-task model.
+
+  For example
+
+    mtl-jax train digits --balancer pcgrad
+    mtl-jax train digits --balancer dwa --balancer.window 50 --run-dir runs/dwa
+    mtl-jax train digits --balancer pcgrad --run-dir runs/pcgrad --resume
+  """
+
+  balancer: str = "equal"
+  """How task gradients are combined; its own options as --balancer.OPTION."""
+  seed: int = 0
+  """Of initialisation, shuffling and dropout."""
+  run_dir: Path | None = None
+  """Where configuration, logs, checkpoints and pictures go (default: runs/RECIPE-BALANCER-SEED)."""
+  resume: bool = False
+  """Go on with the run in the directory."""
+  devices: int = 1
+  """Data-parallel devices."""
+  patience: int | None = None
+  """Stop after this many evaluations without a better score."""
+  checkpoint_every: int | None = None
+  """Steps between checkpoints (default: at each evaluation)."""
+  tensorboard: bool = False
+  """Also write TensorBoard events."""
+
+  def execute(self, own: Own) -> None:
+    """Runs the command."""
+    from mtl_jax import recipes
+    from mtl_jax.analysis import plots
+    from mtl_jax.recipes._run import train_run
+
+    _only(own, ["balancer", "engine"])
+    config = _config(
+      self,
+      balancer=self.balancer,
+      seed=self.seed,
+      balancer_options=own.get("balancer", ()),
+      engine_options=own.get("engine", ()),
+    )
+    run_dir = self.run_dir or Path("runs") / f"{config.recipe}-{config.balancer}-{config.seed}"
+    result, test = train_run(
+      config,
+      recipes.load(config.recipe).data(0),
+      run_dir=run_dir,
+      resume=self.resume,
+      mesh=_mesh(self.devices),
+      patience=self.patience,
+      checkpoint_every=self.checkpoint_every,
+      tensorboard=self.tensorboard,
+      title=f"{config.recipe} {config.balancer}",
+    )
+    metrics = {
+      name: task.main_metric for name, task in recipes.load(config.recipe).tasks.items() if name in config.tasks
+    }
+    _draw(lambda: plots.learning_curves(run_dir / "learning_curves.png", {config.balancer: result.history}, metrics))
+    _print_metrics({"test": test})
+    print(f"best model of step {result.best_step}, logs and checkpoints: {run_dir}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Compare(_Training):
+  """Compare balancers with single-task training of the same network and budget.
+
+  For example
+
+    mtl-jax compare digits --balancers equal uncertainty pcgrad --seeds 3
+    mtl-jax compare digits --balancers all --steps 200 --out runs/all
+  """
+
+  balancers: tuple[str, ...] = ("equal", "uncertainty", "pcgrad")
+  """The balancers, or `all` that need no options; options of one as --NAME.OPTION, for example --dwa.window 50."""
+  seeds: int = 1
+  """How many seeds each model is trained with."""
+  out: Path | None = None
+  """Where tables and pictures go (default: runs/compare-RECIPE)."""
+
+  def execute(self, own: Own) -> None:
+    """Runs the command."""
+    from mtl_jax import balance
+    from mtl_jax._options import without_options
+    from mtl_jax.analysis.compare import compare, table
+
+    names = without_options(balance) if self.balancers == ("all",) else self.balancers
+    _only(own, [*names, "engine"])
+    config = _config(self, engine_options=own.get("engine", ()))
+    out = self.out or Path("runs") / f"compare-{self.recipe}"
+    console = _console()
+    comparison = compare(
+      config,
+      [(name, own.get(name, ())) for name in names],
+      self.seeds,
+      out,
+      say=lambda line: console.print(line, highlight=False, markup=False),
+    )
+    console.print(table(comparison))
+    print(f"tables: {out / 'comparison.csv'}, {out / 'comparison.json'}")
+    print(f"pictures: {', '.join(str(path) for path in sorted(out.glob('*.png')))}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluate:
+  """Test the best model of a run: every metric of every task, on validation and test data.
+
+  For example
+
+    mtl-jax evaluate runs/digits-pcgrad-0
+  """
+
+  run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
+  """The run directory."""
+
+  def execute(self, own: Own) -> None:
+    """Runs the command."""
+    from mtl_jax.recipes._run import open_trained
+
+    _only(own, [])
+    trained = open_trained(self.run, warnings.warn)
+    splits = {"valid": trained.splits.valid, "test": trained.splits.test}
+    _print_metrics({k: trained.programs.evaluate(trained.params, trained.state, v) for k, v in splits.items()})
+
+
+@dataclasses.dataclass(frozen=True)
+class Predict:
+  """Predict with the best model of a run.
+
+  For example
+
+    mtl-jax predict runs/digits-pcgrad-0 --input images.npz --output predictions.npz
+  """
+
+  run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
+  """The run directory."""
+  input: Path
+  """An .npz file with the recipe's input arrays (for example `x`)."""
+  output: Path = Path("predictions.npz")
+  """The .npz file to write: arrays named <task>.<output>."""
+
+  def execute(self, own: Own) -> None:
+    """Runs the command."""
+    import numpy as np
+
+    from mtl_jax.recipes._run import open_trained
+    from mtl_jax.train import predict_all
+
+    _only(own, [])
+    try:
+      with np.load(self.input, allow_pickle=False) as file:
+        arrays = {key: file[key] for key in file.files}
+    except (OSError, ValueError) as error:
+      raise UserError(f"cannot read {self.input} as .npz: {error}") from error
+    trained = open_trained(self.run, warnings.warn)
+    model = trained.model
+    inputs = model.recipe.inputs
+    for key in {inputs} if isinstance(inputs, str) else set(inputs.values()):
+      if key not in arrays:
+        known = ", ".join(map(repr, arrays))
+        raise UserError(f"{self.input} has no array {key!r}, only {known}{nearest(key, arrays)}.")
+      expected = trained.splits.test[key].shape[1:]
+      if arrays[key].shape[1:] != expected or not len(arrays[key]):
+        raise UserError(f"input {key!r} has shape {arrays[key].shape}, expected (N, {', '.join(map(str, expected))}).")
+    outputs = predict_all(model.net, model.tasks, trained.params, trained.state, arrays, inputs)
+    flat: dict[str, Any] = {f"{task}.{name}": value for task, named in outputs.items() for name, value in named.items()}
+    np.savez(self.output, **flat)
+    print(f"{self.output}: " + ", ".join(f"{name} {value.shape}" for name, value in flat.items()))
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipes:
+  """List the recipes."""
+
+  def execute(self, own: Own) -> None:
+    """Runs the command."""
+    from mtl_jax import recipes
+
+    for name in recipes.names():
+      recipe = recipes.load(name)
+      print(f"{name:12} {recipe.summary} Tasks: {', '.join(recipe.tasks)}.")
+
+
+COMMANDS = {"train": Train, "compare": Compare, "evaluate": Evaluate, "predict": Predict, "recipes": Recipes}
+
+
+def _config(command: _Training, **more: Any) -> Any:
+  from mtl_jax.recipes._run import configure
+
+  names = [field.name for field in dataclasses.fields(_Training)]
+  return configure(**{name: getattr(command, name) for name in names}, **more)
+
+
+def _only(own: Own, parts: Sequence[str]) -> None:
+  for part, words in own.items():
+    if part not in parts:
+      raise UserError(f"--{part}{words[0][1:].replace('-', '.', 1)}: no {part!r} here{nearest(part, parts)}.")
+
+
+def _draw(plot: Any) -> None:
+  """Pictures are an extra: without matplotlib a run ends without them, and says so."""
+  try:
+    plot()
+  except UserError as error:
+    print(f"mtl-jax: {error}", file=sys.stderr)
+
+
+def _mesh(devices: int) -> Any:
+  import jax
+
+  if devices == 1:
+    return None
+  if not 1 <= devices <= jax.device_count():
+    raise UserError(f"--devices is {devices}, this machine has {jax.device_count()}.")
+  axis_type = jax.sharding.AxisType.Auto
+  return jax.make_mesh((devices,), ("data",), axis_types=(axis_type,), devices=jax.devices()[:devices])
+
+
+def _print_metrics(metrics: dict[str, Any]) -> None:
+  from rich.table import Table
+
+  result = Table()
+  for title in ("data", "task", "metric", "value"):
+    result.add_column(title, justify="right" if title == "value" else "left")
+  for split, tasks in metrics.items():
+    for task, values in tasks.items():
+      for metric, value in values.items():
+        result.add_row(split, task, metric, f"{value:.4f}")
+  _console().print(result)
+
+
+def _console() -> Any:
+  """A console that does not squeeze tables when the output is a file or a pipe."""
+  from rich.console import Console
+
+  return Console() if sys.stdout.isatty() else Console(width=140)

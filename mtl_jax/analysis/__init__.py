@@ -1,0 +1,3 @@
+"""Analysis: how the tasks' gradients relate, and pictures of runs."""
+
+from mtl_jax.analysis.conflict import gradient_cosines as gradient_cosines

@@ -1,0 +1,99 @@
+"""Pictures of runs: learning curves, Delta_m bars, task-gradient cosines over time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mtl_jax._errors import UserError
+
+History = Sequence[Mapping[str, Any]]
+
+
+def _figure(*args: Any, **kwargs: Any) -> Any:
+  try:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+  except ImportError as error:
+    raise UserError("pictures need matplotlib: pip install 'mtl-jax[plots]'.") from error
+  figure = Figure(*args, layout="constrained", **kwargs)
+  FigureCanvasAgg(figure)
+  return figure
+
+
+def series(history: History, kind: str, key: str) -> tuple[list[int], list[float]]:
+  """The steps and values of one logged quantity."""
+  points = [(line["step"], line[key]) for line in history if line["kind"] == kind and line.get(key) is not None]
+  return [step for step, _ in points], [value for _, value in points]
+
+
+def learning_curves(path: Path, histories: Mapping[str, History], metrics: Mapping[str, str]) -> None:
+  """One panel a task: its validation metric over steps, one line a run.
+
+  Args:
+    path: The PNG to write.
+    histories: `{run: history}`; a run without some task is left out of that panel.
+    metrics: `{task: metric}`.
+  """
+  figure = _figure(figsize=(4.2 * len(metrics), 3.4))
+  axes = figure.subplots(1, len(metrics), squeeze=False)[0]
+  for axis, (task, metric) in zip(axes, metrics.items(), strict=True):
+    for name, history in histories.items():
+      steps, values = series(history, "valid", f"{task}/{metric}")
+      if steps:
+        axis.plot(steps, values, marker=".", label=name)
+    axis.set(title=task, xlabel="step", ylabel=f"validation {metric}")
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize="small")
+  figure.savefig(path, dpi=120)
+
+
+def delta_m_bars(path: Path, values: Mapping[str, Sequence[float]]) -> None:
+  """Delta_m of each method, mean and standard error over seeds; below zero beats single-task training."""
+  figure = _figure(figsize=(1.4 + 1.1 * len(values), 3.4))
+  axis = figure.subplots()
+  means = [float(np.mean(v)) for v in values.values()]
+  errors = [standard_error(v) for v in values.values()]
+  colors = ["tab:green" if mean < 0 else "tab:red" for mean in means]
+  axis.bar(list(values), means, yerr=np.nan_to_num(errors), capsize=4, color=colors, alpha=0.8)
+  axis.axhline(0.0, color="black", linewidth=0.8)
+  axis.set(ylabel=r"$\Delta_m$ in % (lower is better)", title="change against single-task training")
+  axis.tick_params(axis="x", rotation=20)
+  figure.savefig(path, dpi=120)
+
+
+def cosine_heat_map(path: Path, histories: Mapping[str, History]) -> None:
+  """The cosines between task gradients over training: a row a pair of tasks, a column an evaluation, a panel a run."""
+  tables = {}
+  for name, history in histories.items():
+    lines = [line for line in history if line["kind"] == "probe"]
+    pairs = [key for key in lines[0] if "," in key] if lines else []
+    if pairs:
+      tables[name] = ([line["step"] for line in lines], pairs, np.array([[line[p] for line in lines] for p in pairs]))
+  if not tables:
+    return
+  height = max(len(pairs) for _, pairs, _ in tables.values())
+  figure = _figure(figsize=(9, len(tables) * (1.1 + 0.3 * height)))
+  axes = figure.subplots(len(tables), 1, squeeze=False)[:, 0]
+  limit = max(0.25, max(float(np.abs(table.astype(float)).max()) for _, _, table in tables.values()))
+  image = None
+  for axis, (name, (steps, pairs, table)) in zip(axes, tables.items(), strict=True):
+    image = axis.imshow(table.astype(float), aspect="auto", cmap="RdBu", vmin=-limit, vmax=limit)
+    axis.set_xticks(range(len(steps)), [str(step) for step in steps])
+    axis.set_yticks(range(len(pairs)), [pair.replace(",", " · ") for pair in pairs])
+    axis.set_title(name)
+  axes[-1].set_xlabel("step")
+  figure.colorbar(image, ax=list(axes), label="cosine (red: conflict)")
+  figure.savefig(path, dpi=120)
+
+
+def standard_error(values: Sequence[float]) -> float:
+  """The standard error of the mean; NaN for a single value.
+
+  >>> standard_error([1.0, 3.0])
+  1.0
+  """
+  return float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")

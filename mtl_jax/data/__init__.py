@@ -1,0 +1,6 @@
+"""Data: batches of in-memory arrays, validation before training, and sources of known data sets."""
+
+from mtl_jax.data import source as source
+from mtl_jax.data._batches import batches as batches
+from mtl_jax.data._check import check as check
+from mtl_jax.data._pad import pad_batches as pad_batches

@@ -1,0 +1,32 @@
+"""Batch normalisation that follows the dtype of its input while its statistics stay float32."""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+
+class BatchNorm(nn.Module):
+  """`nn.BatchNorm` computed in float32 whatever the dtype of input and parameters, with an output like the input.
+
+  Linen's own promotes a bfloat16 input by its float32 statistics, which strict dtype promotion refuses.
+
+  Attributes:
+    momentum: The share of the running statistics that a step keeps.
+    scale_init: The initializer of the scale.
+  """
+
+  momentum: float = 0.9
+  scale_init: nn.initializers.Initializer = nn.initializers.ones
+
+  @nn.compact
+  def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+    """Normalises (..., C) over all axes but the last."""
+    y = nn.BatchNorm(use_running_average=not train, momentum=self.momentum, use_scale=False, use_bias=False)(
+      x.astype(jnp.float32)
+    )
+    shape = (1,) * (x.ndim - 1) + x.shape[-1:]
+    scale = self.param("scale", self.scale_init, x.shape[-1:]).astype(jnp.float32).reshape(shape)
+    bias = self.param("bias", nn.initializers.zeros, x.shape[-1:]).astype(jnp.float32).reshape(shape)
+    return (y * scale + bias).astype(x.dtype)

@@ -1,0 +1,55 @@
+"""A plain convolutional trunk for small images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import flax.linen as nn
+import jax
+
+
+class CNN(nn.Module):
+  r"""Stages of convolution, activation and max pooling, then a dense layer over the whole map.
+
+  $$ h_i = pool(\phi(conv_i(h_{i-1}))), \qquad y = dropout(\phi(W flatten(h_n) + b)) $$
+
+  Computes in the dtype of its parameters and input, which must agree.
+
+  Attributes:
+    channels: The channels of each stage.
+    features: The width F of the dense layer; None: no such layer, the mean of the map over its positions instead.
+    kernel: The side of the convolutions.
+    strides: The stride of the convolutions.
+    pool: The side and stride of the max pooling; 1: none.
+    activation: $\phi$.
+    dropout: The share of the dense layer's units set to zero when training, in [0, 1).
+
+  >>> import jax.numpy as jnp, mtl_jax as mtl
+  >>> trunk = mtl.from_linen(CNN((8, 16), features=32))
+  >>> params, state = trunk.init(jax.random.key(0), jnp.ones((2, 12, 12, 1)))
+  >>> trunk.apply(params, state, jnp.ones((2, 12, 12, 1)))[0].shape
+  (2, 32)
+
+  References:
+    LeCun et al., *Gradient-Based Learning Applied to Document Recognition*, 1998.
+  """
+
+  channels: Sequence[int] = (32, 64)
+  features: int | None = 128
+  kernel: int = 3
+  strides: int = 1
+  pool: int = 2
+  activation: Callable[[jax.Array], jax.Array] = nn.relu
+  dropout: float = 0.0
+
+  @nn.compact
+  def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+    """Maps images (B, H, W, C) to features (B, F)."""
+    for channels in self.channels:
+      x = self.activation(nn.Conv(channels, (self.kernel, self.kernel), (self.strides, self.strides))(x))
+      if self.pool > 1:
+        x = nn.max_pool(x, (self.pool, self.pool), (self.pool, self.pool), "SAME")
+    if self.features is None:
+      return x.mean(axis=(1, 2))
+    x = self.activation(nn.Dense(self.features)(x.reshape(x.shape[0], -1)))
+    return nn.Dropout(self.dropout, deterministic=not train)(x)

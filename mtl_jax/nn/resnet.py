@@ -1,0 +1,92 @@
+"""Residual networks of basic blocks (ResNet-18 and 34), post- or pre-activation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax
+
+from mtl_jax.nn._batch_norm import BatchNorm
+
+
+class ResNet(nn.Module):
+  r"""Stages of residual blocks, each stage at half the resolution and twice the channels of the one before.
+
+  $$ h \leftarrow \phi(h + B(C(\phi(B(C(h)))))) \quad\text{or, pre-activation,}\quad
+     h \leftarrow h + C(\phi(B(C(\phi(B(h)))))) $$
+
+  with convolutions C of side 3, batch normalisation B and ReLU $\phi$; then the mean over positions. Computes in the
+  dtype of its parameters and input, which must agree; batch statistics are float32.
+
+  Attributes:
+    stage_sizes: The number of blocks of each stage; (2, 2, 2, 2) is ResNet-18.
+    width: The channels of the first stage.
+    small_images: A stem of one 3 x 3 convolution at full resolution, for images of about 32 pixels; False: the
+      7 x 7 stem that reduces images four times.
+    preactivation: Normalise and activate before each convolution, keeping the residual path linear.
+
+  >>> import jax.numpy as jnp, mtl_jax as mtl
+  >>> trunk = mtl.from_linen(ResNet((1, 1), width=8, small_images=True))
+  >>> params, state = trunk.init(jax.random.key(0), jnp.ones((2, 16, 16, 3)))
+  >>> trunk.apply(params, state, jnp.ones((2, 16, 16, 3)))[0].shape
+  (2, 16)
+
+  References:
+    He et al., *Deep Residual Learning for Image Recognition*, 2016.
+    He et al., *Identity Mappings in Deep Residual Networks*, 2016.
+  """
+
+  stage_sizes: Sequence[int] = (2, 2, 2, 2)
+  width: int = 64
+  small_images: bool = False
+  preactivation: bool = False
+
+  @nn.compact
+  def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+    """Maps images (B, H, W, C) to features (B, width * 2 ** (stages - 1))."""
+    side, stride = (3, 1) if self.small_images else (7, 2)
+    x = _conv(self.width, side, stride)(x)
+    if not self.preactivation:
+      x = nn.relu(BatchNorm()(x, train))
+    if not self.small_images:
+      x = nn.max_pool(x, (3, 3), (2, 2), "SAME")
+    block = _PreactivationBlock if self.preactivation else _Block
+    for stage, blocks in enumerate(self.stage_sizes):
+      for i in range(blocks):
+        stride = 2 if stage > 0 and i == 0 else 1
+        x = block(self.width * 2**stage, stride, name=f"stage_{stage}_block_{i}")(x, train)
+    if self.preactivation:
+      x = nn.relu(BatchNorm()(x, train))
+    return x.mean(axis=(1, 2))
+
+
+def _conv(channels: int, side: int, stride: int = 1) -> nn.Conv:
+  return nn.Conv(channels, (side, side), (stride, stride), use_bias=False, kernel_init=nn.initializers.he_normal())
+
+
+class _Block(nn.Module):
+  channels: int
+  stride: int
+
+  @nn.compact
+  def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+    y = nn.relu(BatchNorm()(_conv(self.channels, 3, self.stride)(x), train))
+    # Starting each block as the identity lets deep nets train at full learning rate (Goyal et al., 2017).
+    y = BatchNorm(scale_init=nn.initializers.zeros)(_conv(self.channels, 3)(y), train)
+    if x.shape != y.shape:
+      x = BatchNorm()(_conv(self.channels, 1, self.stride)(x), train)
+    return nn.relu(x + y)
+
+
+class _PreactivationBlock(nn.Module):
+  channels: int
+  stride: int
+
+  @nn.compact
+  def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+    y = nn.relu(BatchNorm()(x, train))
+    if self.stride > 1 or x.shape[-1] != self.channels:
+      x = _conv(self.channels, 1, self.stride)(y)
+    y = nn.relu(BatchNorm()(_conv(self.channels, 3, self.stride)(y), train))
+    return x + _conv(self.channels, 3)(y)

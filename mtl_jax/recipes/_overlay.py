@@ -1,0 +1,86 @@
+"""Two digits in one image: what to read left, what right, and how far the right one is turned."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import mtl_jax as mtl
+from mtl_jax.recipes._recipe import Arrays
+
+MAX_TILT = 45.0
+
+
+def tasks() -> dict[str, mtl.Task]:
+  """`left` and `right`, the digits, and `tilt`, the angle of the right digit in degrees."""
+  return {
+    "left": mtl.tasks.classification(label="left", num_classes=10),
+    "right": mtl.tasks.classification(label="right", num_classes=10),
+    # The standard deviation of a uniform angle, so that the network's output has unit scale.
+    "tilt": mtl.tasks.regression(label="tilt", std=MAX_TILT / 3**0.5),
+  }
+
+
+def pairs(images: np.ndarray, labels: np.ndarray, count: int, shift: int, rng: np.random.Generator) -> Arrays:
+  """`count` images of two random digits, one at the top left and one, turned, at the bottom right.
+
+  Args:
+    images: Digits, (M, S, S) in [0, 1].
+    labels: Their classes, (M,).
+    count: N.
+    shift: How many pixels the right digit lies below and to the right of the left one.
+    rng: Draws digits and angles.
+
+  Returns:
+    `x` (N, S + shift, S + shift, 1) float32 in [0, 1], `left` and `right` (N,) int32, `tilt` (N,) float32, degrees,
+    counter-clockwise positive, uniform in [-45, 45).
+  """
+  left, right = rng.integers(len(images), size=(2, count))
+  tilt = rng.uniform(-MAX_TILT, MAX_TILT, count).astype(np.float32)
+  side = images.shape[1] + shift
+  x = np.zeros((count, side, side, 1), np.float32)
+  # In blocks, since turning takes several times the memory of its images.
+  for rows in np.array_split(np.arange(count), -(-count // 4096)):
+    x[rows, :-shift, :-shift, 0] = images[left[rows]]
+    corner = x[rows, shift:, shift:, 0]
+    x[rows, shift:, shift:, 0] = np.maximum(corner, rotate(images[right[rows]], tilt[rows]))
+  return {"x": x, "left": labels[left].astype(np.int32), "right": labels[right].astype(np.int32), "tilt": tilt}
+
+
+def rotate(images: np.ndarray, degrees: np.ndarray) -> np.ndarray:
+  """Each image (N, S, S) turned counter-clockwise by its own angle (N,) about its centre, bilinearly; 0 outside."""
+  side = images.shape[1]
+  centred = np.arange(side, dtype=np.float32) - (side - 1) / 2
+  cos, sin = (f(np.deg2rad(degrees)).astype(np.float32)[:, None, None] for f in (np.cos, np.sin))
+  down, across = centred[None, :, None], centred[None, None, :]
+  # Where each output pixel comes from, in images with one pixel of zeros around them (and one more at the far ends).
+  row = np.clip(cos * down + sin * across + (side + 1) / 2, 0, side + 1)
+  column = np.clip(cos * across - sin * down + (side + 1) / 2, 0, side + 1)
+  padded, width = np.pad(images, ((0, 0), (1, 2), (1, 2))), side + 3
+  top, start = np.floor(row), np.floor(column)
+  corner = (np.arange(len(images))[:, None, None] * width + top.astype(int)) * width + start.astype(int)
+  upper, upper_next, lower, lower_next = (np.take(padded, corner + i) for i in (0, 1, width, width + 1))
+  upper += (upper_next - upper) * (column - start)
+  lower += (lower_next - lower) * (column - start)
+  return upper + (lower - upper) * (row - top)
+
+
+def split(labels: np.ndarray, shares: tuple[float, float], seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """The examples to train, tune and report on, each class in the same proportion.
+
+  Args:
+    labels: The classes, (M,).
+    shares: Of the first and second part; the third is the rest.
+    seed: Draws the parts.
+
+  Returns:
+    Three disjoint arrays of indices that hold every example once.
+  """
+  rng = np.random.default_rng(seed)
+  parts: list[list[np.ndarray]] = [[], [], []]
+  for label in np.unique(labels):
+    rows = rng.permutation(np.flatnonzero(labels == label))
+    cuts = np.round(np.cumsum(shares) * len(rows)).astype(int)
+    for part, chosen in zip(parts, np.split(rows, cuts), strict=True):
+      part.append(chosen)
+  first, second, third = (np.concatenate(part) for part in parts)
+  return first, second, third

@@ -1,0 +1,74 @@
+"""`Recipe`, a runnable experiment: data, network and tasks, with settings that work."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import optax
+
+from mtl_jax._errors import UserError, nearest
+from mtl_jax.net import Net
+from mtl_jax.tasks import Task
+
+Arrays = dict[str, np.ndarray]
+
+
+class Splits(NamedTuple):
+  """The examples to train on, to tune on and to report on, each `{key: (N, ...)}`."""
+
+  train: Arrays
+  valid: Arrays
+  test: Arrays
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+  """A runnable experiment.
+
+  Attributes:
+    name: The name, that of the recipe's module.
+    summary: One line for the list of recipes.
+    data: `data(seed) -> Splits`.
+    net: `net(names) -> Net` with heads for just those tasks, so that single-task baselines are the same network with
+      one name.
+    tasks: `{name: Task}`.
+    optimizer: `optimizer(learning_rate, steps) -> optax.GradientTransformation`.
+    learning_rate: The peak learning rate.
+    steps: The number of updates.
+    batch_size: Examples a batch.
+    eval_every: Steps between evaluations on the validation split.
+    inputs: The key of the batch that holds the input, or `{task: key}`.
+  """
+
+  name: str
+  summary: str
+  data: Callable[[int], Splits]
+  net: Callable[[Sequence[str]], Net]
+  tasks: Mapping[str, Task]
+  optimizer: Callable[[float, int], optax.GradientTransformation]
+  learning_rate: float
+  steps: int
+  batch_size: int = 128
+  eval_every: int = 200
+  inputs: str | Mapping[str, str] = "x"
+
+
+def adamw_cosine(learning_rate: float, steps: int) -> optax.GradientTransformation:
+  """AdamW whose learning rate rises for a twentieth of the steps, then falls to 0 along a cosine."""
+  schedule = optax.warmup_cosine_decay_schedule(0.0, learning_rate, warmup_steps=steps // 20, decay_steps=steps)
+  return optax.adamw(schedule)
+
+
+def choose(heads: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+  """Those of the heads that are named.
+
+  Raises:
+    UserError: There is no head of that name.
+  """
+  for name in names:
+    if name not in heads:
+      raise UserError(f"the recipe has no task {name!r}{nearest(name, heads)}: choose from {', '.join(heads)}.")
+  return {name: heads[name] for name in names}

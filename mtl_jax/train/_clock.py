@@ -1,0 +1,43 @@
+"""Timing of asynchronous steps."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+
+class Clock:
+  """Times steps between the moments when the device is known to have caught up."""
+
+  def __init__(self) -> None:
+    """Starts the first lap, which counts as compilation."""
+    self._laps: list[float] = []
+    self._is_first = True
+    self.restart()
+
+  def restart(self) -> None:
+    """Starts a lap."""
+    self._begin, self._waited = time.perf_counter(), 0.0
+
+  def wait(self, loader: Iterator[Any]) -> Any:
+    """The next batch; the time until it is there counts as waiting."""
+    before = time.perf_counter()
+    batch = next(loader)
+    self._waited += time.perf_counter() - before
+    return batch
+
+  def lap(self, steps: int) -> tuple[float, float]:
+    """Steps a second since the last restart, and the share of that time spent waiting for data."""
+    seconds = time.perf_counter() - self._begin
+    if not self._is_first:  # the first lap compiles
+      self._laps.append(seconds / steps)
+    self._is_first = False
+    return steps / seconds, self._waited / seconds
+
+  def step_seconds(self) -> float:
+    """The median time of a step over all laps but the first; NaN if there was one only."""
+    return float(np.median(self._laps)) if self._laps else math.nan

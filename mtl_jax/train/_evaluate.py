@@ -1,0 +1,115 @@
+"""Evaluation: every metric of every task over a data set, and predictions in the user's terms."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mtl_jax.net import Net
+from mtl_jax.objective import input_of
+from mtl_jax.tasks._metrics import Metric
+from mtl_jax.tasks._metrics import mean as mean_metric
+from mtl_jax.tasks._task import Task
+
+Metrics = dict[str, dict[str, float]]
+Inputs = str | Mapping[str, str]
+
+
+def _input_keys(tasks: Mapping[str, Task], inputs: Inputs) -> dict[str, str]:
+  return dict.fromkeys(tasks, inputs) if isinstance(inputs, str) else dict(inputs)
+
+
+def make_predict(net: Net, tasks: Mapping[str, Task], inputs: Inputs = "x") -> Callable[..., dict[str, Any]]:
+  """A pure function `(params, state, batch) -> {task: prediction}`, the net in evaluation mode."""
+  keys = _input_keys(tasks, inputs)
+
+  def predict(params, state, batch):
+    outputs = {key: net.apply(params, state, input_of(batch, key))[0] for key in set(keys.values())}
+    return {name: outputs[keys[name]][name] for name in tasks}
+
+  return predict
+
+
+def _loss_metric(task: Task) -> Metric:
+  return mean_metric(lambda prediction, batch: task.loss(prediction, batch), higher_is_better=False)
+
+
+def all_metrics(task: Task) -> dict[str, Metric]:
+  """The task's metrics and its loss."""
+  return {**task.metrics, "loss": _loss_metric(task)}
+
+
+def make_evaluate(
+  net: Net, tasks: Mapping[str, Task], inputs: Inputs = "x", *, batch_size: int = 256
+) -> Callable[[Any, Any, Mapping[str, np.ndarray]], Metrics]:
+  """A function `(params, state, arrays) -> {task: {metric: value}}` over a whole data set.
+
+  Each batch is one jitted call that returns metric states; they are merged and read once at the end. The last batch is
+  padded, and padding counts for nothing.
+
+  Args:
+    net: The multi-task net.
+    tasks: The tasks; every metric of each, and `loss`, is computed over its labelled examples.
+    inputs: The key of the batch that holds the input, or `{task: key}`.
+    batch_size: Examples a call.
+
+  Returns:
+    The function; it compiles at its first call only.
+  """
+  from mtl_jax import data
+
+  predict = make_predict(net, tasks, inputs)
+
+  @jax.jit
+  def batch_states(params, state, batch, valid):
+    predictions = predict(params, state, batch)
+    states = {}
+    for name, task in tasks.items():
+      mask = valid if task.mask is None else valid * task.mask(batch).astype(jnp.float32)
+      states[name] = {key: m.update(predictions[name], batch, mask) for key, m in all_metrics(task).items()}
+    return states
+
+  def evaluate(params, state, arrays):
+    size = min(batch_size, len(next(iter(arrays.values()))))
+    parts = [batch_states(params, state, batch, valid) for batch, valid in data.pad_batches(arrays, size)]
+    parts = jax.device_get(parts)
+    return {
+      name: {
+        key: float(metric.compute(functools.reduce(metric.merge, [part[name][key] for part in parts])))
+        for key, metric in all_metrics(task).items()
+      }
+      for name, task in tasks.items()
+    }
+
+  return evaluate
+
+
+def predict_all(
+  net: Net,
+  tasks: Mapping[str, Task],
+  params: Any,
+  state: Any,
+  arrays: Mapping[str, np.ndarray],
+  inputs: Inputs = "x",
+  *,
+  batch_size: int = 256,
+) -> dict[str, dict[str, np.ndarray]]:
+  """What each task's `output` says of every example: `{task: {name: (N, ...)}}`."""
+  from mtl_jax import data
+
+  predict = make_predict(net, tasks, inputs)
+  run = jax.jit(lambda p, s, batch: {name: tasks[name].output(y) for name, y in predict(p, s, batch).items()})
+  keys = set(_input_keys(tasks, inputs).values())
+  arrays = {key: input_of(arrays, key) for key in keys}
+  size = min(batch_size, len(next(iter(arrays.values()))))
+  parts = []
+  for batch, valid in data.pad_batches(arrays, size):
+    outputs = jax.device_get(run(params, state, batch))
+    count = int(valid.sum())
+    parts.append(jax.tree.map(lambda a, count=count: a[:count], outputs))
+  return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)

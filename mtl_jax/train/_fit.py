@@ -1,0 +1,280 @@
+"""`fit`, the training loop: progress, evaluation, best on validation, early stopping, checkpoints, resume."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from mtl_jax._errors import UserError
+from mtl_jax.balance._balancer import Balancer
+from mtl_jax.engine import Engine
+from mtl_jax.net import Net
+from mtl_jax.tasks._task import Task
+from mtl_jax.train._checkpoint import Checkpoints
+from mtl_jax.train._clock import Clock
+from mtl_jax.train._evaluate import Inputs, Metrics
+from mtl_jax.train._log import Log, flatten, read_log
+from mtl_jax.train._programs import Programs, compile_programs, shardings
+from mtl_jax.train._progress import Progress
+from mtl_jax.train._run_dir import open_run
+from mtl_jax.train._state import TrainState
+from mtl_jax.train._step import Nonfinite
+
+
+class NonFiniteError(UserError):
+  """Training stopped because a loss or gradient was NaN or infinite; the parameters are those before that step."""
+
+
+class Fit(NamedTuple):
+  """What a training run leaves.
+
+  Attributes:
+    state: The last `TrainState`.
+    params: The parameters that were best on the validation data; the last ones without such data.
+    net_state: The net's state that goes with them.
+    best_step: The step they are from.
+    history: The lines of the log: `{"kind": "train" or "valid", "step": ..., "losses/<task>": ..., ...}`.
+    step_seconds: The median time of a step, compilation and evaluation left out; NaN for very short runs.
+  """
+
+  state: TrainState
+  params: Any
+  net_state: Any
+  best_step: int
+  history: list[dict[str, Any]]
+  step_seconds: float
+
+
+@dataclasses.dataclass
+class _Best:
+  """The best evaluation so far."""
+
+  score: float = math.inf
+  step: int = 0
+  evaluations_since: int = 0
+
+
+def geometric_mean_loss(metrics: Metrics) -> float:
+  """The default score of an evaluation, lower is better: the mean log validation loss over tasks.
+
+  A task counts by the relative change of its loss, so units and magnitudes of losses do not matter.
+  """
+  return float(np.mean([math.log(max(values["loss"], 1e-12)) for values in metrics.values()]))
+
+
+def fit(
+  net: Net,
+  tasks: Mapping[str, Task],
+  balancer: Balancer,
+  tx: optax.GradientTransformation,
+  train: Mapping[str, np.ndarray],
+  *,
+  steps: int,
+  batch_size: int = 128,
+  valid: Mapping[str, np.ndarray] | None = None,
+  inputs: Inputs = "x",
+  engine: Engine | None = None,
+  seed: int = 0,
+  eval_every: int | None = None,
+  patience: int | None = None,
+  score: Callable[[Metrics], float] = geometric_mean_loss,
+  accumulate: int = 1,
+  compute_dtype: Any = None,
+  nonfinite: Nonfinite = "stop",
+  mesh: jax.sharding.Mesh | None = None,
+  run_dir: str | Path | None = None,
+  resume: bool = False,
+  config: Mapping[str, Any] | None = None,
+  checkpoint_every: int | None = None,
+  log_every: int = 50,
+  tensorboard: bool = False,
+  progress: bool = True,
+  title: str = "train",
+  probe: Callable[[TrainState], Mapping[str, Any]] | None = None,
+  programs: Programs | None = None,
+) -> Fit:
+  """Trains a multi-task net on arrays in memory.
+
+  The run is a function of its arguments: killed at any time and resumed, it ends with bit-identical parameters.
+
+  Args:
+    net: The multi-task net.
+    tasks: The tasks of the net.
+    balancer: How the task gradients are combined.
+    tx: The optimizer; learning-rate schedules are optax's.
+    train: The training data, `{key: (N, ...)}`, checked before anything else.
+    steps: The number of steps.
+    batch_size: Examples a step, over all devices.
+    valid: The validation data. With it, the parameters with the best score are kept.
+    inputs: The key of the batch that holds the input, or `{task: key}`.
+    engine: How gradients are computed; None: the cheapest exact one for the balancer.
+    seed: Of initialisation, shuffling and dropout.
+    eval_every: Steps between evaluations; None: ten in all.
+    patience: Stop after this many evaluations without a better score; None: never.
+    score: What "best" means: a function of `{task: {metric: value}}`, lower is better.
+    accumulate: Cut each batch into this many pieces for the trunk's backward pass (see `arch.microbatch`).
+    compute_dtype: For example `jnp.bfloat16`: compute in it; parameters, Gram matrix and optimizer stay float32.
+    nonfinite: On a NaN or infinite loss or gradient, `"stop"` with an error, `"skip"` the step and count, `"ignore"`.
+    mesh: Data parallel over the axis `"data"` of this mesh.
+    run_dir: Where configuration, logs and checkpoints go; None: nothing is written.
+    resume: Go on with the run in `run_dir` from its newest readable checkpoint.
+    config: More JSON that describes the run; a resumed run must have the same.
+    checkpoint_every: Steps between checkpoints; None: at each evaluation.
+    log_every: Steps between log lines; metrics are read from the device only then.
+    tensorboard: Also write TensorBoard events.
+    progress: Show a progress bar.
+    title: The bar's title.
+    probe: `probe(state) -> {name: number}`, logged at each evaluation.
+    programs: From `compile_programs`, to share compiled programs between runs that differ in `seed` alone.
+
+  Returns:
+    The trained state, the best parameters, and the history.
+
+  Raises:
+    UserError: Bad data or options, told in one line; a run directory that holds another run.
+    NonFiniteError: With `nonfinite="stop"`; names the tasks and the step.
+  """
+  from mtl_jax import data
+
+  _check_options(steps, batch_size, mesh, accumulate)
+  data.check(train, tasks, inputs)
+  if valid is not None:
+    data.check(valid, tasks, inputs)
+  eval_every = max(1, steps // 10) if eval_every is None else eval_every
+  checkpoint_every = eval_every if checkpoint_every is None else checkpoint_every
+  own = {"steps": steps, "batch_size": batch_size, "seed": seed, "accumulate": accumulate, "eval_every": eval_every}
+  own |= {"compute_dtype": None if compute_dtype is None else jnp.dtype(compute_dtype).name, "nonfinite": nonfinite}
+
+  if programs is None:
+    programs = compile_programs(
+      net,
+      tasks,
+      balancer,
+      tx,
+      train,
+      inputs=inputs,
+      engine=engine,
+      accumulate=accumulate,
+      compute_dtype=compute_dtype,
+      nonfinite=nonfinite,
+      mesh=mesh,
+    )
+  _, sharded = shardings(mesh)
+  loader = iter(data.batches(train, batch_size, seed=seed, sharding=sharded))
+  state = programs.create(jax.random.key(seed))
+  best = _Best()
+  best_model = jax.tree.map(jnp.copy, (state.params, state.state))
+  history: list[dict[str, Any]] = []
+
+  checkpoints, start = None, 0
+  if run_dir is not None:
+    run_dir = Path(run_dir)
+    open_run(run_dir, {**(config or {}), "fit": own}, resume)
+    checkpoints = Checkpoints(run_dir / "checkpoints")
+    found = checkpoints.restore_newest({"train": state, "best": best_model}, _warn)
+    if found is not None:
+      start, tree, notes = found
+      state, best_model, best = tree["train"], tree["best"], _Best(**notes["best"])
+      loader.set_state(notes["loader"])
+      history = [line for line in read_log(run_dir) if line["step"] <= start]
+
+  log = Log(run_dir, since=start, tensorboard=tensorboard)
+  clock = Clock()
+  pending: list[Any] = []
+  with Progress(steps, start, progress, title) as bar:
+    try:
+      for step in range(start + 1, steps + 1):
+        if patience is not None and best.evaluations_since >= patience:
+          bar.say(f"stopped early at step {step - 1}: no better score for {patience} evaluations.")
+          break
+        state, metrics = programs.step(state, clock.wait(loader))
+        pending.append(metrics)
+        is_last = step == steps
+        is_eval = valid is not None and (is_last or step % eval_every == 0)
+        is_checkpoint = checkpoints is not None and (is_last or step % checkpoint_every == 0)
+        if not (is_last or step % log_every == 0 or is_eval or is_checkpoint):
+          continue
+        line = _mean(jax.device_get(pending))
+        speed, waiting = clock.lap(len(pending))
+        pending = []
+        if nonfinite == "stop" and line["skipped"] > 0:
+          raise NonFiniteError(_describe(state, list(tasks)))
+        line |= {"examples_per_second": speed * batch_size, "waiting_for_data": waiting}
+        history.append(_record(log, "train", step, line))
+        bar.update(step, line["losses"], line["weights"], speed * batch_size)
+        if valid is not None and is_eval:
+          model = (state.params, state.state)
+          scores = programs.evaluate(*model, valid)
+          history.append(_record(log, "valid", step, scores))
+          if probe is not None:
+            history.append(_record(log, "probe", step, probe(state)))
+          value = score(scores)
+          best.evaluations_since += 1
+          if value < best.score:
+            best = _Best(value, step)
+            best_model = jax.tree.map(jnp.copy, model)
+        if checkpoints is not None and is_checkpoint:
+          notes = {"best": dataclasses.asdict(best), "loader": loader.get_state()}
+          checkpoints.save(step, {"train": state, "best": best_model}, notes)
+        clock.restart()
+      if nonfinite == "skip" and int(state.skipped):
+        bar.say(_describe(state, list(tasks)) + " Skipped.")
+    finally:
+      log.close()
+      if checkpoints is not None:
+        checkpoints.close()
+  if valid is None:
+    best_model, best = (state.params, state.state), _Best(step=int(state.step))
+  params, net_state = best_model
+  return Fit(state, params, net_state, best.step, history, clock.step_seconds())
+
+
+def _check_options(steps: int, batch_size: int, mesh: jax.sharding.Mesh | None, accumulate: int) -> None:
+  if steps < 1:
+    raise UserError(f"steps is {steps}, expected at least 1.")
+  devices = 1
+  if mesh is not None:
+    if "data" not in mesh.shape:
+      raise UserError(f"the mesh has the axes {', '.join(map(str, mesh.axis_names))}, expected one named 'data'.")
+    devices = mesh.shape["data"]
+  if batch_size % (devices * accumulate):
+    raise UserError(
+      f"batch_size {batch_size} cannot be split over {devices} devices x {accumulate} pieces: "
+      f"choose a multiple of {devices * accumulate}."
+    )
+
+
+def _mean(lines: list[Any]) -> dict[str, Any]:
+  """Losses and weights averaged over the steps since the last line; everything else as it is now."""
+  last = jax.tree.map(lambda leaf: leaf.tolist(), lines[-1])
+  for key in ("losses", "weights"):
+    last[key] = {name: float(np.mean([line[key][name] for line in lines])) for name in last[key]}
+  return last
+
+
+def _record(log: Log, kind: str, step: int, values: Mapping[str, Any]) -> dict[str, Any]:
+  log.write(kind, step, values)
+  return {"kind": kind, "step": step, **flatten(values)}
+
+
+def _describe(state: TrainState, names: list[str]) -> str:
+  counts = jax.device_get(state.nonfinite)
+  guilty = [f"{name!r} ({count} steps)" for name, count in zip(names, counts, strict=True) if count]
+  what = f"the loss of task {', '.join(guilty)}" if guilty else "the gradient, though not a loss,"
+  return (
+    f"{what} was NaN or infinite, first at step {int(state.first_nonfinite) + 1} "
+    f"({int(state.skipped)} steps in all); the parameters are untouched by it."
+  )
+
+
+def _warn(message: str) -> None:
+  warnings.warn(message, UserWarning, stacklevel=3)

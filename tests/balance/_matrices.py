@@ -1,0 +1,75 @@
+"""Matrices of task gradients on which balancers are tested, and balancers run on all of them at once."""
+
+import functools
+
+import jax
+import numpy as np
+
+from mtl_jax.balance._combine import combine
+from tests.balance._table import TABLE
+
+TASKS = (1, 2, 3, 9)
+COLUMNS = 11
+
+
+@functools.cache
+def hostile(tasks: int) -> np.ndarray:
+  """(N, T, 11) matrices of every rank and scale, with zero, identical and opposite rows."""
+  rng = np.random.default_rng(tasks)
+  found = []
+  for rank in range(tasks + 1):
+    for scale in (1e-10, 1.0, 1e15, None):
+      rows = np.full(tasks, scale) if scale is not None else 10.0 ** rng.uniform(-10, 15, tasks)
+      j = rng.normal(size=(tasks, rank)) @ rng.normal(size=(rank, COLUMNS))
+      found.append(rows[:, None] * j)
+  for scale in (1e-10, 1.0, 1e15):
+    row = rng.normal(size=COLUMNS)
+    found.append(scale * np.tile(row, (tasks, 1)))
+    found.append(scale * np.outer((-1.0) ** np.arange(tasks), row))
+    one_zero = rng.normal(size=(tasks, COLUMNS))
+    one_zero[0] = 0
+    found.append(scale * one_zero)
+    pair = rng.normal(size=(tasks, COLUMNS))
+    pair[-1] = -pair[0] if tasks > 1 else pair[0]
+    found.append(scale * pair)
+  return np.stack(found).astype(np.float32)
+
+
+@functools.cache
+def well_posed(tasks: int) -> np.ndarray:
+  """As many (T, 11) matrices of full rank, rows of norms between about 1 and 30."""
+  rng, count = np.random.default_rng(100 + tasks), len(hostile(tasks))
+  j = rng.normal(size=(count, tasks, COLUMNS)) * np.exp(rng.uniform(0, 2, (count, tasks, 1)))
+  return j.astype(np.float32)
+
+
+def losses(tasks: int) -> np.ndarray:
+  """(N, T) positive losses."""
+  return np.random.default_rng(7).uniform(0.1, 3.0, (len(hostile(tasks)), tasks)).astype(np.float32)
+
+
+@functools.cache
+def _runner(name: str, tasks: int):
+  # One compilation a method and number of tasks: all sets of matrices have the same size.
+  balancer = TABLE[name].make(tasks)
+
+  def one(j, task_losses, state):
+    update, weights, state = combine(balancer, [j], task_losses, state)
+    return update[0], weights, state
+
+  return balancer, jax.jit(jax.vmap(one, in_axes=(0, 0, None)))
+
+
+def run(name: str, j: np.ndarray, task_losses: np.ndarray | None = None, warm_up: int = 0):
+  """Updates (N, 11), weights (N, T) and states of the balancer at each matrix of `j`.
+
+  `warm_up` steps with other losses come before, so that methods with a memory have one.
+  """
+  tasks = j.shape[1]
+  balancer, batched = _runner(name, tasks)
+  state, losses_now = balancer.init(tasks), losses(tasks) if task_losses is None else task_losses
+  for step in range(warm_up):
+    _, _, states = batched(j, (1.0 + step) * losses_now, state)
+    state = jax.tree.map(lambda leaf: leaf[0], states)
+  update, weights, states = batched(j, losses_now, state)
+  return np.asarray(update), np.asarray(weights), states

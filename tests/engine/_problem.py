@@ -1,0 +1,68 @@
+"""A small network with any number of tasks, its data, and one step of it, shared by the engine tests."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+import mtl_jax as mtl
+
+
+class Trunk(nn.Module):
+  widths: tuple[int, ...] = (16, 12)
+
+  @nn.compact
+  def __call__(self, x):
+    for width in self.widths:
+      x = nn.relu(nn.Dense(width)(x))
+    return x
+
+
+class ConvTrunk(nn.Module):
+  @nn.compact
+  def __call__(self, x, train=False):
+    x = x.reshape(x.shape[0], 4, 4, -1)
+    x = nn.relu(nn.BatchNorm(use_running_average=not train)(nn.Conv(6, (3, 3))(x)))
+    return nn.Dense(10)(nn.LayerNorm()(x.mean(axis=(1, 2))))
+
+
+def problem(num_tasks, *, trunk=None, batch=24, features=16, cut=True, own_inputs=False, seed=0):
+  """`(net, tasks, batch, inputs)` of a regression problem."""
+  names = [f"t{i}" for i in range(num_tasks)]
+  heads = {name: mtl.from_linen(nn.Dense(1)) for name in names}
+  net = mtl.arch.hard_sharing(mtl.from_linen(Trunk() if trunk is None else trunk), heads)
+  if not cut:
+    net = net._replace(split=None)
+  tasks = {name: mtl.tasks.regression(f"y_{name}") for name in names}
+  keys = jax.random.split(jax.random.key(seed), 2 * num_tasks + 1)
+  inputs = {name: f"x_{name}" for name in names} if own_inputs else "x"
+  data = {f"y_{name}": jax.random.normal(key, (batch,)) for name, key in zip(names, keys, strict=False)}
+  xs = inputs.values() if own_inputs else ["x"]
+  data |= {x: jax.random.normal(key, (batch, features)) for x, key in zip(xs, keys[num_tasks:], strict=False)}
+  return net, tasks, data, inputs
+
+
+def one_step(net, tasks, batch, inputs, balancer, engine, *, compute_dtype=None):
+  """The parameters before and after one step of gradient descent, and the step's metrics."""
+  tx = optax.sgd(0.1)
+  objective = mtl.objective(net, tasks, inputs, compute_dtype=compute_dtype)
+  state = mtl.init_train_state(net, tasks, balancer, tx, batch, jax.random.key(1), inputs=inputs, engine=engine)
+  step = jax.jit(mtl.make_train_step(objective, balancer, tx, engine))
+  new, metrics = step(state, batch)
+  return state.params, new.params, metrics
+
+
+def relative_distance(a, b):
+  """The largest distance between two trees over leaves, relative to the leaf's largest entry.
+
+  Leaves below a thousandth of the tree's largest entry count relative to that: they may be rounding alone, as the
+  gradient of a bias before batch normalisation.
+  """
+  largest = max(jnp.max(jnp.abs(leaf)) for leaf in jax.tree.leaves(b))
+  scales = jax.tree.map(lambda y: jnp.maximum(jnp.max(jnp.abs(y)), 1e-3 * largest), b)
+  return float(max(jax.tree.leaves(jax.tree.map(lambda x, y, s: jnp.max(jnp.abs(x - y)) / s, a, b, scales))))
+
+
+def update(before, after):
+  """The change of the parameters."""
+  return jax.tree.map(jnp.subtract, after, before)

@@ -1,0 +1,165 @@
+"""Built-in modules: shapes, published sizes, dtypes, what training mode changes."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import mtl_jax as mtl
+
+IMAGES = (3, 13, 11, 2)
+MODULES = {
+  "mlp": (mtl.nn.MLP((8, 6)), (3, 6)),
+  "mlp head": (mtl.nn.MLP((8,), out=5), (3, 5)),
+  "linear": (mtl.nn.MLP((), out=5), (3, 5)),
+  "flat": (mtl.nn.MLP(()), (3, 13 * 11 * 2)),
+  "positions": (mtl.nn.MLP((8,), out=5, flatten=False), (3, 13, 11, 5)),
+  "cnn": (mtl.nn.CNN((4, 6), features=7), (3, 7)),
+  "cnn strided": (mtl.nn.CNN((4, 6), features=7, strides=2, pool=1), (3, 7)),
+  "cnn mean": (mtl.nn.CNN((4, 6), features=None), (3, 6)),
+  "cnn deep": (mtl.nn.CNN((4,) * 6, features=7), (3, 7)),
+  "resnet": (mtl.nn.ResNet((1, 1), width=4), (3, 8)),
+  "resnet small": (mtl.nn.ResNet((1, 2), width=4, small_images=True), (3, 8)),
+  "resnet pre": (mtl.nn.ResNet((1, 1), width=4, preactivation=True), (3, 8)),
+}
+
+
+def _cast(tree, dtype):
+  return jax.tree.map(lambda a: a.astype(dtype), tree)
+
+
+def _filled(net, x):
+  """Random weights and state for a net. Initializers take seconds to compile."""
+  rng = np.random.default_rng(0)
+  params, state = jax.eval_shape(net.init, jax.random.key(0), x)
+  params = jax.tree.map(lambda a: jnp.asarray(0.4 * rng.standard_normal(a.shape), a.dtype), params)
+  return params, jax.tree.map(lambda a: jnp.asarray(rng.uniform(0.5, 1.5, a.shape), a.dtype), state)
+
+
+def _weighted(module, x):
+  """The jitted apply of a module, and weights and state for it."""
+  net = mtl.from_linen(module)
+  return jax.jit(net.apply, static_argnames="train"), *_filled(net, x)
+
+
+def _inputs(shape):
+  return jnp.asarray(np.random.default_rng(1).standard_normal(shape), jnp.float32)
+
+
+def _count(tree):
+  return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
+@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("train", [False, True])
+def test_shape_and_dtype(name, train):
+  module, shape = MODULES[name]
+  net = mtl.from_linen(module)
+  x = jax.ShapeDtypeStruct(IMAGES, jnp.float32)
+  params, state = jax.eval_shape(net.init, jax.random.key(0), x)
+  for dtype in (jnp.float32, jnp.bfloat16):
+    low = jax.tree.map(lambda a, dtype=dtype: jax.ShapeDtypeStruct(a.shape, dtype), (params, x))
+    y, new_state = jax.eval_shape(lambda p, s, x: net.apply(p, s, x, train=train), low[0], state, low[1])
+    assert (y.shape, y.dtype) == (shape, dtype)
+    assert jax.tree.map(lambda a: (a.shape, a.dtype), new_state) == jax.tree.map(lambda a: (a.shape, a.dtype), state)
+
+
+@pytest.mark.parametrize("name", ["mlp head", "cnn", "resnet small", "resnet pre"])
+def test_bfloat16_computes_about_the_same(name):
+  x = _inputs(IMAGES)
+  apply, params, state = _weighted(MODULES[name][0], x)
+  full, _ = apply(params, state, x)
+  low, _ = apply(_cast(params, jnp.bfloat16), state, x.astype(jnp.bfloat16))
+  # bfloat16 keeps 8 bits: 0.4% a rounding, over a handful of layers.
+  scale = float(jnp.abs(full).max())
+  np.testing.assert_allclose(np.asarray(low, np.float32) / scale, full / scale, atol=0.05)
+  assert scale > 0.01
+
+
+@pytest.mark.parametrize(("stages", "published"), [((2, 2, 2, 2), 11_689_512), ((3, 4, 6, 3), 21_797_672)])
+def test_resnet_has_the_published_size(stages, published):
+  net = mtl.from_linen(mtl.nn.ResNet(stages))
+  x = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
+  params, _ = jax.eval_shape(net.init, jax.random.key(0), x)
+  assert _count(params) == published - (512 * 1000 + 1000)  # Without the classifier of 1000 classes.
+
+
+@pytest.mark.parametrize(("small_images", "side"), [(True, 4), (False, 1)])
+def test_resnet_resolution(small_images, side):
+  module = mtl.nn.ResNet((1, 1, 1, 1), width=4, small_images=small_images)
+  x = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
+  _, variables = jax.eval_shape(
+    lambda k, x: module.init_with_output(k, x, capture_intermediates=True), jax.random.key(0), x
+  )
+  assert variables["intermediates"]["stage_3_block_0"]["__call__"][0].shape == (1, side, side, 32)
+
+
+def test_residual_blocks_begin_as_the_identity():
+  net = mtl.from_linen(mtl.nn.ResNet((2,), width=2, small_images=True))
+  x = jnp.ones((2, 4, 4, 1))
+  params, state = jax.jit(net.init)(jax.random.key(0), x)
+  apply = jax.jit(net.apply)
+  y, _ = apply(params, state, x)
+  params["stage_0_block_1"]["Conv_1"]["kernel"] += 1.0
+  np.testing.assert_array_equal(apply(params, state, x)[0], y)
+  params["Conv_0"]["kernel"] += 1.0
+  assert not np.allclose(apply(params, state, x)[0], y)
+
+
+def test_mlp_is_the_formula():
+  x = _inputs((5, 3, 2))
+  apply, params, state = _weighted(mtl.nn.MLP((4,), out=2), x)
+  first, last = params["Dense_0"], params["Dense_1"]
+  hidden = np.maximum(x.reshape(5, 6) @ first["kernel"] + first["bias"][None], 0)
+  # Two products of at most six terms each, in float32.
+  np.testing.assert_allclose(
+    apply(params, state, x)[0], hidden @ last["kernel"] + last["bias"][None], rtol=1e-5, atol=1e-6
+  )
+
+
+@pytest.mark.parametrize("module", [mtl.nn.MLP((200,), dropout=0.5), mtl.nn.CNN((2,), features=200, dropout=0.5)])
+def test_dropout_only_when_training(module):
+  x = jnp.ones((2, 4, 4, 1))
+  apply, params, state = _weighted(module, x)
+  params = jax.tree.map(lambda a: jnp.abs(a) + 0.1, params)  # No unit is 0 but by dropout.
+
+  def zeros(train, seed):
+    return np.asarray(apply(params, state, x, key=jax.random.key(seed), train=train)[0] == 0)
+
+  assert not zeros(False, 0).any()
+  dropped = zeros(True, 0)
+  assert 0.4 < dropped.mean() < 0.6  # 400 fair coins: four standard deviations.
+  assert (dropped != zeros(True, 1)).any()
+
+
+@pytest.mark.parametrize("preactivation", [False, True])
+def test_batch_statistics(preactivation):
+  x = 3 + 2 * _inputs((8, 6, 6, 1))
+  module = mtl.nn.ResNet((1,), width=4, small_images=True, preactivation=preactivation)
+  apply, params, state = _weighted(module, x)
+  y, new = apply(params, state, x, train=True)
+  again, same = apply(params, state, x)
+  assert not np.allclose(y, again, rtol=0.1)
+  assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), state, same))
+  # After many steps on one batch the running statistics are its own, and both modes agree: 0.9 ** 150 is 1e-7.
+  for _ in range(150):
+    _, new = apply(params, new, x, train=True)
+  np.testing.assert_allclose(apply(params, new, x)[0], y, rtol=1e-3, atol=1e-3)
+
+
+def test_trains_in_bfloat16():
+  trunk = mtl.nn.ResNet((1,), width=4, small_images=True)
+  net = mtl.arch.hard_sharing(mtl.from_linen(trunk), {"y": mtl.from_linen(mtl.nn.MLP((), out=1))})
+  tasks, balancer, tx = {"y": mtl.tasks.regression("y")}, mtl.balance.equal(), optax.adam(1e-2)
+  x = _inputs((16, 6, 6, 1))
+  batch = {"x": x, "y": x.mean(axis=(1, 2, 3))}
+  filled = net._replace(init=lambda key, x: _filled(net, x))
+  state = mtl.init_train_state(filled, tasks, balancer, tx, batch, jax.random.key(0))
+  step = jax.jit(mtl.make_train_step(mtl.objective(net, tasks, compute_dtype=jnp.bfloat16), balancer, tx))
+  losses = []
+  for _ in range(30):
+    state, metrics = step(state, batch)
+    losses.append(float(metrics["losses"]["y"]))
+  assert losses[-1] < 0.5 * losses[0]
+  assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves((state.params, state.state)))

@@ -1,0 +1,112 @@
+"""The README and the other pages: every Python block runs, every command parses, every name exists."""
+
+import contextlib
+import inspect
+import re
+import shlex
+from pathlib import Path
+
+import flax.linen as nn
+import jax
+import pytest
+
+import mtl_jax as mtl
+from mtl_jax import cli, recipes
+from mtl_jax._options import build_balancer
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/design.md")]
+BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+COMMANDS = re.findall(r"^mtl-jax .*$", README, re.MULTILINE)
+
+
+def run(namespaces, block):
+  """The names after `block`, run in a copy of the names that the blocks before it left."""
+  namespace = dict(namespaces[-1]) if namespaces else {"__name__": "readme"}
+  with contextlib.ExitStack() as stack:
+    # A reader runs with JAX's own settings; the strict ones of these tests reject optax's arithmetic on its step count.
+    stack.enter_context(jax.numpy_dtype_promotion("standard"))
+    stack.enter_context(jax.numpy_rank_promotion("allow"))
+    exec(compile(block, "README.md", "exec"), namespace)
+  return namespace
+
+
+@pytest.fixture(scope="module")
+def namespaces():
+  """The names after each Python block, the blocks run in their order."""
+  found = []
+  for block in BLOCKS:
+    found.append(run(found, block))
+  return found
+
+
+def test_quick_start_is_short_and_starts_from_the_readers_own_network(namespaces):
+  block, names = BLOCKS[0], namespaces[0]
+  assert len(block.splitlines()) < 30
+  own = [value for value in names.values() if isinstance(value, type) and value.__module__ == "readme"]
+  assert own and all(issubclass(network, nn.Module) for network in own)
+  assert re.search(r"optax\.chain\(mtl\.aggregate\(mtl\.balance\.pcgrad\(\), num_tasks=3\), optax\.adam\(", block)
+  assert len(names["tasks"]) == 3
+
+
+def test_quick_start_learns_every_task(namespaces):
+  first, last = namespaces[0]["losses"][0], namespaces[0]["losses"][-1]
+  assert first.shape == last.shape == (3,)
+  assert (last < 0.5 * first).all()
+
+
+def test_train_step_and_fit_learn_every_task(namespaces):
+  names = namespaces[1]
+  first, metrics = namespaces[0]["losses"][0], names["metrics"]
+  assert all(metrics["losses"][name] < loss for name, loss in zip(names["tasks"], first, strict=True))
+  lines = [line for line in names["run"].history if line["kind"] == "valid"]
+  assert all(lines[-1][f"{name}/loss"] < lines[0][f"{name}/loss"] for name in names["tasks"])
+  assert names["run"].best_step > lines[0]["step"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_command_parses(command):
+  parsed, own = cli._parse(shlex.split(command)[1:])
+  if isinstance(parsed, cli.Train | cli.Compare):
+    assert parsed.recipe in recipes.names()
+    assert parsed.engine in (None, *mtl.engine.names())
+    methods = {"balancer": parsed.balancer} if isinstance(parsed, cli.Train) else {n: n for n in parsed.balancers}
+    for part, name in methods.items():
+      build_balancer(name, own.pop(part, ()))
+  assert not own
+
+
+def test_there_are_commands_of_every_kind():
+  assert {command.split()[1] for command in COMMANDS} == set(cli._COMMANDS)
+
+
+def functions(module):
+  return [name for name, value in vars(module).items() if inspect.isfunction(value)]
+
+
+@pytest.mark.parametrize(
+  "names",
+  [mtl.balance.names(), mtl.engine.names(), recipes.names(), functions(mtl.tasks), functions(mtl.arch)],
+  ids=["balancers", "engines", "recipes", "tasks", "architectures"],
+)
+def test_tables_name_everything_there_is(names):
+  tables = "".join(line for line in README.splitlines() if line.startswith("|"))
+  assert [name for name in names if f"`{name}`" not in tables] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_pages_name_only_what_exists(page):
+  text = page.read_text()
+  for dotted in set(re.findall(r"\bmtl\.([A-Za-z_][A-Za-z_.]*[A-Za-z_])", text)):
+    found = mtl
+    for part in dotted.split("."):
+      assert hasattr(found, part), f"mtl.{dotted}"
+      found = getattr(found, part)
+  for link in re.findall(r"\]\(([^)#:]+)\)", text):
+    assert (page.parent / link).exists(), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_lines_of_pages_fit(page):
+  assert [i for i, line in enumerate(page.read_text().splitlines(), 1) if len(line) > 120] == []
