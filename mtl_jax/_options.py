@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import functools
 import inspect
 import io
+import operator
+import types
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from mtl_jax import balance, engine
 from mtl_jax._errors import UserError, nearest
@@ -63,7 +67,30 @@ def _call(function: Callable[..., Any], title: str, options: list[str]) -> Any:
   message = io.StringIO()
   try:
     with contextlib.redirect_stdout(message), contextlib.redirect_stderr(message):
-      return tyro.cli(function, prog=title, args=options, description="", console_outputs=True)
+      parsed = tyro.cli(_parseable(function), prog=title, args=options, description="")
   except SystemExit as error:
     words = " ".join(message.getvalue().replace("│", " ").replace("─", " ").split())
     raise UserError(f"{title} {' '.join(options)}: {words}") from error
+  return function(**{field.name: getattr(parsed, field.name) for field in dataclasses.fields(parsed)})
+
+
+def _parseable(function: Callable[..., Any]) -> type:
+  """A dataclass of the function's parameters that words can give: no functions, no optimizers."""
+  hints = get_type_hints(function)
+  fields = []
+  for name, parameter in inspect.signature(function).parameters.items():
+    hint = hints[name]
+    kind = functools.reduce(operator.or_, filter(_is_word, get_args(hint))) if _is_union(hint) else hint
+    if kind is not type(None):
+      default = () if parameter.default is parameter.empty else (dataclasses.field(default=parameter.default),)
+      fields.append((name, kind, *default))
+  return dataclasses.make_dataclass(function.__name__, fields)
+
+
+def _is_union(hint: Any) -> bool:
+  return get_origin(hint) in (types.UnionType, Union)
+
+
+def _is_word(hint: Any) -> bool:
+  kind = get_origin(hint) or hint
+  return kind in (int, float, str, bool, type(None), tuple, list, Sequence, Literal)

@@ -1,10 +1,13 @@
 """One small multi-task network with the same weights in Linen, NNX and Equinox."""
 
+import functools
+
 import equinox as eqx
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from flax import nnx
 
 import mtl_jax as mtl
@@ -133,3 +136,46 @@ def batch(size: int = 6, seed: int = 0) -> dict:
 def tasks() -> dict[str, mtl.Task]:
   """Both tasks of `batch`."""
   return {"a": mtl.tasks.classification("a", 2), "b": mtl.tasks.regression("b")}
+
+
+KEY = jax.random.key(0)
+X = jnp.asarray(batch()["x"])
+every_library = pytest.mark.parametrize("library", LIBRARIES)
+
+
+def close(a, b, rtol=1e-5, atol=1e-6):
+  """Equal but for rounding: float32 sums of a handful of terms in another order, a few ulp."""
+  jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=rtol, atol=atol), a, b)
+
+
+def same(a, b):
+  """Equal to the bit."""
+  jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def differ(a, b) -> bool:
+  """Whether any leaf differs."""
+  return any(not np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+
+
+@functools.cache
+def start(library: str, dropout: float = 0.0):
+  """The multi-task net and what its init gives: compiled once for all tests."""
+  net = multi_task(library, dropout)
+  return net, *net.init(KEY, X)
+
+
+@functools.cache
+def task_gradients(library: str, *, train: bool = True, compute_dtype=None):
+  """Losses, their stacked gradients in Linen's layout, and the state after, all libraries at Linen's weights."""
+  net, params, state = start(library)
+  params = from_linen_params(library, start("linen")[1], params)
+  losses = mtl.objective(net, tasks(), train=train, compute_dtype=compute_dtype)
+
+  def stacked(params):
+    by_name, aux = losses(params, state, batch(), KEY)
+    vector = jnp.stack([by_name["a"], by_name["b"]])
+    return vector, (vector, aux["state"])
+
+  gradients, (values, after) = jax.jit(jax.jacrev(stacked, has_aux=True))(params)
+  return values, to_linen(library, gradients), after

@@ -8,18 +8,9 @@ import pytest
 
 import mtl_jax as mtl
 from tests import _nets
+from tests._nets import KEY, close, same
 
-KEY = jax.random.key(0)
 BATCH = _nets.batch(6)
-
-
-def same(a, b):
-  jax.tree.map(np.testing.assert_array_equal, a, b)
-
-
-def close(a, b):
-  # float32 sums of a handful of terms in another order: a few ulp
-  jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6), a, b)
 
 
 def linear(heads=("a", "b")) -> mtl.Net:

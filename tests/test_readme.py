@@ -12,13 +12,14 @@ import pytest
 
 import mtl_jax as mtl
 from mtl_jax import cli, recipes
+from mtl_jax._commands import COMMANDS
 from mtl_jax._options import build_balancer
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 PAGES = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/design.md")]
 BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-COMMANDS = re.findall(r"^mtl-jax .*$", README, re.MULTILINE)
+LINES = re.findall(r"^mtl-jax .*$", README, re.MULTILINE)
 
 
 def run(namespaces, block):
@@ -65,20 +66,20 @@ def test_train_step_and_fit_learn_every_task(namespaces):
   assert names["run"].best_step > lines[0]["step"]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_command_parses(command):
-  parsed, own = cli._parse(shlex.split(command)[1:])
-  if isinstance(parsed, cli.Train | cli.Compare):
-    assert parsed.recipe in recipes.names()
-    assert parsed.engine in (None, *mtl.engine.names())
-    methods = {"balancer": parsed.balancer} if isinstance(parsed, cli.Train) else {n: n for n in parsed.balancers}
+@pytest.mark.parametrize("line", LINES)
+def test_command_parses(line):
+  command, own = cli._parse(shlex.split(line)[1:])
+  if hasattr(command, "recipe"):
+    assert command.recipe in recipes.names()
+    assert command.engine in (None, *mtl.engine.names())
+    methods = {name: name for name in command.balancers} if "compare" in line else {"balancer": command.balancer}
     for part, name in methods.items():
       build_balancer(name, own.pop(part, ()))
   assert not own
 
 
 def test_there_are_commands_of_every_kind():
-  assert {command.split()[1] for command in COMMANDS} == set(cli._COMMANDS)
+  assert {line.split()[1] for line in LINES} == set(COMMANDS)
 
 
 def functions(module):

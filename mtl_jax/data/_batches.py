@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def batches(
-  arrays: Mapping[str, np.ndarray],
+  arrays: Mapping[str, Any],
   batch_size: int,
   *,
   seed: int = 0,
@@ -96,7 +96,7 @@ def _order(size: int, batch_size: int, seed: int | None, repeat: bool) -> Callab
   return indices
 
 
-def _place(batch: Mapping[str, np.ndarray], sharding: Any) -> dict[str, jax.Array]:
+def _place(batch: Mapping[str, Any], sharding: Any) -> dict[str, jax.Array]:
   if isinstance(sharding, jax.sharding.Sharding) and not sharding.is_fully_addressable:
     # device_put would compare the batch between processes, a collective that may not run beside the step's.
     return {k: jax.make_array_from_callback(v.shape, sharding, v.__getitem__) for k, v in batch.items()}
@@ -115,7 +115,7 @@ def _check_options(size: int, batch_size: int, seed: int, drop_remainder: bool) 
     raise UserError(f"seed is {seed}, expected at least 0.")
 
 
-def _check_divides(arrays: Mapping[str, np.ndarray], sizes: Iterable[int], sharding: jax.sharding.Sharding) -> None:
+def _check_divides(arrays: Mapping[str, Any], sizes: Iterable[int], sharding: jax.sharding.Sharding) -> None:
   for key, value in arrays.items():
     for size in sizes:
       try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -10,9 +11,7 @@ from mtl_jax._errors import UserError
 from mtl_jax.data._check import check_lengths
 
 
-def pad_batches(
-  arrays: Mapping[str, np.ndarray], batch_size: int
-) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
+def pad_batches(arrays: Mapping[str, Any], batch_size: int) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
   """All examples once and in order, in batches of one size, so that a jitted evaluation compiles once.
 
   Args:

@@ -19,7 +19,7 @@ def leafwise_gram(pullback: Pullback) -> jax.Array:
   The backward pass of all tasks at once is traced and run piece by piece. A piece ends where a leaf's rows are made:
   they are reduced to their part of G, and the cotangents that go on to earlier layers are made to depend on it.
   Without that dependence the compiler is free to keep the rows of several leaves and reduce them later, and does
-  (measured: 434 MiB against 274 MiB for T = 32 and four layers of 1024).
+  (measured: 391 MiB against 295 MiB for T = 32, four layers of 1024, batch 256).
 
   Inner products do not care how a leaf's axes are ordered, so a transpose that ends the way to a leaf is left out;
   it would copy T x leaf floats.

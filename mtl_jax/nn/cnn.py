@@ -24,10 +24,10 @@ class CNN(nn.Module):
     activation: $\phi$.
     dropout: The share of the dense layer's units set to zero when training, in [0, 1).
 
-  >>> import jax.numpy as jnp, mtl_jax as mtl
-  >>> trunk = mtl.from_linen(CNN((8, 16), features=32))
-  >>> params, state = trunk.init(jax.random.key(0), jnp.ones((2, 12, 12, 1)))
-  >>> trunk.apply(params, state, jnp.ones((2, 12, 12, 1)))[0].shape
+  >>> import jax.numpy as jnp
+  >>> trunk = CNN((8, 16), features=32)
+  >>> y, _ = jax.eval_shape(trunk.init_with_output, jax.random.key(0), jnp.ones((2, 12, 12, 1)))
+  >>> y.shape
   (2, 32)
 
   References:

@@ -26,10 +26,10 @@ class ResNet(nn.Module):
       7 x 7 stem that reduces images four times.
     preactivation: Normalise and activate before each convolution, keeping the residual path linear.
 
-  >>> import jax.numpy as jnp, mtl_jax as mtl
-  >>> trunk = mtl.from_linen(ResNet((1, 1), width=8, small_images=True))
-  >>> params, state = trunk.init(jax.random.key(0), jnp.ones((2, 16, 16, 3)))
-  >>> trunk.apply(params, state, jnp.ones((2, 16, 16, 3)))[0].shape
+  >>> import jax.numpy as jnp
+  >>> trunk = ResNet((1, 1), width=8, small_images=True)
+  >>> y, _ = jax.eval_shape(trunk.init_with_output, jax.random.key(0), jnp.ones((2, 16, 16, 3)))
+  >>> y.shape
   (2, 16)
 
   References:

@@ -44,7 +44,7 @@ def multimnist(num_pairs: int = 60_000) -> Recipe:
     )
 
   def net(names: Sequence[str]) -> mtl.Net:
-    trunk = mtl.nn.CNN((32, 64, 64), features=256, strides=2, pool=1)
+    trunk = mtl.nn.CNN((16, 32, 64), features=256, strides=2, pool=1)
     outs = {"left": 10, "right": 10, "tilt": 1}
     heads = {name: mtl.nn.MLP((64,), out) for name, out in choose(outs, names).items()}
     return mtl.arch.hard_sharing(mtl.from_linen(trunk), {n: mtl.from_linen(head) for n, head in heads.items()})
@@ -56,8 +56,8 @@ def multimnist(num_pairs: int = 60_000) -> Recipe:
     net=net,
     tasks=_overlay.tasks(),
     optimizer=adamw_cosine,
-    learning_rate=3e-3,
-    steps=3000,
+    learning_rate=5e-3,
+    steps=2000,
     batch_size=128,
     eval_every=500,
   )

@@ -46,7 +46,7 @@ def all_metrics(task: Task) -> dict[str, Metric]:
 
 def make_evaluate(
   net: Net, tasks: Mapping[str, Task], inputs: Inputs = "x", *, batch_size: int = 256
-) -> Callable[[Any, Any, Mapping[str, np.ndarray]], Metrics]:
+) -> Callable[[Any, Any, Mapping[str, Any]], Metrics]:
   """A function `(params, state, arrays) -> {task: {metric: value}}` over a whole data set.
 
   Each batch is one jitted call that returns metric states; they are merged and read once at the end. The last batch is
@@ -94,7 +94,7 @@ def predict_all(
   tasks: Mapping[str, Task],
   params: Any,
   state: Any,
-  arrays: Mapping[str, np.ndarray],
+  arrays: Mapping[str, Any],
   inputs: Inputs = "x",
   *,
   batch_size: int = 256,

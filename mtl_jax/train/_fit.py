@@ -76,11 +76,11 @@ def fit(
   tasks: Mapping[str, Task],
   balancer: Balancer,
   tx: optax.GradientTransformation,
-  train: Mapping[str, np.ndarray],
+  train: Mapping[str, Any],
   *,
   steps: int,
   batch_size: int = 128,
-  valid: Mapping[str, np.ndarray] | None = None,
+  valid: Mapping[str, Any] | None = None,
   inputs: Inputs = "x",
   engine: Engine | None = None,
   seed: int = 0,
@@ -172,7 +172,7 @@ def fit(
   loader = iter(data.batches(train, batch_size, seed=seed, sharding=sharded))
   state = programs.create(jax.random.key(seed))
   best = _Best()
-  best_model = jax.tree.map(jnp.copy, (state.params, state.state))
+  best_model = None if valid is None else jax.tree.map(jnp.copy, (state.params, state.state))
   history: list[dict[str, Any]] = []
 
   checkpoints, start = None, 0
@@ -232,7 +232,9 @@ def fit(
       log.close()
       if checkpoints is not None:
         checkpoints.close()
-  if valid is None:
+  if valid is not None and best.step == 0:
+    _warn("no evaluation had a finite score: the last parameters are returned in place of the best.")
+  if best_model is None or best.step == 0:
     best_model, best = (state.params, state.state), _Best(step=int(state.step))
   params, net_state = best_model
   return Fit(state, params, net_state, best.step, history, clock.step_seconds())

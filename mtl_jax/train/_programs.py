@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 import optax
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
@@ -23,11 +22,11 @@ from mtl_jax.train._step import Nonfinite, make_train_step
 
 
 class Programs(NamedTuple):
-  """The jitted functions of a run: `create(key)`, `step(state, batch)` and `evaluate(params, state, arrays)`."""
+  """The functions of a run: `create(key)`, and jitted `step(state, batch)` and `evaluate(params, state, arrays)`."""
 
   create: Callable[[jax.Array], TrainState]
   step: Callable[[TrainState, Any], tuple[TrainState, dict[str, Any]]]
-  evaluate: Callable[[Any, Any, Mapping[str, np.ndarray]], Metrics]
+  evaluate: Callable[[Any, Any, Mapping[str, Any]], Metrics]
 
 
 def compile_programs(
@@ -35,7 +34,7 @@ def compile_programs(
   tasks: Mapping[str, Task],
   balancer: Balancer,
   tx: optax.GradientTransformation,
-  train: Mapping[str, np.ndarray],
+  train: Mapping[str, Any],
   *,
   inputs: Inputs = "x",
   engine: Engine | None = None,
@@ -52,10 +51,12 @@ def compile_programs(
   example = {key: value[:accumulate] for key, value in train.items()}
 
   def create(key):
-    return init_train_state(net, tasks, balancer, tx, example, key, inputs=inputs, engine=engine)
+    # Not jitted: XLA takes longer over one program of all initialisers than over each random shape once for all nets.
+    state = init_train_state(net, tasks, balancer, tx, example, key, inputs=inputs, engine=engine)
+    return jax.device_put(state, replicated)
 
   return Programs(
-    jax.jit(create, out_shardings=replicated),
+    create,
     jax.jit(step, donate_argnums=0, out_shardings=replicated),
     make_evaluate(net, tasks, inputs),
   )

@@ -118,14 +118,15 @@ def test_roc_auc_is_exact_on_many_examples_and_rare_classes():
 
 
 def test_roc_auc_leaves_out_labels_of_one_class_and_shows_nan_scores():
-  label = np.array([[0, 1], [1, 1], [0, 1]])
-  scores = np.array([[0.1, 0.3], [0.9, 0.2], [0.95, 0.1]], np.float32)
-  weight = np.ones(3, np.float32)
+  label = np.tile([[0, 1, 1], [1, 1, 1], [0, 1, 1]], (20, 1))
+  scores = np.tile(np.array([[0.1, 0.3, 0.4], [0.9, 0.2, 0.4], [0.95, 0.1, 0.4]], np.float32), (20, 1))
+  weight = np.ones(SIZE, np.float32)
   assert merged(m.roc_auc(), scores, label, weight) == pytest.approx(0.5)
-  assert np.isnan(merged(m.roc_auc(), scores[:, 1:], label[:, 1:], weight))
+  assert np.isnan(merged(m.roc_auc(), scores, np.ones_like(label), weight))
   scores[0, 0] = np.nan
   assert np.isnan(merged(m.roc_auc(), scores, label, weight))
-  assert merged(m.roc_auc(), scores, label, np.array([0, 1, 1], np.float32)) == pytest.approx(0.0)
+  weight[::3] = 0
+  assert merged(m.roc_auc(), scores, label, weight) == pytest.approx(0.0)
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e3, -1e6, 1e6])

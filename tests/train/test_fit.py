@@ -50,6 +50,12 @@ def test_early_stopping():
   assert int(result.state.step) == 30 and result.best_step == 10
 
 
+def test_without_a_finite_score_the_last_parameters_are_returned_and_it_says_so():
+  with pytest.warns(UserWarning, match="no evaluation had a finite score: the last parameters are returned"):
+    result = run(steps=20, score=lambda metrics: float("nan"))
+  assert result.best_step == 20 and digest(result.params) == digest(result.state.params)
+
+
 @pytest.mark.parametrize("kill_at", [20, 50])
 def test_killed_and_resumed_is_bit_identical(tmp_path, finished, kill_at):
   """SIGKILL once the checkpoint of some step exists, wherever the run then is."""
