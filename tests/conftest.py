@@ -6,7 +6,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 from jaxtyping import install_import_hook
 
-with install_import_hook("mtl_jax", "beartype.beartype"):
+with install_import_hook("mtl_jax", "tests._typecheck.typechecked"):
   import mtl_jax  # noqa: F401
 
 import jax  # noqa: E402

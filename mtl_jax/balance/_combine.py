@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -25,6 +26,7 @@ def combine(balancer: Balancer, rows: Any, losses: Any, state: Any) -> tuple[Any
   """
   stats = Stats(losses, gram(rows) if "gram" in balancer.needs else None)
   weights, state = balancer.weigh(stats, state)
+  chex.assert_equal_shape([weights, losses])
   return weighted_sum(weights, rows), weights, state
 
 

@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from mtl_jax._errors import UserError
+
 _SLICE = 32768  # columns a product: the slice of all rows stays in cache (3-5x faster on CPU than one product)
 
 
@@ -21,10 +23,16 @@ def gram(rows: Any) -> Float[Array, "T T"]:
   Returns:
     G, (T, T), float32.
 
+  Raises:
+    UserError: There are no leaves.
+
   >>> gram({"w": jnp.array([[3.0, 4.0], [1.0, 0.0]])}).tolist()
   [[25.0, 3.0], [3.0, 1.0]]
   """
-  return functools.reduce(jnp.add, map(leaf_gram, jax.tree.leaves(rows)))
+  leaves = jax.tree.leaves(rows)
+  if not leaves:
+    raise UserError("no parameter is shared, so there are no gradients to balance: use a loss weighter.")
+  return functools.reduce(jnp.add, map(leaf_gram, leaves))
 
 
 def leaf_gram(leaf: jax.Array) -> Float[Array, "T T"]:

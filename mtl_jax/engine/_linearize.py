@@ -82,7 +82,7 @@ def _whole(objective, params, state, batch, key) -> Linearized:
   def losses(shared, task):
     nonlocal names
     by_name, aux = objective({"shared": shared, "task": task}, state, batch, key)
-    names = tuple(by_name)
+    names = objective.names if isinstance(objective, Objective) else tuple(by_name)
     return jnp.stack([jnp.asarray(by_name[name], jnp.float32) for name in names]), aux
 
   values, vjp, aux = jax.vjp(losses, params["shared"], params["task"], has_aux=True)
