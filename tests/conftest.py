@@ -6,6 +6,8 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 from jaxtyping import install_import_hook
 
+import tests._typecheck  # noqa: F401  (the hook reads it as an attribute of its package)
+
 with install_import_hook("mtl_jax", "tests._typecheck.typechecked"):
   import mtl_jax  # noqa: F401
 
