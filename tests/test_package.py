@@ -1,5 +1,6 @@
 """What importing the package costs, and the small public functions."""
 
+import importlib.resources
 import subprocess
 import sys
 
@@ -78,3 +79,7 @@ def test_gradient_cosines():
   for i, j in ((0, 1), (0, 2), (1, 2)):
     expected = flat[i] @ flat[j] / np.linalg.norm(flat[i]) / np.linalg.norm(flat[j])
     assert float(cosines[f"t{i},t{j}"]) == pytest.approx(expected, abs=1e-5)
+
+
+def test_annotations_are_published():
+  assert importlib.resources.files("mtl_jax").joinpath("py.typed").is_file()
