@@ -14,6 +14,7 @@ import optax
 from mtl_jax._errors import UserError
 from mtl_jax.balance._balancer import Balancer
 from mtl_jax.balance._combine import combine, weighted_sum
+from mtl_jax.balance._layers import by_path
 
 
 class AggregateState(NamedTuple):
@@ -52,7 +53,8 @@ def aggregate(
 
   Raises:
     UserError: In `update`: gradients that are not stacked, or a transformation before it in the chain; no `losses`
-      for a balancer that reads them; no shared parameter.
+      for a balancer that reads them, or a loss outside its domain (seen outside of `jax.jit` only); no shared
+      parameter. At once: a balancer that needs more than stacked gradients and losses.
 
   >>> tx = optax.chain(aggregate(__import__("mtl_jax").balance.mgda(), num_tasks=2), optax.sgd(1.0))
   >>> params = {"w": jnp.zeros(3)}
@@ -62,37 +64,54 @@ def aggregate(
   [-0.0, -1.0, -1.0]
   """
 
+  missing = balancer.needs - {"losses", "gram", "rows"}
+  if missing or balancer.observe is not None:
+    what = ", ".join(sorted(missing)) or "the losses after the update"
+    raise UserError(f"aggregate cannot serve this balancer: it needs {what}. Use mtl.make_train_step.")
+
   def init(params):
-    del params
-    return AggregateState(balancer.init(num_tasks), jnp.ones(num_tasks, jnp.float32))
+    leaves, owned = _flatten(params, params)
+    trunk = {path: leaf for (path, leaf), own in zip(leaves.items(), owned, strict=True) if own}
+    return AggregateState(balancer.init(num_tasks, trunk), jnp.ones(num_tasks, jnp.float32))
+
+  def _flatten(tree, params):
+    leaves = by_path(tree)
+    return leaves, jax.tree.leaves(_broadcast(shared(params), tree))
 
   def update(updates, state, params=None, *, losses=None, **extra):
     del extra
     _check_first()
     _check_stacked(updates, params, num_tasks)
     if losses is None:
-      if balancer.needs == {"losses"}:
+      if "losses" in balancer.needs:
         raise UserError("aggregate: this balancer reads the losses: pass them, tx.update(..., losses=losses).")
-      losses = jnp.full(num_tasks, jnp.nan, jnp.float32)  # a method that reads them after all shows it
+      losses = jnp.full(num_tasks, jnp.nan, jnp.float32)  # not read
     if isinstance(losses, Mapping):
       raise UserError(f"aggregate: losses are given by name, expected an array ({num_tasks},) in the gradients' order.")
     losses = jnp.asarray(losses, jnp.float32)
     if losses.shape != (num_tasks,):
       raise UserError(f"aggregate: losses have shape {losses.shape}, expected ({num_tasks},), one a task.")
-    leaves, treedef = jax.tree.flatten(updates)
-    is_shared = jax.tree.leaves(_broadcast(shared(updates if params is None else params), updates))
-    rows = [leaf for leaf, own in zip(leaves, is_shared, strict=True) if own]
+    _check_losses(losses, balancer)
+    leaves, is_shared = _flatten(updates, updates if params is None else params)
+    rows = {path: leaf for (path, leaf), own in zip(leaves.items(), is_shared, strict=True) if own}
     if not rows and balancer.needs != {"losses"}:
       raise UserError("aggregate: no parameter is shared, so there is nothing to balance: see the option shared=.")
     combined, weights, balancer_state = combine(balancer, rows, losses, state.balancer)
     head_weights = balancer.head_weights(weights, balancer_state)
-    trunk = iter(combined)
-    merged = [
-      next(trunk) if own else weighted_sum(head_weights, leaf) for leaf, own in zip(leaves, is_shared, strict=True)
-    ]
-    return jax.tree.unflatten(treedef, merged), AggregateState(balancer_state, weights)
+    merged = [combined[path] if path in rows else weighted_sum(head_weights, leaf) for path, leaf in leaves.items()]
+    return jax.tree.unflatten(jax.tree.structure(updates), merged), AggregateState(balancer_state, weights)
 
   return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _check_losses(losses: jax.Array, balancer: Balancer) -> None:
+  """Outside of jit the values are there to be looked at; inside, weights become NaN."""
+  if isinstance(losses, jax.core.Tracer):
+    return
+  for task, bad in enumerate(~(losses > jnp.asarray(balancer.losses_above, losses.dtype)) & ~jnp.isnan(losses)):
+    if bad:
+      bound = jnp.broadcast_to(jnp.asarray(balancer.losses_above), losses.shape)[task]
+      raise UserError(f"aggregate: the loss of task {task} is {losses[task]}, this balancer expects it above {bound}.")
 
 
 def _broadcast(prefix: Any, tree: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,10 +17,25 @@ class Stats(NamedTuple):
   Attributes:
     losses: The plain task losses, (T,).
     gram: $G = J J^T$, the inner products of the task gradients, (T, T), float32.
+    cross_gram: $J_1 J_2^T$, (T, T), float32: the gradients on the first part of the batch against those on the second,
+      two independent samples of the same expectation.
+    rows: J itself, the task gradients of the shared parameters, leaves (T, ...).
   """
 
   losses: jax.Array
   gram: Any = None
+  cross_gram: Any = None
+  rows: Any = None
+
+  def scaled(self, factors: jax.Array) -> Stats:
+    """The statistics after each loss is multiplied by its factor, (T,)."""
+    square = factors[:, None] * factors[None, :]
+    return Stats(
+      self.losses * factors,
+      None if self.gram is None else self.gram * square,
+      None if self.cross_gram is None else self.cross_gram * square,
+      jax.tree.map(lambda r: r * factors.reshape(-1, *[1] * (r.ndim - 1)).astype(r.dtype), self.rows),
+    )
 
 
 class Balancer(NamedTuple):
@@ -29,34 +44,92 @@ class Balancer(NamedTuple):
   Weights multiply the plain gradients of the plain losses; equal weighting is all ones.
 
   Attributes:
-    init: `init(num_tasks) -> state`, a pytree; a random method keeps its PRNG key there.
+    init: `init(num_tasks, shared=None) -> state`, a pytree; a random method keeps its PRNG key there. `shared` are the
+      shared parameters, which only methods that remember gradients look at.
     weigh: `weigh(stats, state) -> (weights, state)`, weights (T,): the update of the shared parameters is the
       pull-back $J^T w$.
-    needs: The fields of `Stats` that `weigh` reads. Any engine that serves them can run the method.
+    needs: The fields of `Stats` that are read. Any engine that serves them can run the method.
     head_weights: `head_weights(weights, state) -> (T,)`, the factor of each head's gradient of its own loss. With
       gradient balancers heads get that gradient unweighted, with loss weighters weighted.
     report: `report(state) -> {name: array}`, what the step's metrics show of the state: learned parameters, and
       how far an iterative solver was from convergence.
+    combine: `combine(stats, state) -> (update, weights, state)`, the update as a tree like a row: for methods whose
+      update is no pull-back of weights. None: `weigh` decides. Such methods need the `rows`.
+    observe: `observe(before, after, state) -> state`, called with the losses before and after the update of the
+      parameters, on the same batch with the same dropout. None: the step saves that second forward pass.
+    split: The batch is cut into as many independent parts, each with gradients of its own (for `cross_gram`); these
+      shares, which sum to 1, make the gradient that the weights multiply.
+    layers: A regular expression: only shared parameters whose path it matches enter the Gram matrices. None: all.
+    losses_above: Each loss must be larger, a number or (T,): 0 for methods that take logarithms.
+    scale: What equal weighting is to the method: `"sum"`, all ones; `"mean"`, 1 / T; `"own"`, neither.
   """
 
-  init: Callable[[int], State]
+  init: Callable[..., State]
   weigh: Callable[[Stats, State], tuple[jax.Array, State]]
   needs: frozenset[str]
   head_weights: Callable[[jax.Array, State], jax.Array] = lambda weights, state: jnp.ones_like(weights)
   report: Callable[[State], dict[str, jax.Array]] = lambda state: {}
+  combine: Callable[[Stats, State], tuple[Any, jax.Array, State]] | None = None
+  observe: Callable[[jax.Array, jax.Array, State], State] | None = None
+  split: tuple[float, ...] = (1.0,)
+  layers: str | None = None
+  losses_above: Any = -jnp.inf
+  scale: Literal["sum", "mean", "own"] = "sum"
 
 
 def loss_weighter(init: Callable[[int], State], weigh: Callable[..., Any], **options: Any) -> Balancer:
   """A balancer that reads the losses only, whose weights scale the heads' gradients too."""
-  return Balancer(init, weigh, frozenset({"losses"}), head_weights=lambda weights, state: weights, **options)
+  return Balancer(
+    _without_shared(init), weigh, frozenset({"losses"}), head_weights=lambda weights, state: weights, **options
+  )
 
 
-def gram_balancer(init: Callable[[int], State], weigh: Callable[..., Any], **options: Any) -> Balancer:
-  """A balancer that reads the Gram matrix, hence leaves the heads' gradients alone."""
-  return Balancer(init, weigh, frozenset({"losses", "gram"}), **options)
+def gram_balancer(
+  init: Callable[[int], State], weigh: Callable[..., Any], *, losses: bool = False, **options: Any
+) -> Balancer:
+  """A balancer that reads the Gram matrix, and maybe the losses; it leaves the heads' gradients alone."""
+  return Balancer(_without_shared(init), weigh, _needs("gram", losses=losses), **options)
 
 
-def stateless(num_tasks: int) -> tuple[()]:
+def cross_gram_balancer(
+  init: Callable[[int], State], weigh: Callable[..., Any], *, third: bool = False, **options: Any
+) -> Balancer:
+  """A balancer that reads the gradients on the two halves of the batch against each other.
+
+  Args:
+    init: As in `Balancer`.
+    weigh: As in `Balancer`.
+    third: Cut the batch into three parts, the last for the update alone; False: the update takes both halves.
+    options: As in `Balancer`.
+
+  Returns:
+    The balancer.
+  """
+  split = (0.0, 0.0, 1.0) if third else (0.5, 0.5)
+  return Balancer(_without_shared(init), weigh, _needs("gram", "cross_gram"), split=split, **options)
+
+
+def row_method(
+  init: Callable[[int, Any], State], combine: Callable[..., Any], *, losses: bool = False, **options: Any
+) -> Balancer:
+  """A method that makes the update from the task gradients themselves, `combine` in place of `weigh`."""
+
+  def weigh(stats, state):
+    _, weights, state = combine(stats, state)
+    return weights, state
+
+  return Balancer(init, weigh, _needs("rows", losses=losses), combine=combine, **options)
+
+
+def _needs(*fields: str, losses: bool = False) -> frozenset[str]:
+  return frozenset(fields) | ({"losses"} if losses else frozenset())
+
+
+def stateless(num_tasks: int, shared: Any = None) -> tuple[()]:
   """The `init` of a method without memory."""
-  del num_tasks
+  del num_tasks, shared
   return ()
+
+
+def _without_shared(init: Callable[[int], State]) -> Callable[..., State]:
+  return lambda num_tasks, shared=None: init(num_tasks)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from mtl_jax._errors import UserError, nearest
 from mtl_jax.balance import _solvers
-from mtl_jax.balance._balancer import Balancer, gram_balancer
+from mtl_jax.balance._balancer import Balancer
 
 _NORMALIZERS = {
   "none": lambda losses, norms: jnp.ones_like(norms),
@@ -29,7 +29,8 @@ def mgda(normalize: Literal["none", "l2", "loss", "loss+"] = "none", apply_norma
       changes the matrix the weights are found with, as in the paper's code.
 
   Returns:
-    The balancer. It reports `residual`, the duality gap of the quadratic program relative to the trace of $G'$.
+    The balancer. It reports `residual`, the largest violation of the conditions $g'_i \cdot u \ge |u|^2$ of the
+    shortest u, relative to $|g'_i| \min_j |g'_j|$.
 
   Raises:
     UserError: An unknown normalisation.
@@ -51,11 +52,10 @@ def mgda(normalize: Literal["none", "l2", "loss", "loss+"] = "none", apply_norma
       f"mgda: unknown normalize {normalize!r}{nearest(normalize, _NORMALIZERS)}: choose from {', '.join(_NORMALIZERS)}."
     )
 
-  def weigh(stats, residual):
-    del residual
+  def weigh(stats):
     scale = _NORMALIZERS[normalize](stats.losses, jnp.sqrt(jnp.diagonal(stats.gram)))
     scale = jnp.where(scale <= 0, 1.0, scale)  # NaN stays NaN: losses that nobody gave must not pass for none
     solution = _solvers.simplex_qp(stats.gram / scale[:, None] / scale[None, :])
-    return solution.x / scale if apply_normalized else solution.x, solution.residual
+    return solution._replace(x=solution.x / scale) if apply_normalized else solution
 
-  return gram_balancer(lambda num_tasks: jnp.zeros(()), weigh, report=_solvers.report_residual)
+  return _solvers.solved(weigh, losses=normalize in ("loss", "loss+"), scale="mean")

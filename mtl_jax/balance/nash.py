@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from mtl_jax._errors import UserError
 from mtl_jax.balance import _solvers
-from mtl_jax.balance._balancer import Balancer, gram_balancer
+from mtl_jax.balance._balancer import Balancer
 
 
 def nash(max_norm: float = 1.0) -> Balancer:
@@ -41,21 +41,20 @@ def nash(max_norm: float = 1.0) -> Balancer:
   if max_norm < 0:
     raise UserError(f"nash: max_norm is {max_norm}, expected at least 0.")
 
-  def weigh(stats, residual):
-    del residual
+  def weigh(stats):
     gram = stats.gram
     diagonal = jnp.diagonal(gram)
     # Two scales, each safe in float32: the largest entry, then the Frobenius norm of the rest.
     largest = jnp.max(diagonal)
     unit = gram / jnp.where(largest > 0, largest, 1.0)
     norm = jnp.linalg.norm(unit)
-    solution = _solvers.barrier_newton(unit / jnp.where(norm > 0, norm, 1.0))
-    a = solution.x
+    solution = _solvers.barrier_newton(gram)
+    a = jnp.where(diagonal > 0, solution.x * jnp.sqrt(norm) * jnp.sqrt(largest), 1.0)
     if max_norm > 0:
       # At the solution a^T G a is the number of tasks with a gradient. Found from G itself, it would be lost in
       # rounding where gradients oppose each other.
       length = jnp.sqrt(jnp.sum(diagonal > 0).astype(a.dtype)) * jnp.sqrt(norm) * jnp.sqrt(largest)
       a = a * jnp.minimum(1.0, max_norm / jnp.where(length > 0, length, max_norm))
-    return a, solution.residual
+    return solution._replace(x=a)
 
-  return gram_balancer(lambda num_tasks: jnp.zeros(()), weigh, report=_solvers.report_residual)
+  return _solvers.solved(weigh, scale="own")

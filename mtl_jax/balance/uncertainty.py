@@ -82,4 +82,4 @@ def uncertainty(
   def report(state):
     return {"log_variance": state.log_variance, "objective": state.objective}
 
-  return loss_weighter(init, weigh, report=report)
+  return loss_weighter(init, weigh, report=report, scale="own")

@@ -37,5 +37,5 @@ def check_serves(engine: Engine, balancer: Balancer) -> None:
   if missing:
     raise UserError(
       f"engine {engine.name!r} cannot serve this balancer: it needs {', '.join(sorted(missing))}, and the engine "
-      f"gives {', '.join(sorted(engine.serves))}. Use mtl.engine.stacked() or mtl.engine.gram()."
+      f"gives {', '.join(sorted(engine.serves))}. Use mtl.engine.stacked(), which serves every balancer."
     )

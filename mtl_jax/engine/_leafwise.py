@@ -9,11 +9,12 @@ import jax.extend.core as jex
 import jax.numpy as jnp
 
 from mtl_jax.balance._gram import leaf_gram
+from mtl_jax.balance._layers import matching
 from mtl_jax.engine._linearize import Pullback
 from mtl_jax.engine._rows import stack
 
 
-def leafwise_gram(pullback: Pullback) -> jax.Array:
+def leafwise_gram(pullback: Pullback, layers: str | None = None) -> jax.Array:
   r"""$G = \sum_{leaf} J_{leaf} J_{leaf}^T$ with one leaf's rows in memory at a time.
 
   The backward pass of all tasks at once is traced and run piece by piece. A piece ends where a leaf's rows are made:
@@ -26,12 +27,13 @@ def leafwise_gram(pullback: Pullback) -> jax.Array:
 
   Args:
     pullback: Tasks with the same features.
+    layers: Which shared parameters count, as in `Balancer`; the backward pass ends with the last of them.
 
   Returns:
     G over the pullback's tasks, float32.
   """
   cotangents = stack(pullback.cotangents)
-  closed = jax.make_jaxpr(jax.vmap(pullback.pull))(cotangents)
+  closed = jax.make_jaxpr(jax.vmap(lambda c: matching(pullback.pull(c), layers)))(cotangents)
   jaxpr = closed.jaxpr
   untransposed = {
     eqn.outvars[0]: eqn.invars[0]

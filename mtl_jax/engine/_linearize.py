@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from mtl_jax._errors import UserError
+from mtl_jax.balance._combine import spread
 from mtl_jax.objective import Objective
 
 
@@ -15,7 +18,7 @@ class Pullback(NamedTuple):
   """The tasks that share one forward pass, and the way from their features back to the shared parameters.
 
   Attributes:
-    tasks: Their positions in the order of all tasks.
+    tasks: Their positions in the order of all tasks; those of the batch's part k are T k to T (k + 1).
     cotangents: For each of them the gradient of its loss with respect to the features.
     pull: `pull(cotangent) -> shared_grads`, linear: one backward pass of the trunk.
   """
@@ -30,12 +33,13 @@ class Linearized(NamedTuple):
 
   Attributes:
     names: The tasks, in the order of all vectors over tasks.
-    losses: (T,), float32.
+    losses: (T,), float32; the mean over the parts of the batch.
     aux: The objective's aux.
     pullbacks: One a group of tasks with the same features.
     pull_heads: `pull_heads(weights) -> task_grads`: each head's gradient of its own loss, times its weight.
     at_features: Whether the cotangents are gradients at a shared representation (a net with a cut), or merely the
       T unit vectors of the losses.
+    split: The share of each part of the batch in the gradient, as in `Balancer`.
   """
 
   names: tuple[str, ...]
@@ -44,9 +48,11 @@ class Linearized(NamedTuple):
   pullbacks: tuple[Pullback, ...]
   pull_heads: Callable[[jax.Array], Any]
   at_features: bool
+  split: tuple[float, ...] = (1.0,)
 
   def pull(self, weights: jax.Array) -> Any:
-    """The gradient of the shared parameters, sum_t w_t g_t, in one backward pass a group."""
+    """The gradient of the shared parameters, sum_t w_t g_t, in one backward pass a group; weights (T,)."""
+    weights = spread(weights, self.split)
     total = None
     for pullback in self.pullbacks:
       cotangent = None
@@ -58,7 +64,9 @@ class Linearized(NamedTuple):
     return total
 
 
-def linearize(objective: Any, params: Any, state: Any, batch: Any, key: jax.Array | None) -> Linearized:
+def linearize(
+  objective: Any, params: Any, state: Any, batch: Any, key: jax.Array | None, split: tuple[float, ...] = (1.0,)
+) -> Linearized:
   """Runs the forward pass of `objective` once and keeps what its backward passes need.
 
   Args:
@@ -67,13 +75,70 @@ def linearize(objective: Any, params: Any, state: Any, batch: Any, key: jax.Arra
     state: The net's state.
     batch: The batch.
     key: The step's PRNG key.
+    split: The shares of the parts that the batch is cut into, as in `Balancer`. Together their passes cost what one
+      over the whole batch costs; batch statistics are those of each part.
 
   Returns:
     The `Linearized` objective.
   """
-  if isinstance(objective, Objective) and objective.branches is not None:
-    return _cut(objective, params, state, batch, key)
-  return _whole(objective, params, state, batch, key)
+  cut = isinstance(objective, Objective) and objective.branches is not None
+  parts = []
+  for part, part_key in _parts(batch, key, len(split)):
+    parts.append((_cut if cut else _whole)(objective, params, state, part, part_key))
+    state = parts[-1].aux.get("state", state)
+  return parts[0] if len(parts) == 1 else _join(parts, split)
+
+
+def losses_of(
+  objective: Any,
+  names: tuple[str, ...],
+  params: Any,
+  state: Any,
+  batch: Any,
+  key: jax.Array | None,
+  split: tuple[float, ...],
+) -> jax.Array:
+  """The losses that `linearize` would find, (T,), in the order of `names`; the net's new state is dropped."""
+  found = [objective(params, state, part, part_key)[0] for part, part_key in _parts(batch, key, len(split))]
+  return sum(jnp.stack([jnp.asarray(losses[name], jnp.float32) for name in names]) for losses in found) / len(found)
+
+
+def _parts(batch: Any, key: jax.Array | None, count: int) -> list[tuple[Any, jax.Array | None]]:
+  """The batch dealt out to `count` parts, each with a key of its own."""
+  if count == 1:
+    return [(batch, key)]
+  sizes = {jax.tree_util.keystr(path): jnp.shape(leaf)[:1] for path, leaf in jax.tree_util.tree_leaves_with_path(batch)}
+  if len(set(sizes.values())) > 1 or () in sizes.values():
+    shapes = ", ".join(f"{name} {size}" for name, size in sizes.items())
+    raise UserError(f"this balancer cuts the batch into {count} parts: all arrays must have as many examples ({shapes}).")
+  (size,) = next(iter(sizes.values()))
+  if size % count:
+    raise UserError(
+      f"this balancer cuts the batch into {count} parts: a batch of {size} examples cannot be, choose a multiple "
+      f"of {count}."
+    )
+  # Every count-th example: on a sharded batch each device deals out its own, and nothing is sent.
+  dealt = jax.tree.map(lambda leaf: jnp.reshape(leaf, (size // count, count, *leaf.shape[1:])), batch)
+  return [
+    (jax.tree.map(lambda leaf, i=i: leaf[:, i], dealt), None if key is None else jax.random.fold_in(key, i))
+    for i in range(count)
+  ]
+
+
+def _join(parts: list[Linearized], split: tuple[float, ...]) -> Linearized:
+  tasks = len(parts[0].names)
+  pullbacks = tuple(
+    pullback._replace(tasks=tuple(task + i * tasks for task in pullback.tasks))
+    for i, part in enumerate(parts)
+    for pullback in part.pullbacks
+  )
+
+  def pull_heads(weights):
+    grads = [part.pull_heads(weights * share) for part, share in zip(parts, split, strict=True) if share]
+    return jax.tree.map(lambda *leaves: functools.reduce(jnp.add, leaves), *grads)
+
+  losses = jnp.mean(jnp.stack([part.losses for part in parts]), axis=0)
+  return parts[-1]._replace(losses=losses, pullbacks=pullbacks, pull_heads=pull_heads, split=split)
 
 
 def _whole(objective, params, state, batch, key) -> Linearized:

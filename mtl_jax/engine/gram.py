@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from mtl_jax.balance._balancer import Stats
+from mtl_jax.balance._combine import statistics
 from mtl_jax.balance._gram import gram as gram_of
+from mtl_jax.balance._layers import matching
 from mtl_jax.engine._engine import Engine
 from mtl_jax.engine._leafwise import leafwise_gram
 from mtl_jax.engine._rows import rows
@@ -26,10 +27,10 @@ def gram() -> Engine:
 
   def run(linearized, balancer, balancer_state, state):
     if len(linearized.pullbacks) == 1:
-      matrix = leafwise_gram(linearized.pullbacks[0])
-    else:  # tasks with inputs of their own: inner products across forward passes need both sides' rows
-      matrix = gram_of(rows(linearized, one_by_one=False))
-    weights, balancer_state = balancer.weigh(Stats(linearized.losses, matrix), balancer_state)
+      matrix = leafwise_gram(linearized.pullbacks[0], balancer.layers)
+    else:  # several forward passes: the inner products across them need both sides' rows
+      matrix = gram_of(matching(rows(linearized, one_by_one=False), balancer.layers))
+    weights, balancer_state = balancer.weigh(statistics(balancer, linearized.losses, matrix), balancer_state)
     return linearized.pull(weights), weights, balancer_state, state
 
-  return Engine("gram", frozenset({"losses", "gram"}), lambda num_tasks: (), run)
+  return Engine("gram", frozenset({"losses", "gram", "cross_gram"}), lambda num_tasks: (), run)

@@ -34,4 +34,4 @@ def stacked(*, one_by_one: bool | None = None) -> Engine:
     grads, weights, balancer_state = combine(balancer, gradients, linearized.losses, balancer_state)
     return grads, weights, balancer_state, state
 
-  return Engine("stacked", frozenset({"losses", "gram"}), lambda num_tasks: (), run)
+  return Engine("stacked", frozenset({"losses", "gram", "cross_gram", "rows"}), lambda num_tasks: (), run)

@@ -207,7 +207,7 @@ def fit(
         speed, waiting = clock.lap(len(pending))
         pending = []
         if nonfinite == "stop" and line["skipped"] > 0:
-          raise NonFiniteError(_describe(state, list(tasks)))
+          raise NonFiniteError(_describe(state, list(tasks), balancer))
         line |= {"examples_per_second": speed * batch_size, "waiting_for_data": waiting}
         history.append(_record(log, "train", step, line))
         bar.update(step, line["losses"], line["weights"], speed * batch_size)
@@ -227,7 +227,7 @@ def fit(
           checkpoints.save(step, {"train": state, "best": best_model}, notes)
         clock.restart()
       if nonfinite == "skip" and int(state.skipped):
-        bar.say(_describe(state, list(tasks)) + " Skipped.")
+        bar.say(_describe(state, list(tasks), balancer) + " Skipped.")
     finally:
       log.close()
       if checkpoints is not None:
@@ -268,12 +268,14 @@ def _record(log: Log, kind: str, step: int, values: Mapping[str, Any]) -> dict[s
   return {"kind": kind, "step": step, **flatten(values)}
 
 
-def _describe(state: TrainState, names: list[str]) -> str:
+def _describe(state: TrainState, names: list[str], balancer: Balancer) -> str:
   counts = jax.device_get(state.nonfinite)
   guilty = [f"{name!r} ({count} steps)" for name, count in zip(names, counts, strict=True) if count]
   what = f"the loss of task {', '.join(guilty)}" if guilty else "the gradient, though not a loss,"
+  bound = np.max(np.asarray(balancer.losses_above))
+  how = "NaN or infinite" if bound == -np.inf else f"NaN, infinite or not above {bound:g}, as this balancer needs it"
   return (
-    f"{what} was NaN or infinite, first at step {int(state.first_nonfinite) + 1} "
+    f"{what} was {how}, first at step {int(state.first_nonfinite) + 1} "
     f"({int(state.skipped)} steps in all); the parameters are untouched by it."
   )
 

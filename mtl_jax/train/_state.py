@@ -28,8 +28,8 @@ class TrainState(NamedTuple):
     balancer: The balancer's state.
     engine: The engine's state.
     key: The PRNG key; step n draws from `fold_in(key, n)`.
-    skipped: Steps skipped because a loss or gradient was not finite, int32.
-    nonfinite: How many of them each task caused by a loss or cotangent that was not finite, (T,) int32.
+    skipped: Steps skipped because a loss or gradient was not finite or a loss outside the balancer's domain, int32.
+    nonfinite: How many of them each task caused by such a loss, (T,) int32.
     first_nonfinite: The first such step, -1 if there was none, int32.
   """
 
@@ -85,7 +85,7 @@ def init_train_state(
     params=params,
     state=state,
     opt_state=tx.init(params),
-    balancer=balancer.init(len(tasks)),
+    balancer=balancer.init(len(tasks), params["shared"]),
     engine=engine.init(len(tasks)),
     key=run_key,
     skipped=jnp.zeros((), jnp.int32),

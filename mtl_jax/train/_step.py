@@ -12,7 +12,7 @@ import optax
 from mtl_jax._errors import UserError
 from mtl_jax.balance._balancer import Balancer
 from mtl_jax.engine import Engine, cheapest, check_serves
-from mtl_jax.engine._linearize import linearize
+from mtl_jax.engine._linearize import linearize, losses_of
 from mtl_jax.objective import Objective
 from mtl_jax.train._state import TrainState
 
@@ -39,7 +39,8 @@ def make_train_step(
     balancer: How the task gradients are combined.
     tx: The optimizer.
     engine: How the combined gradient is computed; None: the cheapest exact one for the balancer.
-    nonfinite: What happens when a loss or the gradient is NaN or infinite. `"skip"`: the step changes nothing but
+    nonfinite: What happens when a loss or the gradient is NaN or infinite, or a loss is not in the balancer's domain
+      (zero or negative where it takes logarithms). `"skip"`: the step changes nothing but
       the counters of the state. `"stop"`: so do all later steps, until somebody looks. `"ignore"`: no check.
 
   Returns:
@@ -65,22 +66,28 @@ def make_train_step(
     raise UserError(f"nonfinite is {nonfinite!r}, expected 'stop', 'skip' or 'ignore'.")
 
   def step(state: TrainState, batch: Any) -> tuple[TrainState, dict[str, Any]]:
-    linear = linearize(objective, state.params, state.state, batch, jax.random.fold_in(state.key, state.step))
+    key = jax.random.fold_in(state.key, state.step)
+    linear = linearize(objective, state.params, state.state, batch, key, balancer.split)
+    _check_tasks(linear.names, state)
     shared, weights, balancer_state, engine_state = engine.run(linear, balancer, state.balancer, state.engine)
     heads = linear.pull_heads(balancer.head_weights(weights, balancer_state))
     grads = {"shared": shared, "task": heads}
     grad_norm = optax.tree.norm(grads)
     with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer step counts
       updates, opt_state = tx.update(grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    if balancer.observe is not None:
+      after = losses_of(objective, linear.names, params, state.state, batch, key, balancer.split)
+      balancer_state = balancer.observe(linear.losses, after, balancer_state)
     new = state._replace(
-      params=optax.apply_updates(state.params, updates),
+      params=params,
       state=linear.aux.get("state", state.state),
       opt_state=opt_state,
       balancer=balancer_state,
       engine=engine_state,
     )
     if nonfinite != "ignore":
-      new = _guard(state, new, linear.losses, grad_norm, stop=nonfinite == "stop")
+      new = _guard(state, new, _is_bad(linear.losses, balancer), grad_norm, stop=nonfinite == "stop")
     new = new._replace(step=state.step + 1)
     metrics = {
       "losses": dict(zip(linear.names, linear.losses, strict=True)),
@@ -94,9 +101,21 @@ def make_train_step(
   return step
 
 
-def _guard(old: TrainState, new: TrainState, losses: jax.Array, grad_norm: jax.Array, *, stop: bool) -> TrainState:
-  """`new` if the step's losses and gradient are finite, else `old` with the mishap counted."""
-  bad_losses = ~jnp.isfinite(losses)
+def _check_tasks(names: tuple[str, ...], state: TrainState) -> None:
+  expected = state.nonfinite.shape[0]
+  if len(names) != expected:
+    raise UserError(
+      f"the objective has {len(names)} tasks ({', '.join(names)}), but the train state was made for {expected}: "
+      "make a new one with init_train_state."
+    )
+
+
+def _is_bad(losses: jax.Array, balancer: Balancer) -> jax.Array:
+  return ~jnp.isfinite(losses) | ~(losses > jnp.asarray(balancer.losses_above, losses.dtype))
+
+
+def _guard(old: TrainState, new: TrainState, bad_losses: jax.Array, grad_norm: jax.Array, *, stop: bool) -> TrainState:
+  """`new` if the step's losses and gradient are fine, else `old` with the mishap counted."""
   fine = jnp.isfinite(grad_norm) & ~jnp.any(bad_losses)
   running = (old.skipped == 0) if stop else jnp.ones((), bool)
 

@@ -29,13 +29,24 @@ class Method(NamedTuple):
 
 
 TABLE: dict[str, Method] = {
+  "aligned": Method(lambda t: mtl.balance.aligned(), equivariant=True),
+  "cagrad": Method(lambda t: mtl.balance.cagrad(c=1.0), nonnegative=True, equivariant=True, non_conflicting=True),
+  "config": Method(lambda t: mtl.balance.config(), equivariant=True, linear=True),
   "constant": Method(lambda t: mtl.balance.constant([1.0 + i for i in range(t)]), nonnegative=True, linear=True),
+  "dualproj": Method(lambda t: mtl.balance.dualproj(), nonnegative=True, equivariant=True, non_conflicting=True),
   "dwa": Method(lambda t: mtl.balance.dwa(window=1), total="tasks", nonnegative=True, equivariant=True),
   "equal": Method(lambda t: mtl.balance.equal(), total="tasks", nonnegative=True, equivariant=True, linear=True),
+  "fairgrad": Method(lambda t: mtl.balance.fairgrad(), nonnegative=True, equivariant=True),
+  "gradvac": Method(lambda t: mtl.balance.gradvac()),
+  "imtl_g": Method(lambda t: mtl.balance.imtl_g(), total=1.0, equivariant=True),
+  "krum": Method(lambda t: mtl.balance.krum(n_byzantine=0), simplex=True, total=1.0),
   "mgda": Method(lambda t: mtl.balance.mgda(), simplex=True, total=1.0, equivariant=True, non_conflicting=True),
   "nash": Method(lambda t: mtl.balance.nash(), nonnegative=True, equivariant=True),
   "pcgrad": Method(lambda t: mtl.balance.pcgrad()),
   "uncertainty": Method(lambda t: mtl.balance.uncertainty(), nonnegative=True, equivariant=True),
+  "upgrad": Method(
+    lambda t: mtl.balance.upgrad(), nonnegative=True, equivariant=True, non_conflicting=True, linear=True
+  ),
 }
 
 

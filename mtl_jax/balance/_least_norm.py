@@ -1,0 +1,172 @@
+"""The least of a linear function plus a norm over the simplex, the problem behind CAGrad."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.linalg import cho_factor, cho_solve
+from jaxtyping import Array, Float
+
+from mtl_jax.balance._solution import epsilon, full_precision, relative_norms, scaled, to_boundary
+from mtl_jax.balance._spectral import spectrum
+
+_STEPS = 80
+_PATIENCE = 12  # steps without progress that tell rounding from convergence
+_TRIALS = (1.0, 0.5, 0.2, 0.05)  # shares of the step to the boundary that are looked at
+
+
+class Directed(NamedTuple):
+  """w, the coefficients a of the direction J^T a that the minimum pulls in, and the distance from optimality."""
+
+  x: jax.Array
+  direction: jax.Array
+  residual: jax.Array
+
+
+class _Problem(NamedTuple):
+  """min q . x + c |F x| over x >= 0 with m . x = 1."""
+
+  linear: jax.Array
+  radius: float
+  factor: jax.Array
+  normal: jax.Array
+
+
+class _Iterate(NamedTuple):
+  x: jax.Array  # > 0
+  y: jax.Array  # multiplier of m . x = 1
+  z: jax.Array  # > 0, multipliers of x >= 0
+  r: jax.Array  # the direction of F x, |r| <= 1
+  gap: jax.Array
+
+
+@full_precision
+def simplex_norm(gram: Float[Array, "T T"], linear: Float[Array, " T"], radius: float) -> Directed:
+  r"""$\arg\min_{w \in \Delta} q^T w + c |J^T w|$, $|J^T w| = \sqrt{w^T G w}$.
+
+  Primal-dual Newton steps with the direction $r$ of $u = J^T w$ as an unknown of its own,
+
+  $$ q + c J r - y 1 - z = 0, \quad \tau r = u, \quad \tau^2 = |u|^2 + \delta^2, \quad w_i z_i = \mu $$
+
+  where $\delta$ falls with $\mu$: they converge at the kink of the norm too, where $u$ vanishes. About 10 Cholesky
+  factorisations in float32, 20 in float64. Lengths come from a factor of G: $\sqrt{w^T G w}$ has half its digits.
+
+  Args:
+    gram: G, (T, T), positive semidefinite up to rounding, of any scale.
+    linear: q, (T,), each relative to the length of the task's gradient: $q_i / |g_i|$, of order 1.
+    radius: c, at least 0.
+
+  Returns:
+    w; coefficients a with $|J^T a| \le 1$, which are $w / |u|$ unless u vanishes; and the largest violation of the
+    conditions $q_i + c\, g_i \cdot J^T a \ge q^T w + c |u|$, relative to $|g_i|$.
+
+  References:
+    Andersen, Christiansen, Conn, Overton, *An efficient primal-dual interior-point method for minimizing a sum of
+    Euclidean norms*, 2000; Chan, Golub, Mulet, *A nonlinear primal-dual method for total variation-based image
+    restoration*, 1999.
+  """
+  lengths, longest = relative_norms(gram)
+  values, vectors, kept = spectrum(scaled(gram, lengths * longest))
+  # In units in which the objective is of order 1, for any c.
+  unit = max(radius, 1.0)
+  problem = _Problem(
+    linear / unit,
+    max(radius / unit, 100 * epsilon(gram)),
+    jnp.sqrt(jnp.where(kept, values, 0.0))[:, None] * vectors.T,
+    1.0 / lengths,
+  )
+  found = _solve(problem)
+  x = found.x / (problem.normal @ found.x)
+  u = problem.factor @ x
+  size = _size(u)
+  objective = problem.linear @ x + problem.radius * size
+
+  def violation(r):
+    pull = problem.linear + problem.radius * (problem.factor.T @ r)
+    return jnp.max(objective * problem.normal - pull) * unit
+
+  # At the kink u / |u| is rounding; the unknown r is not, and coefficients follow from it.
+  some = jnp.where(size > 0, size, 1.0)
+  plain, dual = violation(u / some), violation(found.r)
+  is_plain = (size > 0) & (plain <= jnp.maximum(2 * dual, 100 * epsilon(gram)))
+  inverse = jnp.where(kept, 1.0 / jnp.sqrt(jnp.where(kept, values, 1.0)), 0.0)
+  direction = jnp.where(is_plain, x / some, vectors @ (inverse * found.r)) * problem.normal / longest
+  w = x * problem.normal
+  return Directed(w / jnp.sum(w), direction, jnp.where(is_plain, plain, dual))
+
+
+def _solve(problem: _Problem) -> _Iterate:
+  linear, c, factor, normal = problem
+  tasks, eps, shortest = linear.shape[0], epsilon(linear), 1.0 / jnp.max(normal)
+  cosines = factor.T @ factor + 2 * eps * max(tasks, 4) * jnp.eye(tasks, dtype=linear.dtype)
+
+  def iterate(carry):
+    now, best, idle, count = carry
+    x, y, z, r, gap = now
+    u = factor @ x
+    size = _size(u)
+    mu = (x @ z + c * (size - r @ u)) / (tasks + 1)
+    delta = 0.3 * mu / c
+    tau = jnp.sqrt(size**2 + delta * (size + delta))
+    pull, along = factor.T @ u / tau, factor.T @ r
+    dual, missing = linear + c * along - y * normal - z, 1.0 - normal @ x
+    # Where the norm is flat, along x, m . dx is known: its square changes nothing but the condition of the system.
+    curvature = c / tau * (cosines - 0.5 * (jnp.outer(pull, along) + jnp.outer(along, pull)))
+    weight = c / tau * (x @ x)
+    newton = cho_factor(curvature + weight * jnp.outer(normal, normal) + jnp.diag(z / x))
+    across = cho_solve(newton, normal)
+
+    def direction(centre):
+      # centre: the target of x z less x z.
+      dx = cho_solve(newton, centre / x - dual - c * (pull - along) + weight * missing * normal)
+      dy = (missing - normal @ dx) / (normal @ across)
+      dx = dx + dy * across
+      du = factor @ dx
+      dr = (u + du - 0.5 * (r * (u @ du) + u * (r @ du)) / tau) / tau - r
+      return dx, dy, (centre - z * dx) / x, dr
+
+    dx, dy, dz, dr = direction(-x * z)
+    length = jnp.minimum(1.0, jnp.minimum(to_boundary(x, dx), to_boundary(z, dz)))
+    ahead = jnp.mean((x + length * dx) * (z + length * dz)) / mu
+    # A barrier that vanishes faster, or before the equations hold, loses the path where the solution is degenerate.
+    least = 0.1 * (jnp.abs(dual) @ x + jnp.abs(missing * y) + c * (size - r @ u)) / tasks
+    target = jnp.maximum(jnp.clip(ahead**3, 0.2, 1.0) * mu, least)
+    dx, dy, dz, dr = direction(target - x * z - dx * dz)
+    length = jnp.minimum(1.0, 0.98 * jnp.minimum(to_boundary(x, dx), to_boundary(z, dz)))
+
+    def trial(share):
+      return _rated(problem, x + share * dx, y + share * dy, z + share * dz, r + share * dr)
+
+    trials = jax.vmap(trial)(length * jnp.array(_TRIALS, linear.dtype))
+    fine = trials.gap < 2 * gap
+    choice = jnp.where(jnp.any(fine), jnp.argmax(fine), jnp.argmin(trials.gap))
+    new = jax.tree.map(lambda leaf: leaf[choice], trials)
+    is_better, is_progress = relative(new) < relative(best), relative(new) < 0.8 * relative(best)
+    best = jax.tree.map(lambda a, b: jnp.where(is_better, a, b), new, best)
+    return new, best, jnp.where(is_progress, 0, idle + 1), count + 1
+
+  def relative(iterate):
+    return iterate.gap / jnp.maximum(jnp.abs(iterate.y), shortest)
+
+  def unfinished(carry):
+    now, _, idle, count = carry
+    return (relative(now) > 16 * eps) & (idle < _PATIENCE) & (count < _STEPS)
+
+  x, inf = 1.0 / (normal * tasks), jnp.full((), jnp.inf, linear.dtype)
+  start = _Iterate(x, -jnp.ones((), linear.dtype), normal, jnp.zeros_like(x), inf)
+  return jax.lax.while_loop(unfinished, iterate, (start, start, 0, 0))[1]
+
+
+def _rated(problem: _Problem, x: jax.Array, y: jax.Array, z: jax.Array, r: jax.Array) -> _Iterate:
+  """The iterate with its direction brought back into the unit ball, and its duality gap."""
+  linear, c, factor, normal = problem
+  r = r / jnp.maximum(_size(r), 1.0)
+  u = factor @ x
+  dual = linear + c * (factor.T @ r) - y * normal - z
+  return _Iterate(x, y, z, r, x @ z + c * (_size(u) - r @ u) + jnp.abs(dual) @ x)
+
+
+def _size(u: jax.Array) -> jax.Array:
+  return jnp.sqrt(u @ u)

@@ -1,0 +1,68 @@
+"""Aligned-MTL: the mean of the task gradients after their matrix is made orthogonal."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import jax.numpy as jnp
+
+from mtl_jax._errors import UserError, nearest
+from mtl_jax.balance import _solvers
+from mtl_jax.balance._balancer import Balancer, gram_balancer
+from mtl_jax.balance._preference import Preference, preferences
+from mtl_jax.balance._solution import relative_norms, scaled
+
+_SCALES = ("min", "median", "rmse")
+
+
+def aligned(scale: Literal["min", "median", "rmse"] = "min", preference: Preference = None) -> Balancer:
+  r"""Aligned-MTL: all principal components of the gradients get the same length (mean scale).
+
+  $$ w = \sqrt{\lambda_s} \, V \Lambda^{-1/2} V^T p, \qquad G = V \Lambda V^T $$
+
+  over the eigenvalues that are not rounding: those above T roundings of the largest.
+
+  Args:
+    scale: $\lambda_s$, the common squared length: the least eigenvalue, their (lower) median or their mean.
+    preference: p, (T,), not negative, in the order of the tasks; None: 1 / T each.
+
+  Returns:
+    The balancer.
+
+  Raises:
+    UserError: An unknown scale, a negative preference; at initialisation, a preference of another length than the
+      number of tasks.
+
+  >>> from mtl_jax.balance import Stats
+  >>> gradients = jnp.array([[-4.0, 1.0, 1.0], [6.0, 1.0, 1.0]])
+  >>> weights, _ = aligned().weigh(Stats(jnp.ones(2), gradients @ gradients.T), ())
+  >>> (weights @ gradients).round(4).tolist()
+  [0.2133, 0.9673, 0.9673]
+
+  References:
+    Senushkin, Patakin, Kuznetsov, Konushin, *Independent Component Alignment for Multi-Task Learning*, CVPR 2023.
+  """
+  if scale not in _SCALES:
+    raise UserError(f"aligned: unknown scale {scale!r}{nearest(scale, _SCALES)}: choose from {', '.join(_SCALES)}.")
+  of = preferences("aligned", preference)
+
+  def init(num_tasks):
+    of(num_tasks)
+    return ()
+
+  def weigh(stats, state):
+    tasks = stats.gram.shape[0]
+    p = of(tasks).astype(stats.gram.dtype)
+    unit = scaled(stats.gram, jnp.full(tasks, relative_norms(stats.gram)[1]))
+    spectral = _solvers.spectrum(unit, tasks)
+    rank = jnp.sum(spectral.kept)
+    # Eigenvalues rise, so those that count are the last.
+    chosen = {
+      "min": lambda: spectral.values[tasks - rank],
+      "median": lambda: spectral.values[tasks - rank + (rank - 1) // 2],
+      "rmse": lambda: jnp.sum(jnp.where(spectral.kept, spectral.values, 0.0)) / jnp.maximum(rank, 1),
+    }[scale]()
+    weights = _solvers.apply_spectrum(spectral, lambda values: jnp.sqrt(chosen / values), p)
+    return jnp.where(rank > 0, weights, p), state
+
+  return gram_balancer(init, weigh, scale="mean")

@@ -1,0 +1,59 @@
+"""CAGrad: the update near the mean gradient that helps the worst-off task most."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+
+from mtl_jax._errors import UserError
+from mtl_jax.balance import _solvers
+from mtl_jax.balance._balancer import Balancer
+from mtl_jax.balance._solution import full_precision, relative_norms, scaled
+
+
+def cagrad(c: float = 0.5, rescale: int = 1) -> Balancer:
+  r"""Conflict-averse gradient: within $c |g_0|$ of the mean gradient, the update with the best worst gain (mean scale).
+
+  $$ d = g_0 + c |g_0| \frac{g_w}{|g_w|}, \qquad w^* = \arg\min_{w \in \Delta} g_0 \cdot g_w + c |g_0| |g_w| $$
+
+  with $g_0$ the mean gradient and $g_w = J^T w$; the weights are $1/T + c |g_0| / |g_w| \, w^*$, divided by 1,
+  $1 + c^2$ or $1 + c$. For $c \ge 1$ the update conflicts with no task.
+
+  Args:
+    c: The radius, at least 0; 0 is the mean gradient.
+    rescale: 0, 1 or 2: which of the divisors. 1 is that of the paper's code.
+
+  Returns:
+    The balancer. It reports `residual`, by how much some task's gain $g_i \cdot d$ is below the best worst gain,
+    relative to $|g_i| |g_0|$.
+
+  Raises:
+    UserError: An option is out of range.
+
+  >>> from mtl_jax.balance import Stats
+  >>> gradients = jnp.array([[-4.0, 1.0, 1.0], [6.0, 1.0, 1.0]])
+  >>> balancer = cagrad(c=0.5, rescale=0)
+  >>> weights, _ = balancer.weigh(Stats(jnp.ones(2), gradients @ gradients.T), balancer.init(2))
+  >>> (weights @ gradients).round(4).tolist()
+  [0.1835, 1.2041, 1.2041]
+
+  References:
+    Liu, Liu, Jin, Stone, Liu, *Conflict-Averse Gradient Descent for Multi-task Learning*, NeurIPS 2021. Deviations:
+    the problem is solved to rounding, in place of SLSQP or 20 SGD steps; where $g_w$ vanishes (a Pareto-stationary
+    point) the direction of the best update is found with the solution, in place of dividing by $|g_w| + 10^{-8}$.
+  """
+  if c < 0 or rescale not in (0, 1, 2):
+    raise UserError(f"cagrad: c is {c} and rescale {rescale}, expected c of at least 0 and rescale 0, 1 or 2.")
+  divisor = (1.0, 1.0 + c * c, 1.0 + c)[rescale]
+
+  @full_precision
+  def weigh(stats):
+    gram, tasks = stats.gram, stats.gram.shape[0]
+    lengths, longest = relative_norms(gram)
+    gains = jnp.mean(scaled(gram, jnp.full_like(lengths, longest)), axis=1)
+    mean_length = jnp.sqrt(jnp.maximum(jnp.mean(gains), 0.0))
+    cosines = jnp.clip(gains / lengths / jnp.where(mean_length > 0, mean_length, 1.0), -1.0, 1.0)
+    found = _solvers.simplex_norm(gram, cosines, c)
+    weights = 1.0 / tasks + c * (mean_length * longest) * found.direction
+    return _solvers.Solution(weights / divisor, found.residual)
+
+  return _solvers.solved(weigh, scale="mean")

@@ -1,0 +1,42 @@
+"""IMTL-G: the update with equal projections on the directions of all task gradients."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+
+from mtl_jax.balance import _solvers
+from mtl_jax.balance._balancer import Balancer, gram_balancer, stateless
+from mtl_jax.balance._solution import norms, relative_norms, scaled
+
+
+def imtl_g() -> Balancer:
+  r"""Impartial learning: $g_i \cdot u / |g_i|$ is the same for all tasks (weights sum to 1).
+
+  $$ v = G^+ \sqrt{diag(G)}, \qquad w = v / \sum_i v_i $$
+
+  Weights may be negative, and are large where the gradients' directions are nearly opposed: there $\sum v$ is
+  nearly 0. Where it is 0 up to rounding the weights are 0.
+
+  Returns:
+    The balancer.
+
+  >>> from mtl_jax.balance import Stats
+  >>> gradients = jnp.array([[-4.0, 1.0, 1.0], [6.0, 1.0, 1.0]])
+  >>> weights, _ = imtl_g().weigh(Stats(jnp.ones(2), gradients @ gradients.T), ())
+  >>> (weights @ gradients).round(4).tolist()
+  [0.0767, 1.0, 1.0]
+
+  References:
+    Liu, Li, Kuang, Xue, Chen, Yang, Liao, Zhang, *Towards Impartial Multi-task Learning*, ICLR 2021. Deviation: the
+    pseudo-inverse in place of the inverse, for linearly dependent gradients; eigenvalues of G below T roundings of
+    the largest count as 0.
+  """
+
+  def weigh(stats, state):
+    longest = relative_norms(stats.gram)[1]
+    v = _solvers.pinv_apply(scaled(stats.gram, jnp.full(stats.gram.shape[0], longest)), norms(stats.gram) / longest)
+    total = jnp.sum(v)
+    vanishes = jnp.abs(total) <= 8 * jnp.finfo(v.dtype).eps * jnp.sum(jnp.abs(v))
+    return jnp.where(vanishes, 0.0, v / jnp.where(vanishes, 1.0, total)), state
+
+  return gram_balancer(stateless, weigh, scale="mean")

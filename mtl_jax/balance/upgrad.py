@@ -1,0 +1,50 @@
+"""UPGrad: the mean of the task gradients, each projected to where it harms no task."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+
+from mtl_jax.balance import _solvers
+from mtl_jax.balance._balancer import Balancer
+from mtl_jax.balance._dual_cone import check_epsilons, regularized
+from mtl_jax.balance._preference import Preference, preferences
+
+
+def upgrad(preference: Preference = None, norm_eps: float = 1e-4, reg_eps: float = 1e-4) -> Balancer:
+  r"""Unconflicting projections of the task gradients: each onto the dual cone of all, then their mean (mean scale).
+
+  $$ w = \sum_i \arg\min_{v \ge p_i e_i} v^T G' v, \qquad G' = G / tr(G) + \epsilon I $$
+
+  The update harms no task, is linear in a scaling of the gradients, and vanishes only at Pareto-stationary points.
+
+  Args:
+    preference: p, (T,), not negative, in the order of the tasks; None: 1 / T each.
+    norm_eps: Below this trace of G all gradients count as 0, and the weights are p.
+    reg_eps: $\epsilon$. It makes the solution unique; the update may conflict with a task by about as much.
+
+  Returns:
+    The balancer. It reports `residual`, the largest violation of the optimality conditions of the T quadratic
+    programs, relative to each one's gradient and in the norm of G'.
+
+  Raises:
+    UserError: A negative option; at initialisation, a preference of another length than the number of tasks.
+
+  >>> from mtl_jax.balance import Stats
+  >>> gradients = jnp.array([[-4.0, 1.0, 1.0], [6.0, 1.0, 1.0]])
+  >>> balancer = upgrad()
+  >>> weights, _ = balancer.weigh(Stats(jnp.ones(2), gradients @ gradients.T), balancer.init(2))
+  >>> (weights @ gradients).round(4).tolist()
+  [0.2929, 1.9004, 1.9004]
+
+  References:
+    Quinton, Rey, *Jacobian Descent for Multi-Objective Optimization*, 2024.
+  """
+  check_epsilons("upgrad", norm_eps, reg_eps)
+  of = preferences("upgrad", preference)
+
+  def weigh(stats):
+    gram = regularized(stats.gram, norm_eps, reg_eps)
+    solution = _solvers.bounded_qp(gram, jnp.diag(of(gram.shape[0]).astype(gram.dtype)))
+    return _solvers.Solution(jnp.sum(solution.x, axis=0), solution.residual)
+
+  return _solvers.solved(weigh, check=of, scale="mean")
