@@ -10,11 +10,13 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
   lines = [list(header), *map(list, rows)]
   widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
 
-  def text(line):
-    return "| " + " | ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths))) + " |"
+  rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
 
-  rule = "| " + " | ".join("-" * w if i == 0 else "-" * (w - 1) + ":" for i, w in enumerate(widths)) + " |"
-  return "\n".join([text(lines[0]), rule, *map(text, lines[1:])])
+  def text(line):
+    cells = [line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]
+    return "| " + " | ".join(cells) + " |"
+
+  return "\n".join(map(text, [lines[0], rule, *lines[1:]]))
 
 
 def number(value: float) -> str:

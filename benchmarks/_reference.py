@@ -25,7 +25,7 @@ def psd_factor(gram: np.ndarray) -> np.ndarray:
 
 
 def least_in_hull(factor: np.ndarray) -> Reference:
-  """min |F w|^2 over the simplex: min |F x|^2 + (sum x - 1)^2 over x >= 0 is at a multiple of the same w."""
+  """The least |F w|^2 over the simplex: min |F x|^2 + (sum x - 1)^2 over x >= 0 is at a multiple of the same w."""
   tasks = factor.shape[1]
   x, _ = nnls(np.vstack([factor, np.ones(tasks)]), np.append(np.zeros(len(factor)), 1.0), maxiter=100 * tasks)
   w = x / x.sum()
@@ -34,7 +34,7 @@ def least_in_hull(factor: np.ndarray) -> Reference:
 
 
 def bounded(factor: np.ndarray, lower: np.ndarray) -> Reference:
-  """min |F v|^2 over v >= lower."""
+  """The least |F v|^2 over v >= lower."""
   y, _ = nnls(factor, -factor @ lower, maxiter=100 * factor.shape[1])
   u = factor @ (lower + y)
   # The dual is max -|u|^2 + 2 u.F lower over F^T u >= 0; moving to its nearest feasible point costs this much.
@@ -43,7 +43,7 @@ def bounded(factor: np.ndarray, lower: np.ndarray) -> Reference:
 
 
 def least_norm(factor: np.ndarray, linear: np.ndarray, radius: float) -> Reference:
-  """min q.w + c |F w| over the simplex, c > 0.
+  """The least q.w + c |F w| over the simplex, c > 0.
 
   Its dual is the largest t with some |r| <= 1, q + c F^T r >= t. For a given t the shortest such r is a nonnegative
   least-squares problem whose solution also gives a w; t is moved to where the bounds of the two meet.

@@ -2,6 +2,7 @@
 
 from mtl_jax import arch as arch
 from mtl_jax import balance as balance
+from mtl_jax import bilevel as bilevel
 from mtl_jax import data as data
 from mtl_jax import engine as engine
 from mtl_jax import nn as nn
@@ -21,4 +22,5 @@ from mtl_jax.train import Fit as Fit
 from mtl_jax.train import TrainState as TrainState
 from mtl_jax.train import fit as fit
 from mtl_jax.train import init_train_state as init_train_state
+from mtl_jax.train import make_bilevel_step as make_bilevel_step
 from mtl_jax.train import make_train_step as make_train_step

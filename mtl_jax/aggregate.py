@@ -63,7 +63,6 @@ def aggregate(
   >>> updates["w"].round(3).tolist()
   [-0.0, -1.0, -1.0]
   """
-
   missing = balancer.needs - {"losses", "gram", "rows"}
   if missing or balancer.observe is not None:
     what = ", ".join(sorted(missing)) or "the losses after the update"

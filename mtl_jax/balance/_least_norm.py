@@ -13,7 +13,7 @@ from mtl_jax.balance._solution import epsilon, full_precision, relative_norms, s
 from mtl_jax.balance._spectral import spectrum
 
 _STEPS = 80
-_PATIENCE = 12  # steps without progress that tell rounding from convergence
+_PATIENCE = 12  # steps that together gain less than a fifth: rounding, not slow convergence
 _TRIALS = (1.0, 0.5, 0.2, 0.05)  # shares of the step to the boundary that are looked at
 
 
@@ -103,7 +103,7 @@ def _solve(problem: _Problem) -> _Iterate:
   cosines = factor.T @ factor + 2 * eps * max(tasks, 4) * jnp.eye(tasks, dtype=linear.dtype)
 
   def iterate(carry):
-    now, best, idle, count = carry
+    now, best, mark, idle, count = carry
     x, y, z, r, gap = now
     u = factor @ x
     size = _size(u)
@@ -134,29 +134,38 @@ def _solve(problem: _Problem) -> _Iterate:
     least = 0.1 * (jnp.abs(dual) @ x + jnp.abs(missing * y) + c * (size - r @ u)) / tasks
     target = jnp.maximum(jnp.clip(ahead**3, 0.2, 1.0) * mu, least)
     dx, dy, dz, dr = direction(target - x * z - dx * dz)
-    length = jnp.minimum(1.0, 0.98 * jnp.minimum(to_boundary(x, dx), to_boundary(z, dz)))
 
-    def trial(share):
-      return _rated(problem, x + share * dx, y + share * dy, z + share * dz, r + share * dr)
+    def trial(share, dual_share):
+      return _rated(problem, x + share * dx, y + dual_share * dy, z + dual_share * dz, r + dual_share * dr)
 
-    trials = jax.vmap(trial)(length * jnp.array(_TRIALS, linear.dtype))
-    fine = trials.gap < 2 * gap
-    choice = jnp.where(jnp.any(fine), jnp.argmax(fine), jnp.argmin(trials.gap))
+    # The longest common step, unless it loses much. Then the best of shorter and of unequal ones: with equal ones alone
+    # r may swing from one end of the ball to the other for good.
+    primal = jnp.minimum(1.0, 0.98 * to_boundary(x, dx))
+    dual = jnp.minimum(1.0, 0.98 * to_boundary(z, dz))
+    shares = jnp.array(_TRIALS, linear.dtype)
+    equal = jnp.minimum(primal, dual) * shares
+    inside = jnp.append(dual * shares, jnp.minimum(dual, 0.98 * _to_sphere(r, dr)))
+    trials = jax.vmap(trial)(
+      jnp.concatenate([equal, jnp.tile(primal * shares, len(inside))]),
+      jnp.concatenate([equal, jnp.repeat(inside, len(shares))]),
+    )
+    choice = jnp.where(trials.gap[0] < 2 * gap, 0, jnp.argmin(trials.gap))
     new = jax.tree.map(lambda leaf: leaf[choice], trials)
-    is_better, is_progress = relative(new) < relative(best), relative(new) < 0.8 * relative(best)
+    is_better, is_progress = relative(new) < relative(best), relative(new) < 0.8 * mark
+    mark = jnp.where(is_progress, relative(new), mark)
     best = jax.tree.map(lambda a, b: jnp.where(is_better, a, b), new, best)
-    return new, best, jnp.where(is_progress, 0, idle + 1), count + 1
+    return new, best, mark, jnp.where(is_progress, 0, idle + 1), count + 1
 
   def relative(iterate):
     return iterate.gap / jnp.maximum(jnp.abs(iterate.y), shortest)
 
   def unfinished(carry):
-    now, _, idle, count = carry
+    now, _, _, idle, count = carry
     return (relative(now) > 16 * eps) & (idle < _PATIENCE) & (count < _STEPS)
 
   x, inf = 1.0 / (normal * tasks), jnp.full((), jnp.inf, linear.dtype)
   start = _Iterate(x, -jnp.ones((), linear.dtype), normal, jnp.zeros_like(x), inf)
-  return jax.lax.while_loop(unfinished, iterate, (start, start, 0, 0))[1]
+  return jax.lax.while_loop(unfinished, iterate, (start, start, inf, 0, 0))[1]
 
 
 def _rated(problem: _Problem, x: jax.Array, y: jax.Array, z: jax.Array, r: jax.Array) -> _Iterate:
@@ -166,6 +175,13 @@ def _rated(problem: _Problem, x: jax.Array, y: jax.Array, z: jax.Array, r: jax.A
   u = factor @ x
   dual = linear + c * (factor.T @ r) - y * normal - z
   return _Iterate(x, y, z, r, x @ z + c * (_size(u) - r @ u) + jnp.abs(dual) @ x)
+
+
+def _to_sphere(r: jax.Array, step: jax.Array) -> jax.Array:
+  """The multiple of `step` that takes r to the unit sphere."""
+  square, along = step @ step, r @ step
+  root = jnp.sqrt(jnp.maximum(along**2 + square * (1.0 - r @ r), 0.0))
+  return (root - along) / jnp.where(square > 0, square, 1.0)
 
 
 def _size(u: jax.Array) -> jax.Array:

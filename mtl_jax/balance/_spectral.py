@@ -13,7 +13,7 @@ from mtl_jax.balance._solution import epsilon, full_precision
 
 
 class Spectrum(NamedTuple):
-  """Eigenvalues in rising order, (T,), eigenvectors in columns, (T, T), and which eigenvalues are not rounding, (T,)."""
+  """Eigenvalues in rising order, (T,), eigenvectors in columns, (T, T), which eigenvalues are not rounding, (T,)."""
 
   values: Float[Array, " T"]
   vectors: Float[Array, "T T"]

@@ -60,7 +60,7 @@ def aligned(scale: Literal["min", "median", "rmse"] = "min", preference: Prefere
     chosen = {
       "min": lambda: spectral.values[tasks - rank],
       "median": lambda: spectral.values[tasks - rank + (rank - 1) // 2],
-      "rmse": lambda: jnp.sum(jnp.where(spectral.kept, spectral.values, 0.0)) / jnp.maximum(rank, 1),
+      "rmse": lambda: jnp.mean(spectral.values, where=spectral.kept),
     }[scale]()
     weights = _solvers.apply_spectrum(spectral, lambda values: jnp.sqrt(chosen / values), p)
     return jnp.where(rank > 0, weights, p), state

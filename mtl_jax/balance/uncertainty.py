@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,13 +11,13 @@ import optax
 
 from mtl_jax._errors import UserError
 from mtl_jax.balance._balancer import Balancer, loss_weighter
+from mtl_jax.balance._learned import Learned, check_learning_rate, descend, start
 
 
 class UncertaintyState(NamedTuple):
-  """The learned log-variances s, (T,), their optimizer's state, and the last value of the weighted objective."""
+  """The learned log-variances s, (T,), and the last value of the weighted objective."""
 
-  log_variance: jax.Array
-  optimizer: Any
+  log_variance: Learned
   objective: jax.Array
 
 
@@ -54,8 +54,7 @@ def uncertainty(
   References:
     Kendall, Gal, Cipolla, *Multi-Task Learning Using Uncertainty to Weigh Losses*, CVPR 2018.
   """
-  if learning_rate <= 0:
-    raise UserError(f"uncertainty: learning_rate is {learning_rate}, expected above 0.")
+  check_learning_rate("uncertainty", learning_rate)
   tx = optax.adam(learning_rate) if optimizer is None else optimizer
 
   def factor(num_tasks):
@@ -66,20 +65,17 @@ def uncertainty(
 
   def init(num_tasks):
     factor(num_tasks)
-    s = jnp.zeros(num_tasks, jnp.float32)
-    return UncertaintyState(s, tx.init(s), jnp.zeros((), jnp.float32))
+    return UncertaintyState(start(tx, num_tasks), jnp.zeros((), jnp.float32))
 
   def weigh(stats, state):
     def objective(s):
       return jnp.sum(factor(s.shape[0]) * jnp.exp(-s) * stats.losses + 0.5 * s)
 
-    s = state.log_variance
+    s = state.log_variance.value
     value, gradient = jax.value_and_grad(objective)(s)
-    with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer step counts
-      updates, optimizer_state = tx.update(gradient, state.optimizer, s)
-    return factor(s.shape[0]) * jnp.exp(-s), UncertaintyState(s + updates, optimizer_state, value)
+    return factor(s.shape[0]) * jnp.exp(-s), UncertaintyState(descend(tx, gradient, state.log_variance), value)
 
   def report(state):
-    return {"log_variance": state.log_variance, "objective": state.objective}
+    return {"log_variance": state.log_variance.value, "objective": state.objective}
 
   return loss_weighter(init, weigh, report=report, scale="own")

@@ -110,7 +110,9 @@ def _parts(batch: Any, key: jax.Array | None, count: int) -> list[tuple[Any, jax
   sizes = {jax.tree_util.keystr(path): jnp.shape(leaf)[:1] for path, leaf in jax.tree_util.tree_leaves_with_path(batch)}
   if len(set(sizes.values())) > 1 or () in sizes.values():
     shapes = ", ".join(f"{name} {size}" for name, size in sizes.items())
-    raise UserError(f"this balancer cuts the batch into {count} parts: all arrays must have as many examples ({shapes}).")
+    raise UserError(
+      f"this balancer cuts the batch into {count} parts: all arrays must have as many examples ({shapes})."
+    )
   (size,) = next(iter(sizes.values()))
   if size % count:
     raise UserError(

@@ -1,5 +1,6 @@
 """Training: state, step, loop, evaluation, checkpoints, logs."""
 
+from mtl_jax.train._bilevel_step import make_bilevel_step as make_bilevel_step
 from mtl_jax.train._evaluate import make_evaluate as make_evaluate
 from mtl_jax.train._evaluate import make_predict as make_predict
 from mtl_jax.train._evaluate import predict_all as predict_all

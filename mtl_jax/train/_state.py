@@ -11,6 +11,7 @@ import optax
 
 from mtl_jax._errors import UserError
 from mtl_jax.balance._balancer import Balancer
+from mtl_jax.bilevel import Bilevel
 from mtl_jax.engine import Engine, cheapest
 from mtl_jax.net import Net
 from mtl_jax.objective import input_of
@@ -48,7 +49,7 @@ class TrainState(NamedTuple):
 def init_train_state(
   net: Net,
   tasks: Mapping[str, Task],
-  balancer: Balancer,
+  balancer: Balancer | Bilevel,
   tx: optax.GradientTransformation,
   batch: Mapping[str, Any],
   key: jax.Array,
@@ -61,7 +62,7 @@ def init_train_state(
   Args:
     net: The multi-task net.
     tasks: The tasks, in the order of all vectors over tasks.
-    balancer: The balancer.
+    balancer: The balancer, or the bilevel method.
     tx: The optimizer, of all parameters, shared and the heads' alike.
     batch: An example batch; only shapes and dtypes of its inputs matter.
     key: The PRNG key of the run.

@@ -62,8 +62,7 @@ def make_train_step(
   """
   engine = cheapest(balancer) if engine is None else engine
   check_serves(engine, balancer)
-  if nonfinite not in ("stop", "skip", "ignore"):
-    raise UserError(f"nonfinite is {nonfinite!r}, expected 'stop', 'skip' or 'ignore'.")
+  check_nonfinite(nonfinite)
 
   def step(state: TrainState, batch: Any) -> tuple[TrainState, dict[str, Any]]:
     key = jax.random.fold_in(state.key, state.step)
@@ -72,33 +71,91 @@ def make_train_step(
     shared, weights, balancer_state, engine_state = engine.run(linear, balancer, state.balancer, state.engine)
     heads = linear.pull_heads(balancer.head_weights(weights, balancer_state))
     grads = {"shared": shared, "task": heads}
-    grad_norm = optax.tree.norm(grads)
-    with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer step counts
-      updates, opt_state = tx.update(grads, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, updates)
-    if balancer.observe is not None:
+
+    def observe(params):
       after = losses_of(objective, linear.names, params, state.state, batch, key, balancer.split)
-      balancer_state = balancer.observe(linear.losses, after, balancer_state)
-    new = state._replace(
-      params=params,
-      state=linear.aux.get("state", state.state),
-      opt_state=opt_state,
-      balancer=balancer_state,
-      engine=engine_state,
+      return balancer.observe(linear.losses, after, balancer_state)
+
+    return finish(
+      state,
+      tx,
+      grads,
+      linear.names,
+      linear.losses,
+      weights,
+      linear.aux,
+      balancer,
+      balancer_state,
+      engine_state,
+      nonfinite,
+      observe=None if balancer.observe is None else observe,
     )
-    if nonfinite != "ignore":
-      new = _guard(state, new, _is_bad(linear.losses, balancer), grad_norm, stop=nonfinite == "stop")
-    new = new._replace(step=state.step + 1)
-    metrics = {
-      "losses": dict(zip(linear.names, linear.losses, strict=True)),
-      "weights": dict(zip(linear.names, weights, strict=True)),
-      "grad_norm": grad_norm,
-      "skipped": new.skipped,
-      "balancer": balancer.report(new.balancer),
-    }
-    return new, metrics
 
   return step
+
+
+def check_nonfinite(nonfinite: str) -> None:
+  """Raises a `UserError` for an unknown choice."""
+  if nonfinite not in ("stop", "skip", "ignore"):
+    raise UserError(f"nonfinite is {nonfinite!r}, expected 'stop', 'skip' or 'ignore'.")
+
+
+def finish(
+  state: TrainState,
+  tx: optax.GradientTransformation,
+  grads: Any,
+  names: tuple[str, ...],
+  losses: jax.Array,
+  weights: jax.Array,
+  aux: dict[str, Any],
+  method: Any,
+  method_state: Any,
+  engine_state: Any,
+  nonfinite: Nonfinite,
+  observe: Callable[[Any], Any] | None = None,
+) -> tuple[TrainState, dict[str, Any]]:
+  """What any step does once it has its gradients: the update, the guard against mishaps, the metrics.
+
+  Args:
+    state: The state before the step.
+    tx: The optimizer.
+    grads: The gradient of all parameters.
+    names: The tasks.
+    losses: (T,).
+    weights: (T,), for the metrics.
+    aux: The objective's aux.
+    method: The balancer or bilevel method.
+    method_state: Its state after the step.
+    engine_state: The engine's state after the step.
+    nonfinite: As in `make_train_step`.
+    observe: `observe(params) -> method_state`, from the parameters after the update.
+
+  Returns:
+    The state after the step, and the metrics.
+  """
+  grad_norm = optax.tree.norm(grads)
+  with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer step counts
+    updates, opt_state = tx.update(grads, state.opt_state, state.params)
+  params = optax.apply_updates(state.params, updates)
+  new = state._replace(
+    params=params,
+    state=aux.get("state", state.state),
+    opt_state=opt_state,
+    balancer=method_state if observe is None else observe(params),
+    engine=engine_state,
+  )
+  if nonfinite != "ignore":
+    bad = ~jnp.isfinite(losses) | ~(losses > jnp.asarray(method.losses_above, losses.dtype))
+    new = _guard(state, new, bad, grad_norm, stop=nonfinite == "stop")
+  new = new._replace(step=state.step + 1)
+  metrics = {
+    "losses": dict(zip(names, losses, strict=True)),
+    "weights": dict(zip(names, weights, strict=True)),
+    "grad_norm": grad_norm,
+    "skipped": new.skipped,
+    "balancer": method.report(new.balancer),
+  }
+  return new, metrics
 
 
 def _check_tasks(names: tuple[str, ...], state: TrainState) -> None:
@@ -108,10 +165,6 @@ def _check_tasks(names: tuple[str, ...], state: TrainState) -> None:
       f"the objective has {len(names)} tasks ({', '.join(names)}), but the train state was made for {expected}: "
       "make a new one with init_train_state."
     )
-
-
-def _is_bad(losses: jax.Array, balancer: Balancer) -> jax.Array:
-  return ~jnp.isfinite(losses) | ~(losses > jnp.asarray(balancer.losses_above, losses.dtype))
 
 
 def _guard(old: TrainState, new: TrainState, bad_losses: jax.Array, grad_norm: jax.Array, *, stop: bool) -> TrainState:

@@ -48,7 +48,7 @@ def test_log_variances_settle_at_the_logarithm_of_the_loss():
     return balancer.weigh(Stats(losses), state)[1], None
 
   state, _ = jax.lax.scan(step, balancer.init(3), length=1500)
-  np.testing.assert_allclose(state.log_variance, np.log(losses), atol=0.02)
+  np.testing.assert_allclose(state.log_variance.value, np.log(losses), atol=0.02)
   objective = balancer.report(state)["objective"]
   np.testing.assert_allclose(objective, np.sum(0.5 + 0.5 * np.log(losses)), atol=0.01)
 
@@ -56,7 +56,7 @@ def test_log_variances_settle_at_the_logarithm_of_the_loss():
 def test_own_optimizer():
   balancer = mtl.balance.uncertainty(optimizer=optax.sgd(0.1))
   _, state = balancer.weigh(Stats(jnp.asarray(LOSSES[0])), balancer.init(3))
-  np.testing.assert_allclose(state.log_variance, -0.1 * (0.5 - 0.5 * LOSSES[0]), rtol=1e-5)
+  np.testing.assert_allclose(state.log_variance.value, -0.1 * (0.5 - 0.5 * LOSSES[0]), rtol=1e-5)
 
 
 def test_mistakes():

@@ -1,0 +1,111 @@
+"""The updates of every method that TorchJD has too, beside TorchJD's, on random gradients and a golden matrix.
+
+`python benchmarks/parity.py --out FILE`; needs `pip install torch torchjd cvxpy ecos`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+from _markdown import number, table
+from _torchjd import aggregators
+
+import mtl_jax as mtl
+from mtl_jax.balance import Stats
+
+GOLDEN = np.array([[-4.0, 1.0, 1.0], [6.0, 1.0, 1.0]], np.float32)
+METHODS: dict[str, Callable[[], mtl.balance.Balancer]] = {
+  "equal": mtl.balance.equal,
+  "mgda": mtl.balance.mgda,
+  "upgrad": mtl.balance.upgrad,
+  "dualproj": mtl.balance.dualproj,
+  "cagrad": lambda: mtl.balance.cagrad(c=0.5, rescale=0),
+  "nash": mtl.balance.nash,
+  "fairgrad": lambda: mtl.balance.fairgrad(alpha=1.0),
+  "aligned": mtl.balance.aligned,
+  "imtl_g": mtl.balance.imtl_g,
+  "config": mtl.balance.config,
+  "krum": lambda: mtl.balance.krum(n_byzantine=1, n_selected=2),
+  "pcgrad": mtl.balance.pcgrad,
+  "gradvac": mtl.balance.gradvac,
+}
+RANDOM = ("pcgrad", "gradvac")  # compared at T = 2, where there is one order
+NOTES = {
+  "equal": "TorchJD's Sum",
+  "mgda": "exact here; TorchJD takes at most 100 Frank-Wolfe steps and stops at a step of 1e-3",
+  "upgrad": "both solve the quadratic programs; rounding of float32",
+  "dualproj": "both solve the quadratic program; rounding of float32",
+  "cagrad": "rescale=0, as TorchJD; its conic solver works on a root of G, stops at its own tolerance",
+  "nash": "exact here; TorchJD takes at most 20 convex-concave approximations (cvxpy, ECOS)",
+  "fairgrad": "exact here; TorchJD calls a least-squares solver on the host",
+  "aligned": "rounding of float32 eigenvalues",
+  "imtl_g": "rounding of G's pseudo-inverse where weights are large",
+  "config": "here from G, TorchJD from the gradients: rounding where they are nearly dependent",
+  "krum": "squared distances here, as in the paper; TorchJD sums distances: other gradients may be selected",
+  "pcgrad": "random orders: T = 2 only",
+  "gradvac": "random orders: T = 2 only, first step",
+}
+
+
+def main(tasks: tuple[int, ...] = (2, 4, 8), matrices: int = 50, seed: int = 0, out: Path | None = None) -> None:
+  """Prints relative distances |ours - theirs| / |theirs| of the updates.
+
+  Args:
+    tasks: The numbers of tasks T.
+    matrices: How many random ones for each.
+    seed: Of the matrices.
+    out: A file for the table.
+  """
+  golden, note = aggregators(2)
+  if not golden:
+    print(note)
+    return
+  distances: dict[str, list[float]] = {name: [] for name in METHODS}
+  for count in tasks:
+    peers, _ = aggregators(count)
+    for name in METHODS:
+      if name in peers and (count == 2 or name not in RANDOM):
+        distances[name] += compare(METHODS[name](), peers[name], random_gradients(count, matrices, seed))
+  rows = []
+  for name, found in distances.items():
+    if not found:
+      continue
+    on_golden = number(compare(METHODS[name](), golden[name], GOLDEN[None])[0]) if name in golden else "-"
+    rows.append([name, on_golden, number(float(np.median(found))), number(float(np.mean(found))), number(max(found))])
+    rows[-1].append(NOTES[name])
+  text = table(["method", "golden", "median", "mean", "worst", "why"], rows)
+  head = f"{note} {matrices} matrices each of T in {tasks}, float32; distances relative to TorchJD's update."
+  print(f"{head}\n\n{text}")
+  if out is not None:
+    out.write_text(f"{head}\n\n{text}\n")
+
+
+def random_gradients(tasks: int, matrices: int, seed: int) -> np.ndarray:
+  """(N, T, 50), lengths over a factor of 10, with conflicts."""
+  rng = np.random.default_rng((seed, tasks))
+  j = rng.normal(size=(matrices, tasks, 50)) + rng.normal(size=(matrices, 1, 50)) * rng.uniform(0, 1, (matrices, 1, 1))
+  j[::3, 0] -= 1.5 * j[::3, 1]
+  return (j * 10.0 ** rng.uniform(-0.5, 0.5, (matrices, tasks, 1))).astype(np.float32)
+
+
+def compare(balancer: mtl.balance.Balancer, peer: Callable[[np.ndarray], np.ndarray], stack: np.ndarray) -> list[float]:
+  """The relative distances of the updates."""
+  tasks = stack.shape[1]
+  state = balancer.init(tasks)
+
+  @jax.jit
+  def update(j):
+    gram = mtl.balance.gram([j]) if "gram" in balancer.needs else None
+    return balancer.weigh(Stats(jnp.ones(tasks), gram), state)[0] @ j
+
+  pairs = [(np.asarray(update(j), np.float64), np.asarray(peer(j), np.float64)) for j in stack]
+  return [float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs)) for ours, theirs in pairs]
+
+
+if __name__ == "__main__":
+  tyro.cli(main)

@@ -1,0 +1,58 @@
+"""Any gradient balancer on the logarithms of the losses."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+
+from mtl_jax.balance._balancer import Balancer
+
+
+def log_losses(balancer: Balancer) -> Balancer:
+  r"""`balancer` on $\log l_i$ in place of $l_i$: rows $g_i / l_i$, whatever the units of the losses.
+
+  $$ update = \sum_i w_i \, g_i / l_i, \qquad w = w\big(\log l,\; diag(1/l)\, G\, diag(1/l)\big) $$
+
+  Args:
+    balancer: Any method.
+
+  Returns:
+    The balancer; its weights are those of the plain gradients, $w_i / l_i$. Losses must be positive.
+
+  >>> import mtl_jax as mtl
+  >>> from mtl_jax.balance import Stats
+  >>> balancer = log_losses(mtl.balance.equal())
+  >>> balancer.weigh(Stats(jnp.array([1.0, 4.0])), balancer.init(2))[0].tolist()
+  [1.0, 0.25]
+
+  References:
+    Lin, Jiang, Ye, Zhang, Chen, Chen, Liu, Kwok, *Dual-Balancing for Multi-Task Learning*, 2023.
+  """
+
+  def logarithmic(stats):
+    factors = jnp.exp(-jnp.log(stats.losses))  # NaN outside of the domain
+    return stats.scaled(factors)._replace(losses=jnp.log(stats.losses)), factors
+
+  def weigh(stats, state):
+    logs, factors = logarithmic(stats)
+    weights, state = balancer.weigh(logs, state)
+    return weights * factors, state
+
+  def combine(stats, state):
+    assert balancer.combine is not None
+    logs, factors = logarithmic(stats)
+    update, weights, state = balancer.combine(logs, state)
+    return update, weights * factors, state
+
+  def observe(before, after, state):
+    assert balancer.observe is not None
+    return balancer.observe(jnp.log(before), jnp.log(after), state)
+
+  return balancer._replace(
+    weigh=weigh,
+    needs=balancer.needs | {"losses"},
+    combine=None if balancer.combine is None else combine,
+    observe=None if balancer.observe is None else observe,
+    losses_above=np.exp(balancer.losses_above),
+    scale="own",
+  )

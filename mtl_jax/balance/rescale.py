@@ -1,0 +1,61 @@
+"""A balancer's weights on another scale."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+from mtl_jax._errors import UserError, nearest
+from mtl_jax.balance._balancer import Balancer
+
+_SCALES = ("paper", "sum", "mean")
+
+
+def rescale(balancer: Balancer, scale: Literal["paper", "sum", "mean"]) -> Balancer:
+  r"""`balancer` with weights on the scale on which equal weighting is all ones (sum) or all 1 / T (mean).
+
+  A method whose paper uses the other of the two is multiplied or divided by T. One with a scale of its own is
+  normalised at each step, $w \, T / \sum_i |w_i|$ or $w / \sum_i |w_i|$. So methods compare at the same learning rate.
+
+  Args:
+    balancer: Any method.
+    scale: `"paper"` leaves it as it is.
+
+  Returns:
+    The balancer.
+
+  Raises:
+    UserError: An unknown scale.
+
+  >>> import mtl_jax as mtl
+  >>> from mtl_jax.balance import Stats
+  >>> balancer = rescale(mtl.balance.mgda(), "sum")
+  >>> balancer.weigh(Stats(jnp.ones(2), jnp.eye(2)), balancer.init(2))[0].round(4).tolist()
+  [1.0, 1.0]
+  """
+  if scale not in _SCALES:
+    raise UserError(f"rescale: unknown scale {scale!r}{nearest(scale, _SCALES)}: choose from {', '.join(_SCALES)}.")
+  if scale in ("paper", balancer.scale):
+    return balancer
+
+  def factor(weights):
+    tasks = weights.shape[0]
+    own = {"sum": 1.0, "mean": float(tasks)}.get(balancer.scale)
+    if own is None:
+      size = jnp.sum(jnp.abs(weights))
+      own = jnp.where(size > 0, tasks / jnp.where(size > 0, size, 1.0), 1.0)
+    return jnp.asarray(own if scale == "sum" else own / tasks, weights.dtype)
+
+  def weigh(stats, state):
+    weights, state = balancer.weigh(stats, state)
+    return weights * factor(weights), state
+
+  def combine(stats, state):
+    assert balancer.combine is not None
+    update, weights, state = balancer.combine(stats, state)
+    share = factor(weights)
+    return jax.tree.map(lambda u: u * share.astype(u.dtype), update), weights * share, state
+
+  return balancer._replace(weigh=weigh, combine=None if balancer.combine is None else combine, scale=scale)

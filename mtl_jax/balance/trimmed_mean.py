@@ -1,0 +1,50 @@
+"""Trimmed mean: of each coordinate the mean without its largest and smallest gradients."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from mtl_jax._errors import UserError
+from mtl_jax.balance._balancer import Balancer, row_method
+
+
+def trimmed_mean(k: int) -> Balancer:
+  r"""Coordinate-wise trimmed mean: up to k arbitrary gradients cannot move it far (mean scale).
+
+  $$ update_p = \frac{1}{T - 2k} \sum_{i = k + 1}^{T - k} g_{(i) p}, \qquad g_{(1) p} \le \dots \le g_{(T) p} $$
+
+  Args:
+    k: How many of the largest and of the smallest entries of each coordinate are dropped, at least 0; 0 is the mean.
+
+  Returns:
+    The balancer. Its update is no weighted sum of gradients; the weights reported are 1 / T.
+
+  Raises:
+    UserError: `k` is negative; at initialisation, fewer than 2 k + 1 tasks.
+
+  >>> from mtl_jax.balance import Stats
+  >>> rows = [jnp.array([[1.0, 9.0], [2.0, 5.0], [100.0, -7.0]])]
+  >>> trimmed_mean(k=1).combine(Stats(jnp.ones(3), rows=rows), ())[0][0].tolist()
+  [2.0, 5.0]
+
+  References:
+    Yin, Chen, Ramchandran, Bartlett, *Byzantine-Robust Distributed Learning: Towards Optimal Statistical Rates*,
+    ICML 2018; there each row is the gradient of a worker.
+  """
+  if k < 0:
+    raise UserError(f"trimmed_mean: k is {k}, expected at least 0.")
+
+  def check(num_tasks, shared=None):
+    del shared
+    if num_tasks < 2 * k + 1:
+      raise UserError(f"trimmed_mean: {num_tasks} tasks, expected at least {2 * k + 1} with k={k}.")
+    return ()
+
+  def combine(stats, state):
+    tasks = stats.losses.shape[0]
+    check(tasks)
+    update = jax.tree.map(lambda r: jnp.mean(jnp.sort(r, axis=0)[k : tasks - k], axis=0), stats.rows)
+    return update, jnp.full_like(stats.losses, 1.0 / tasks), state
+
+  return row_method(check, combine, scale="mean")

@@ -1,0 +1,61 @@
+"""MOML: task weights that lower the validation losses of all tasks after one step."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from mtl_jax.balance import _solvers
+from mtl_jax.balance._learned import descend, start
+from mtl_jax.bilevel._bilevel import Bilevel, check_rates, descent
+
+
+def moml(
+  learning_rate: float = 1e-3, inner_learning_rate: float = 0.1, optimizer: optax.GradientTransformation | None = None
+) -> Bilevel:
+  r"""Multi-objective meta learning: the weights' logits s follow the common descent direction of all validation losses.
+
+  $$ \min_s \big( l_1^{valid}(\theta'), \ldots, l_T^{valid}(\theta') \big), \qquad
+  \theta' = \theta - \eta \nabla \, softmax(s) \cdot l^{train}(\theta) $$
+
+  The gradients with respect to s, $h_j = -\eta\, \partial w / \partial s \, (\nabla l_i^{train} \cdot
+  \nabla l_j^{valid}(\theta'))_i$, scaled to length 1, are combined by MGDA. The network trains with $w = softmax(s)$.
+
+  Args:
+    learning_rate: Of Adam on s.
+    inner_learning_rate: $\eta$, of the unrolled step.
+    optimizer: Any optimizer of s in place of Adam.
+
+  Returns:
+    The method, for `make_bilevel_step`; it reports `weights`, softmax(s).
+
+  Raises:
+    UserError: A rate is not positive.
+
+  >>> moml().init(2).value.tolist()
+  [0.0, 0.0]
+
+  References:
+    Ye, Lin, Yue, Guo, Xiao, Zhang, *Multi-Objective Meta Learning*, NeurIPS 2021, with one inner step.
+  """
+  check_rates("moml", learning_rate=learning_rate, inner_learning_rate=inner_learning_rate)
+  tx = optax.adam(learning_rate) if optimizer is None else optimizer
+
+  def init(num_tasks, shared=None):
+    del shared
+    return start(tx, num_tasks)
+
+  def learn(levels, state):
+    weights, pull = jax.vjp(jax.nn.softmax, state.value)
+    unrolled = descent(levels, weights, inner_learning_rate)
+    upper = jax.jacrev(levels.valid)(unrolled)  # one row a task
+    along = jax.vmap(lambda row: jax.jvp(levels.train, (levels.params,), (row,))[1])(upper)
+    rows = jax.vmap(lambda row: pull(row)[0])(-inner_learning_rate * along)
+    lengths = jnp.linalg.norm(rows, axis=1, keepdims=True)
+    rows = rows / jnp.where(lengths > 0, lengths, 1.0)
+    shares = _solvers.simplex_qp(jnp.matmul(rows, rows.T, precision="highest")).x
+    state = descend(tx, jnp.sum(shares[:, None] * rows, axis=0), state)
+    return jax.nn.softmax(state.value), None, state
+
+  return Bilevel(init, learn, report=lambda state: {"weights": jax.nn.softmax(state.value)})

@@ -1,0 +1,82 @@
+"""`make_bilevel_step`, a training step whose task weights are learned on validation data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from mtl_jax.bilevel._bilevel import Bilevel, Levels
+from mtl_jax.engine._linearize import losses_of
+from mtl_jax.objective import Objective
+from mtl_jax.train._state import TrainState
+from mtl_jax.train._step import Nonfinite, check_nonfinite, finish
+
+
+def make_bilevel_step(
+  objective: Objective | Callable[..., Any],
+  method: Bilevel,
+  tx: optax.GradientTransformation,
+  *,
+  nonfinite: Nonfinite = "skip",
+) -> Callable[[TrainState, tuple[Any, Any]], tuple[TrainState, dict[str, Any]]]:
+  r"""One step of a bilevel method, a pure function to be jitted with its state donated.
+
+  $$ \theta \leftarrow \theta + tx\big(\nabla (w_{train} \cdot l_{train} + w_{valid} \cdot l_{valid})\big) $$
+
+  The method first learns from both batches, then the weights it gives make the step. Heads get weighted gradients.
+
+  Args:
+    objective: As in `make_train_step`.
+    method: From `mtl.bilevel`.
+    tx: The optimizer of the network; the method has its own for what it learns.
+    nonfinite: As in `make_train_step`.
+
+  Returns:
+    `step(train_state, (batch, valid_batch)) -> (train_state, metrics)`, metrics as those of `make_train_step`. The
+    train state is made by `init_train_state(net, tasks, method, tx, batch, key)`. The net's state (batch
+    statistics) follows the training batch alone.
+
+  Raises:
+    UserError: An unknown `nonfinite`.
+
+  >>> import flax.linen as nn, mtl_jax as mtl
+  >>> net = mtl.arch.hard_sharing(mtl.from_linen(nn.Dense(4)), {"size": mtl.from_linen(nn.Dense(1))})
+  >>> tasks, batch = {"size": mtl.tasks.regression("size")}, {"x": jnp.ones((2, 3)), "size": jnp.zeros(2)}
+  >>> method, tx = mtl.bilevel.auto_lambda(), optax.sgd(0.1)
+  >>> state = mtl.init_train_state(net, tasks, method, tx, batch, jax.random.key(0))
+  >>> step = jax.jit(make_bilevel_step(mtl.objective(net, tasks), method, tx))
+  >>> state, metrics = step(state, (batch, batch))
+  >>> metrics["weights"]["size"].round(3).item()
+  0.1
+  """
+  check_nonfinite(nonfinite)
+
+  def step(state, batches):
+    batch, valid_batch = batches
+    train_key, valid_key = jax.random.split(jax.random.fold_in(state.key, state.step))
+    shapes, _ = jax.eval_shape(objective, state.params, state.state, batch, train_key)
+    names = objective.names if isinstance(objective, Objective) else tuple(shapes)
+
+    def train(params):
+      by_name, aux = objective(params, state.state, batch, train_key)
+      return jnp.stack([jnp.asarray(by_name[name], jnp.float32) for name in names]), aux
+
+    def valid(params):
+      return losses_of(objective, names, params, state.state, valid_batch, valid_key, (1.0,))
+
+    levels = Levels(state.params, lambda params: train(params)[0], valid)
+    weights, valid_weights, learned = method.learn(levels, state.balancer)
+
+    def weighted(params):
+      losses, aux = train(params)
+      upper = 0.0 if valid_weights is None else jnp.sum(valid_weights * valid(params))
+      return jnp.sum(weights * losses) + upper, (losses, aux)
+
+    grads, (losses, aux) = jax.grad(weighted, has_aux=True)(state.params)
+    return finish(state, tx, grads, names, losses, weights, aux, method, learned, state.engine, nonfinite)
+
+  return step
