@@ -67,7 +67,7 @@ def distance(x: np.ndarray) -> np.ndarray:
 
 
 def descend(
-  balancer: Balancer, steps: int = 35_000, learning_rate: float = 1e-3, scale: float = 0.1, keep: int = 350
+  balancer: Balancer, steps: int = 35_000, learning_rate: float = 1e-3, scale: float = 0.1, keep: int = 250
 ) -> np.ndarray:
   """The way of Adam along the balanced gradients from all starts, (starts, keep + 1, 2); `keep` divides `steps`."""
   if steps % keep:

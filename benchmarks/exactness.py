@@ -168,7 +168,7 @@ def objective_row(name: str, dtype: str, errors: list[Error]) -> list[str]:
 def equation_row(name: str, dtype: str, errors: list[Error]) -> list[str]:
   solvable = [e.error for e in errors if 10 * e.rounding < 1e-4]
   share = f"{len(solvable)} of {len(errors)}"
-  return [name, dtype, share, number(max(solvable)), number(max(e.error / e.rounding for e in errors))]
+  return [name, dtype, share, number(max(solvable, default=0.0)), number(max(e.error / e.rounding for e in errors))]
 
 
 if __name__ == "__main__":

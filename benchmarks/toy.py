@@ -1,7 +1,7 @@
 """Which balancers reach the Pareto front of the toy problem of the CAGrad and Nash-MTL papers, and how.
 
-`python benchmarks/toy.py`: a few minutes on a laptop. Adam from five starting points, learning rate and steps as in the
-Nash-MTL paper (`--scale 1 --steps 100000` is the setting of the CAGrad paper); a table, and a picture with the ways.
+`python benchmarks/toy.py`: about a minute on a laptop. Adam from five starting points, learning rate and steps as in
+the Nash-MTL paper (`--scale 1 --steps 100000` are those of the CAGrad paper); a table, and a picture with the ways.
 """
 
 from __future__ import annotations
@@ -62,13 +62,17 @@ def picture(ways: dict[str, np.ndarray], scale: float, path: Path) -> None:
 
 
 def main(
-  *names: str, steps: int = 35_000, learning_rate: float = 1e-3, scale: float = 0.1, output: Path = Path("docs/toy.png")
+  names: tyro.conf.Positional[tuple[str, ...]] = (),
+  steps: int = 35_000,
+  learning_rate: float = 1e-3,
+  scale: float = 0.1,
+  output: Path = Path("docs/toy.png"),
 ) -> None:
   """Prints where each method ends, and draws the ways there.
 
   Args:
     names: Balancers; none: all of the Gram matrix, and equal weighting.
-    steps: Of Adam, a multiple of 350.
+    steps: Of Adam, a multiple of 250.
     learning_rate: Of Adam.
     scale: Of the first objective.
     output: The picture.

@@ -27,6 +27,8 @@ class _Training:
   """What to train on; `mtl-jax recipes` lists them."""
   tasks: tuple[str, ...] = ()
   """Train these tasks only (default: all of the recipe's)."""
+  scale: Literal["paper", "sum", "mean"] = "paper"
+  """On which scale the balancer's weights are: its paper's, or that where equal weighting is all ones or 1 / T."""
   engine: str | None = None
   """How task gradients are computed (default: the cheapest exact engine); its own options as --engine.OPTION."""
   steps: int | None = None
@@ -116,7 +118,7 @@ class Compare(_Training):
   """
 
   balancers: tuple[str, ...] = ("equal", "uncertainty", "pcgrad")
-  """The balancers, or `all` that need no options; options of one as --NAME.OPTION, for example --dwa.window 50."""
+  """The balancers, options of one as --NAME.OPTION (--dwa.window 50); or `all` that need no options or have them."""
   seeds: int = 1
   """How many seeds each model is trained with."""
   out: Path | None = None
@@ -128,7 +130,10 @@ class Compare(_Training):
     from mtl_jax._options import without_options
     from mtl_jax.analysis.compare import compare, table
 
-    names = without_options(balance) if self.balancers == ("all",) else self.balancers
+    names = self.balancers
+    if names == ("all",):
+      ready = without_options(balance)
+      names = tuple(name for name in balance.names() if name in ready or name in own)
     _only(own, [*names, "engine"])
     config = _config(self, engine_options=own.get("engine", ()))
     out = self.out or Path("runs") / f"compare-{self.recipe}"

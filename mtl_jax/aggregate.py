@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, cast
 import jax
 import jax.numpy as jnp
 import optax
+from jax.core import Tracer
 
 from mtl_jax._errors import UserError
 from mtl_jax.balance._balancer import Balancer
@@ -105,7 +106,7 @@ def aggregate(
 
 def _check_losses(losses: jax.Array, balancer: Balancer) -> None:
   """Outside of jit the values are there to be looked at; inside, weights become NaN."""
-  if isinstance(losses, jax.core.Tracer):
+  if isinstance(losses, Tracer):
     return
   for task, bad in enumerate(~(losses > jnp.asarray(balancer.losses_above, losses.dtype)) & ~jnp.isnan(losses)):
     if bad:

@@ -15,7 +15,7 @@ def test_balancers_without_words(name):
 
 @pytest.mark.parametrize("name", mtl.engine.names())
 def test_engines_without_words(name):
-  assert build_engine(name).name == name
+  assert build_engine(name).name.startswith(name)
 
 
 def test_words_become_arguments():

@@ -59,7 +59,7 @@ def interior_point(
     def direction(centre):
       # centre: the target of x z less x z.
       dx, dy = cho_solve(factor, centre / x - dual), jnp.zeros_like(y)
-      if normal is not None:
+      if normal is not None and across is not None:
         dy = (1.0 - normal @ x - normal @ dx) / (normal @ across)
         dx = dx + dy * across
       return dx, dy, (centre - z * dx) / x

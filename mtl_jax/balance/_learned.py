@@ -28,7 +28,7 @@ def descend(tx: optax.GradientTransformation, gradient: jax.Array, learned: Lear
   """One step of the optimizer."""
   with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer step counts
     updates, optimizer = tx.update(gradient, learned.optimizer, learned.value)
-  return Learned(learned.value + updates, optimizer)
+  return Learned(learned.value + jax.tree.leaves(updates)[0], optimizer)
 
 
 def check_learning_rate(method: str, learning_rate: float) -> None:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mtl_jax._errors import UserError
 from mtl_jax.balance._balancer import Balancer, row_method
@@ -60,7 +61,7 @@ def excess(eta: float = 0.01) -> Balancer:
 
   def init(num_tasks, shared=None):
     squares = memory("excess", num_tasks, shared)
-    return ExcessState(squares, jnp.zeros(num_tasks), jnp.full(num_tasks, -jnp.log(num_tasks)))
+    return ExcessState(squares, jnp.zeros(num_tasks), jnp.full(num_tasks, -np.log(num_tasks), jnp.float32))
 
   def combine(stats, state):
     squares = jax.tree.map(lambda s, g: s + jnp.square(g.astype(s.dtype)), state.squares, stats.rows)

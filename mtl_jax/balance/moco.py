@@ -74,7 +74,7 @@ def moco(
 
   def init(num_tasks, shared=None):
     tracked = memory("moco", num_tasks, shared)
-    return MocoState(jnp.zeros((), jnp.int32), tracked, jnp.full(num_tasks, 1.0 / num_tasks))
+    return MocoState(jnp.zeros((), jnp.int32), tracked, jnp.full(num_tasks, 1.0 / num_tasks, jnp.float32))
 
   @full_precision
   def combine(stats, state):

@@ -100,7 +100,8 @@ def losses_of(
 ) -> jax.Array:
   """The losses that `linearize` would find, (T,), in the order of `names`; the net's new state is dropped."""
   found = [objective(params, state, part, part_key)[0] for part, part_key in _parts(batch, key, len(split))]
-  return sum(jnp.stack([jnp.asarray(losses[name], jnp.float32) for name in names]) for losses in found) / len(found)
+  losses = jnp.array([[jnp.asarray(by_name[name], jnp.float32) for name in names] for by_name in found])
+  return jnp.mean(losses, axis=0)
 
 
 def _parts(batch: Any, key: jax.Array | None, count: int) -> list[tuple[Any, jax.Array | None]]:

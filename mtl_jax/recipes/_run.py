@@ -12,6 +12,7 @@ import jax
 from mtl_jax import recipes
 from mtl_jax._errors import UserError, nearest
 from mtl_jax._options import build_balancer, build_engine
+from mtl_jax.balance import Balancer, rescale
 from mtl_jax.net import Net
 from mtl_jax.objective import objective
 from mtl_jax.recipes._recipe import Recipe, Splits
@@ -38,6 +39,7 @@ class RunConfig:
     learning_rate: The peak of the recipe's schedule.
     balancer: A name in `mtl.balance.names()`.
     balancer_options: As on the command line, without the prefix: `("--temperature", "1.5")`.
+    scale: The scale of the balancer's weights, see `mtl.balance.rescale`.
     engine: A name in `mtl.engine.names()`; None: the cheapest exact one.
     engine_options: As on the command line, without the prefix.
     seed: Of initialisation, shuffling and dropout; the data are the recipe's own.
@@ -53,6 +55,7 @@ class RunConfig:
   learning_rate: float
   balancer: str = "equal"
   balancer_options: tuple[str, ...] = ()
+  scale: Literal["paper", "sum", "mean"] = "paper"
   engine: str | None = None
   engine_options: tuple[str, ...] = ()
   seed: int = 0
@@ -100,6 +103,10 @@ def build(config: RunConfig) -> Model:
   return Model(recipe, recipe.net(config.tasks), {name: recipe.tasks[name] for name in config.tasks})
 
 
+def _balancer(config: RunConfig) -> Balancer:
+  return rescale(build_balancer(config.balancer, config.balancer_options), config.scale)
+
+
 def _options(config: RunConfig, model: Model, mesh: jax.sharding.Mesh | None) -> dict[str, Any]:
   return {
     "inputs": model.recipe.inputs,
@@ -114,7 +121,7 @@ def _options(config: RunConfig, model: Model, mesh: jax.sharding.Mesh | None) ->
 def compile_run(config: RunConfig, splits: Splits, mesh: jax.sharding.Mesh | None = None) -> Programs:
   """The compiled programs that all seeds of a configuration share."""
   model = build(config)
-  balancer = build_balancer(config.balancer, config.balancer_options)
+  balancer = _balancer(config)
   tx = model.recipe.optimizer(config.learning_rate, config.steps)
   return compile_programs(model.net, model.tasks, balancer, tx, splits.train, **_options(config, model, mesh))
 
@@ -151,7 +158,7 @@ def train_run(
   result = fit(
     model.net,
     model.tasks,
-    build_balancer(config.balancer, config.balancer_options),
+    _balancer(config),
     model.recipe.optimizer(config.learning_rate, config.steps),
     splits.train,
     valid=splits.valid,

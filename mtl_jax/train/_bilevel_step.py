@@ -77,6 +77,6 @@ def make_bilevel_step(
       return jnp.sum(weights * losses) + upper, (losses, aux)
 
     grads, (losses, aux) = jax.grad(weighted, has_aux=True)(state.params)
-    return finish(state, tx, grads, names, losses, weights, aux, method, learned, state.engine, nonfinite)
+    return finish(state, tx, grads, names, losses, weights, aux, method, lambda _: learned, state.engine, nonfinite)
 
   return step

@@ -72,7 +72,9 @@ def make_train_step(
     heads = linear.pull_heads(balancer.head_weights(weights, balancer_state))
     grads = {"shared": shared, "task": heads}
 
-    def observe(params):
+    def observed(params):
+      if balancer.observe is None:
+        return balancer_state
       after = losses_of(objective, linear.names, params, state.state, batch, key, balancer.split)
       return balancer.observe(linear.losses, after, balancer_state)
 
@@ -85,10 +87,9 @@ def make_train_step(
       weights,
       linear.aux,
       balancer,
-      balancer_state,
+      observed,
       engine_state,
       nonfinite,
-      observe=None if balancer.observe is None else observe,
     )
 
   return step
@@ -109,10 +110,9 @@ def finish(
   weights: jax.Array,
   aux: dict[str, Any],
   method: Any,
-  method_state: Any,
+  method_state: Callable[[Any], Any],
   engine_state: Any,
   nonfinite: Nonfinite,
-  observe: Callable[[Any], Any] | None = None,
 ) -> tuple[TrainState, dict[str, Any]]:
   """What any step does once it has its gradients: the update, the guard against mishaps, the metrics.
 
@@ -125,10 +125,9 @@ def finish(
     weights: (T,), for the metrics.
     aux: The objective's aux.
     method: The balancer or bilevel method.
-    method_state: Its state after the step.
+    method_state: `method_state(params)`, its state after the step, from the parameters after the update.
     engine_state: The engine's state after the step.
     nonfinite: As in `make_train_step`.
-    observe: `observe(params) -> method_state`, from the parameters after the update.
 
   Returns:
     The state after the step, and the metrics.
@@ -141,7 +140,7 @@ def finish(
     params=params,
     state=aux.get("state", state.state),
     opt_state=opt_state,
-    balancer=method_state if observe is None else observe(params),
+    balancer=method_state(params),
     engine=engine_state,
   )
   if nonfinite != "ignore":

@@ -21,7 +21,8 @@ def test_update_is_in_the_ball_and_its_worst_gain_the_best(tasks, c):
   update = np.einsum("nt,ntp->np", weigh(mtl.balance.cagrad(c=c, rescale=0), products(j)), j)
   mean = j.mean(axis=1)
   radius = c * np.linalg.norm(mean, axis=1)
-  assert (np.linalg.norm(update - mean, axis=1) <= radius * (1 + 1e-4)).all()
+  # Weights are divided by |g_w|, which has fewer digits where it is small.
+  assert (np.linalg.norm(update - mean, axis=1) <= radius * (1 + 1e-3)).all()
   gains = np.einsum("ntp,np->nt", j, update)
   for rows, g0, worst in zip(j, mean, gains.min(axis=1), strict=True):
     # By duality the least of the paper's objective is the best worst gain in the ball.

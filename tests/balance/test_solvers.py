@@ -11,9 +11,9 @@ from benchmarks._grams import factors
 from benchmarks._reference import bounded, least_in_hull, least_norm, psd_factor
 from mtl_jax.balance import _solvers
 
-# Objectives are of order 1 on matrices of trace 1. The last column is for CAGrad with c above 1, where the best w may make
-# |J^T w| vanish: a length that all but cancels is good to the root of the rounding of its square.
-DTYPES = {"float32": (np.float32, 1e-5, 1e-3), "float64": (np.float64, 1e-9, 3e-8)}
+# Objectives are of order 1 on matrices of trace 1. The last column is for CAGrad with c above 1, where the best w can
+# make |J^T w| vanish: a length that all but cancels is good to the root of the rounding of its square.
+DTYPES = {"float32": (np.float32, 1e-5, 3e-4), "float64": (np.float64, 1e-9, 3e-8)}
 cases = pytest.mark.parametrize(("tasks", "name"), [(3, "float32"), (16, "float32"), (3, "float64")])
 
 
@@ -70,7 +70,7 @@ def test_linear_function_plus_norm(tasks, name, radius):
   for f, q, x in zip(exact, linear * lengths / longest, w, strict=True):
     f = f / np.linalg.norm(f, axis=0).max()
     best = least_norm(f, q, radius)
-    assert best.gap < 1e-11
+    assert best.gap < 1e-10
     assert abs(q @ x + radius * np.linalg.norm(f @ x) - best.value) < tolerance
 
 

@@ -125,6 +125,28 @@ _DEVICES = """
     assert compilations() == before > 0
     return jax.device_get(state.params)
 
+  from tests.balance._table import TABLE
+  from tests.engine._problem import one_step, relative_distance, update
+
+  def all_methods():
+    # One step of every method on one device and on eight: the distance of the updates.
+    axis = jax.sharding.AxisType.Auto
+    net, tasks, batch, inputs = problem(3)
+    tx = optax.sgd(0.1)
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(axis,))
+    spec = jax.sharding.PartitionSpec
+    far = {}
+    for name, method in TABLE.items():
+      balancer = method.make(3)
+      state = mtl.init_train_state(net, tasks, balancer, tx, batch, jax.random.key(0))
+      step = jax.jit(mtl.make_train_step(mtl.objective(net, tasks), balancer, tx))
+      single, _ = step(state, batch)
+      sharded = jax.device_put(batch, jax.sharding.NamedSharding(mesh, spec("data")))
+      several, _ = step(jax.device_put(state, jax.sharding.NamedSharding(mesh, spec())), sharded)
+      single, several, before = jax.device_get((single.params, several.params, state.params))
+      far[name] = relative_distance(update(before, several), update(before, single))
+    return far
+
   worst = {}
   for name, engine in (("uncertainty", "losses"), ("mgda", "stacked"), ("pcgrad", "gram")):
     balancer, chosen = getattr(mtl.balance, name)(), getattr(mtl.engine, engine)()
@@ -139,7 +161,7 @@ _DEVICES = """
     mesh = jax.make_mesh((n,), ("data",), axis_types=(axis,), devices=jax.devices()[:n])
     losses.append(run(steps=10, accumulate=1, mesh=mesh).history[-1]["size/loss"])
   worst["fit"] = abs(losses[0] / losses[1] - 1)
-  print(json.dumps(worst))
+  print(json.dumps({"worst": worst, "methods": all_methods()}))
 """
 
 
@@ -149,7 +171,10 @@ def test_eight_devices_give_the_parameters_of_one():
   script = textwrap.dedent(_DEVICES)
   done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
   assert done.returncode == 0, done.stderr[-2000:]
-  worst = json.loads(done.stdout.splitlines()[-1])
+  found = json.loads(done.stdout.splitlines()[-1])
+  worst, methods = found["worst"], found["methods"]
+  assert methods.keys() == TABLE.keys()
+  assert max(methods.values()) < 2e-3, methods  # one step: rounding of the solvers' weights, as between engines
   fit = worst.pop("fit")
   assert len(worst) == 3
   assert max(worst.values()) < 2e-5, worst  # five steps of float32 sums in another order
