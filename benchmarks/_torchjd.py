@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+DRAWS = 2000  # of random methods, whose mean is compared
 MISSING = "TorchJD is not installed: `pip install torch torchjd cvxpy ecos` for its columns."
 
 
@@ -75,9 +76,12 @@ def aggregators(tasks: int) -> tuple[dict[str, Callable[[np.ndarray], np.ndarray
     "config": peer.ConFIG,
     "pcgrad": peer.PCGrad,
     "gradvac": peer.GradVac,
+    "pcd": peer.PCD,
+    "excess": lambda: peer.ExcessMTL(robust_step_size=1.0),
   }
   if tasks >= 4:
     makers["krum"] = lambda: peer.Krum(n_byzantine=1, n_selected=2)
+    makers["trimmed_mean"] = lambda: peer.TrimmedMean(trim_number=1)
   if not importlib.util.find_spec("cvxpy"):
     del makers["nash"]
 
@@ -89,7 +93,49 @@ def aggregators(tasks: int) -> tuple[dict[str, Callable[[np.ndarray], np.ndarray
 
     return aggregate
 
-  return {name: of(make) for name, make in makers.items()}, f"TorchJD {_version()}, torch {torch.__version__}."
+  def of_matrix(make):
+    def aggregate(gradients):
+      rows = torch.from_numpy(gradients)
+      return (make()(rows @ rows.T) @ rows).numpy()
+
+    return aggregate
+
+  def mean_of_draws(gradients):
+    torch.manual_seed(0)
+    rows, drop = torch.from_numpy(gradients), peer.GradDrop()
+    return torch.stack([drop(rows) for _ in range(DRAWS)]).mean(dim=0).numpy()
+
+  found = {name: of(make) for name, make in makers.items()}
+  found["modo"] = of_matrix(lambda: peer.MoDoWeighting(gamma=0.01, rho=0.1))
+  found["sdmgrad"] = of_matrix(lambda: peer.SDMGradWeighting(lr=0.5))
+  found["graddrop"] = mean_of_draws
+  return found, f"TorchJD {_version()}, torch {torch.__version__}."
+
+
+def scalarizers(tasks: int, preference: np.ndarray) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+  """`losses (T,) -> the gradient of the scalar (T,)` by method, each call from the first state."""
+  if not _is_installed():
+    return {}
+  torch, peer = importlib.import_module("torch"), importlib.import_module("torchjd.scalarization")
+  makers = {
+    "geometric": peer.GeometricMean,
+    "cosmos": lambda: peer.COSMOS(2.0, torch.from_numpy(preference)),
+    "pbi": lambda: peer.PBI(5.0, torch.from_numpy(preference)),
+    "imtl_l": lambda: peer.IMTLL(tasks),
+    "uncertainty": lambda: peer.UW(tasks),
+    "famo": lambda: peer.FAMO(tasks),
+    "dwa": peer.DWA,
+  }
+
+  def of(make):
+    def gradient(losses):
+      values = torch.from_numpy(losses).requires_grad_()
+      make()(values).backward()
+      return values.grad.numpy()
+
+    return gradient
+
+  return {name: of(make) for name, make in makers.items()}
 
 
 def _is_installed() -> bool:

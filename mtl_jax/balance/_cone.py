@@ -113,7 +113,8 @@ def _active_set(
     slope = cosines @ y + linear
     allowed = jnp.maximum(y, 0.0)
     residual = _natural_residual(allowed, cosines @ allowed + linear)
-    better = residual < least
+    # Maxima on CPU may skip NaN.
+    better = (residual < least) & jnp.all(jnp.isfinite(allowed), axis=0)
     return y, slope, jnp.where(better, allowed, best), jnp.where(better, residual, least), count + 1
 
   def unfinished(carry):

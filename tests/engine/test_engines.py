@@ -190,6 +190,7 @@ def test_an_engine_says_what_it_cannot_serve():
     mtl.make_train_step(mtl.objective(net, tasks), mtl.balance.pcgrad(), optax.sgd(1.0), mtl.engine.losses())
 
 
+@pytest.mark.usefixtures("optimized")
 def test_gram_keeps_one_leaf_of_rows_and_stacked_keeps_all():
   """T = 32, MLP 256-1024x4, batch 256: `gram`'s temporary memory is under 60 % of `stacked`'s."""
   net, tasks, batch, inputs = problem(32, trunk=Trunk1024(), batch=256, features=256)
