@@ -67,7 +67,7 @@ NOTES = {
   "pcd": "an interior-point method here, all sets of active constraints there; first step",
   "modo": "first step, both halves alike; rounding of float32",
   "sdmgrad": "lr 0.5, both halves alike; rounding of float32",
-  "excess": "first step",
+  "excess": "first step, in which TorchJD and the paper's code take the raw risk; here it is relative to itself, 1",
   "trimmed_mean": "T = 4 and 8; rounding of float32",
   "graddrop": f"random: means of {DRAWS} draws, which differ by their noise",
   "geometric": "weights; rounding of float32",

@@ -19,6 +19,9 @@ def test_engines_without_words(name):
 
 
 def test_words_become_arguments():
+  balancer = build_balancer("dualproj", ["--preference", "1", "2", "1", "--reg-eps", "0"])
+  weights, _ = balancer.weigh(mtl.balance.Stats(jnp.ones(3), jnp.eye(3)), balancer.init(3))
+  assert weights.tolist() == [1.0, 2.0, 1.0]
   balancer = build_balancer("constant", ["--weights", "1", "0.5"])
   assert balancer.weigh(mtl.balance.Stats(jnp.ones(2)), balancer.init(2))[0].tolist() == [1.0, 0.5]
   balancer = build_balancer("uncertainty", ["--classification", "True", "False", "--learning-rate", "0.1"])

@@ -53,7 +53,8 @@ def excess(eta: float = 0.01) -> Balancer:
 
   References:
     He, Zhou, Zhang, Yun, Xu, Zeng, Chilimbi, Zhao, *Robust Multi-Task Learning with Excess Risks*, ICML 2024. The
-    paper's code multiplies the weights by T. Deviation: a task without gradient in the first step is measured against
+    paper's code multiplies the weights by T. Deviations: in the first step risks are relative too, hence 1, where the
+    code takes them raw; a task without gradient in the first step is measured against
     the first risk that it has.
   """
   if eta <= 0:

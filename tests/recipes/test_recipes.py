@@ -159,3 +159,12 @@ def test_digits_learns(digits):
 def test_multimnist_learns(multimnist):
   scores = _train(*multimnist, steps=120)
   assert scores["left"] > 0.7 and scores["right"] > 0.6 and scores["tilt"] > 0.45, scores
+
+
+def test_scale_of_the_weights():
+  from mtl_jax.recipes._run import _balancer, configure
+
+  for scale, expected in (("paper", 1.0), ("sum", 1.0), ("mean", 1 / 3)):
+    balancer = _balancer(configure("digits", balancer="equal", scale=scale))
+    weights, _ = balancer.weigh(mtl.balance.Stats(jnp.ones(3)), balancer.init(3))
+    np.testing.assert_allclose(weights, expected)
