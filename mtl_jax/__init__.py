@@ -23,4 +23,5 @@ from mtl_jax.train import TrainState as TrainState
 from mtl_jax.train import fit as fit
 from mtl_jax.train import init_train_state as init_train_state
 from mtl_jax.train import make_bilevel_step as make_bilevel_step
+from mtl_jax.train import make_mesh as make_mesh
 from mtl_jax.train import make_train_step as make_train_step

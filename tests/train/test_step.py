@@ -99,7 +99,9 @@ def test_another_number_of_tasks_than_the_state_was_made_for_is_an_error():
   step = mtl.make_train_step(mtl.objective(net, tasks), mtl.balance.equal(), optax.adam(1e-2))
   more = mtl.init_train_state(net, tasks, mtl.balance.equal(), optax.adam(1e-2), batch, jax.random.key(0))
   state = more._replace(nonfinite=state.nonfinite)
-  with pytest.raises(mtl.UserError, match=r"the objective has 3 tasks \(t0, t1, t2\), but the train state was made for 2"):
+  with pytest.raises(
+    mtl.UserError, match=r"the objective has 3 tasks \(t0, t1, t2\), but the train state was made for 2"
+  ):
     jax.eval_shape(step, state, batch)
 
 
@@ -178,7 +180,12 @@ _DEVICES = """
 
 def test_eight_devices_give_the_parameters_of_one():
   flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
-  environment = {**os.environ, "JAX_DISABLE_MOST_OPTIMIZATIONS": "0", "XLA_FLAGS": flags, "PYTHONPATH": os.pathsep.join(sys.path)}
+  environment = {
+    **os.environ,
+    "JAX_DISABLE_MOST_OPTIMIZATIONS": "0",
+    "XLA_FLAGS": flags,
+    "PYTHONPATH": os.pathsep.join(sys.path),
+  }
   script = textwrap.dedent(_DEVICES)
   done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
   assert done.returncode == 0, done.stderr[-2000:]
