@@ -99,6 +99,10 @@ def test_recipes(capsys):
     ("compare digits --balancers", "compare needs at least one balancer"),
     ("compare digits --seeds 0", "seeds is 0"),
     ("compare digits --out {run}", "is not empty: choose another directory"),
+    ("plan digits --topology v5e:3x5", "topology 'v5e:3x5' does not exist: v5e comes as 1x1, 2x2"),
+    ("plan digits --topology cpu:1 --engine gram --engines stacked", "--engine and --engines exclude each other"),
+    ("plan digits --topology cpu:1 --engines grm", "unknown engine 'grm' (did you mean 'gram'?)"),
+    ("plan digits --topology cpu:1 --gram.k 3", "no 'gram' here"),
     ("evaluate {tmp}", "holds no run"),
     ("predict {run} --input {tmp}/none.npz", "cannot read"),
     ("predict {run} --input {tmp}/shape.npz", "input 'x' has shape (3, 5), expected (N, 12, 12, 1)"),
@@ -124,7 +128,7 @@ def test_unparsable_words_exit_with_code_2(words, capsys):
   assert caught.value.code == 2
 
 
-@pytest.mark.parametrize("command", ["train", "compare", "evaluate", "predict", "recipes"])
+@pytest.mark.parametrize("command", ["train", "compare", "plan", "evaluate", "predict", "recipes"])
 def test_help_has_examples(command, capsys):
   with pytest.raises(SystemExit) as caught:
     main([command, "--help"])

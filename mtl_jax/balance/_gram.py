@@ -37,23 +37,29 @@ def gram(rows: Any) -> Float[Array, "T T"]:
 
 def leaf_gram(leaf: jax.Array) -> Float[Array, "T T"]:
   """One leaf's part of the Gram matrix."""
+  return inner_products(leaf, leaf)
+
+
+def inner_products(left: jax.Array, right: jax.Array) -> Float[Array, "S T"]:
+  """The inner products of two stacks of arrays of one shape, (S, ...) and (T, ...), accumulated in float32."""
   if jax.default_backend() == "cpu" and jax.device_count() == 1:
-    return _sliced(leaf.reshape(leaf.shape[0], -1))
+    return _sliced(left.reshape(left.shape[0], -1), right.reshape(right.shape[0], -1))
   # No reshape: flattening a sharded leaf gathers it, while this contracts to one (T, T) all-reduce. On TPU the
   # default precision of a float32 product is bfloat16.
-  axes = tuple(range(1, leaf.ndim))
-  return jnp.tensordot(leaf, leaf, axes=(axes, axes), precision="highest", preferred_element_type=jnp.float32)
+  axes = tuple(range(1, left.ndim))
+  return jnp.tensordot(left, right, axes=(axes, axes), precision="highest", preferred_element_type=jnp.float32)
 
 
-def _sliced(flat: jax.Array) -> jax.Array:
-  def product(columns):
-    return jnp.matmul(columns, columns.T, precision="highest", preferred_element_type=jnp.float32)
+def _sliced(left: jax.Array, right: jax.Array) -> jax.Array:
+  def product(first, second):
+    return jnp.matmul(first, second.T, precision="highest", preferred_element_type=jnp.float32)
 
-  width = flat.shape[1]
+  width = left.shape[1]
   full = width // _SLICE
 
   def add(i, total):
-    return total + product(jax.lax.dynamic_slice_in_dim(flat, i * _SLICE, _SLICE, axis=1))
+    first, second = (jax.lax.dynamic_slice_in_dim(flat, i * _SLICE, _SLICE, axis=1) for flat in (left, right))
+    return total + product(first, second)
 
-  rest = product(flat[:, full * _SLICE :])
+  rest = product(left[:, full * _SLICE :], right[:, full * _SLICE :])
   return jax.lax.fori_loop(0, full, add, rest) if full else rest

@@ -5,6 +5,8 @@ from mtl_jax.bilevel import Bilevel
 from mtl_jax.engine._engine import Engine as Engine
 from mtl_jax.engine._engine import check_serves as check_serves
 from mtl_jax.engine.every import every as every
+from mtl_jax.engine.factored import factored as factored
+from mtl_jax.engine.features import features as features
 from mtl_jax.engine.gram import gram as gram
 from mtl_jax.engine.losses import losses as losses
 from mtl_jax.engine.stacked import stacked as stacked
@@ -17,4 +19,4 @@ def cheapest(balancer: Balancer | Bilevel) -> Engine:
 
 def names() -> tuple[str, ...]:
   """The names of all engines, each a function of this module."""
-  return ("every", "gram", "losses", "stacked")
+  return ("every", "factored", "features", "gram", "losses", "stacked")

@@ -1,0 +1,144 @@
+"""Kernel gradients as products of layer inputs and output cotangents, and inner products without the kernels."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.extend.core as jex
+import jax.numpy as jnp
+
+from mtl_jax.balance._gram import inner_products
+from mtl_jax.engine._backward import Backward, Name, Program
+
+# What a float32 product of highest precision costs in products of the default one, off CPU: six bfloat16 passes on TPU,
+# and about as much in GPU arithmetic without TF32.
+_PASSES = 6
+_HIGHEST = (jax.lax.Precision.HIGHEST, (jax.lax.Precision.HIGHEST,) * 2)
+_BARE = ("transpose", "reshape", "squeeze", "expand_dims", "copy", "convert_element_type")
+
+
+class Term(NamedTuple):
+  """A product that makes (part of) a kernel's gradient, `A^T D` but for the order and grouping of its axes.
+
+  Attributes:
+    inputs: The name of A, the same for all tasks.
+    cotangents: The name of D, of each task.
+    axes: Those of A and of D that are summed over, the examples, in the same order.
+    sizes: (n, in, out): examples summed over, and the entries of A and D for each.
+    passes: What a product of highest precision costs in products like this one.
+    layout: What the products must have in common before they can be added up: the order of all other axes.
+  """
+
+  inputs: Name
+  cotangents: Name
+  axes: tuple[tuple[int, ...], tuple[int, ...]]
+  sizes: tuple[int, int, int]
+  passes: int
+  layout: Any
+
+
+def terms_of(program: Program, path: str) -> list[Term] | None:
+  """The products that add up to a parameter's gradient; None where it is anything else.
+
+  Inner products do not care how axes are ordered and grouped, so transposes and reshapes after the product are
+  looked through. A kernel used by several layers is the sum of their products, if they lie in the same order.
+  """
+  found = _terms(program, program.leaves[path], ())
+  return found if found and len({term.layout for term in found}) == 1 else None
+
+
+def _terms(program: Program, name: Any, layout: tuple[Any, ...]) -> list[Term] | None:
+  name, bare = look_through(program, name, _BARE)
+  layout += bare
+  if isinstance(name, jex.Literal) or name not in program.makers or name not in program.tasked:
+    return None
+  equation = program.equations[program.makers[name]]
+  eqn = equation.eqn
+  if eqn is None:
+    return None
+  if eqn.primitive.name == "add_any":
+    parts = [_terms(program, part, layout) for part in equation.inputs]
+    return None if None in parts else [term for part in parts for term in part or ()]
+  if eqn.primitive.name != "dot_general":
+    return None
+  contracted, batched = eqn.params["dimension_numbers"]
+  tasked = [not isinstance(o, jex.Literal) and o in program.tasked for o in equation.inputs]
+  if any(batched) or sum(tasked) != 1:
+    return None
+  shared = tasked.index(False)
+  axes = (tuple(contracted[shared]), tuple(contracted[1 - shared]))
+  a, d = eqn.invars[shared].aval, eqn.invars[1 - shared].aval
+  n = math.prod(a.shape[axis] for axis in axes[0])
+  sizes = (n, a.size // max(n, 1), d.size // max(n, 1))
+  exact = jax.default_backend() == "cpu" or eqn.params["precision"] in _HIGHEST
+  layout += (shared, eqn.outvars[0].aval.shape, a.dtype, d.dtype)
+  names = (equation.inputs[shared], equation.inputs[1 - shared])
+  return [Term(names[0], names[1], axes, sizes, 1 if exact else _PASSES, layout)]
+
+
+def look_through(program: Program, name: Any, kinds: tuple[str, ...]) -> tuple[Any, tuple[Any, ...]]:
+  """What a value was before the operations of these kinds that end the way to it, and what they were."""
+  passed = ()
+  while not isinstance(name, jex.Literal) and name in program.makers:
+    equation = program.equations[program.makers[name]]
+    eqn = equation.eqn
+    if eqn is None or eqn.primitive.name not in kinds or not jnp.issubdtype(eqn.invars[0].aval.dtype, jnp.floating):
+      break
+    source = eqn.invars[0].aval
+    passed += ((eqn.primitive.name, source.shape, source.dtype, str(eqn.params.get("permutation"))),)
+    name = equation.inputs[0]
+  return name, passed
+
+
+def pays(groups: list[list[Term]], counts: list[int]) -> bool:
+  """Whether inner products from the factors cost less than the rows and their inner products.
+
+  Args:
+    groups: For each forward pass the products that make the kernel's gradient.
+    counts: The number of tasks of each.
+
+  Returns:
+    Whether. Only multiplications count; inner products, which G needs exactly, are of highest precision either way.
+  """
+  tasks, (_, width, out), passes = sum(counts), groups[0][0].sizes, groups[0][0].passes
+  n = [sum(term.sizes[0] for term in terms) for terms in groups]
+  rows = sum(t * m * width * out for t, m in zip(counts, n, strict=True)) + passes * tasks**2 * width * out
+  pairs = [(i, j) for i in range(len(groups)) for j in range(i + 1)]
+  each = [n[i] * n[j] * (width + counts[j] * out) + counts[i] * counts[j] * n[i] * out for i, j in pairs]
+  return passes * sum(each) < rows
+
+
+def factors(backward: Backward, terms: list[Term]) -> tuple[jax.Array, jax.Array]:
+  """A, (n, in), and all D, (T, n, out), of the layers that use a kernel, one after the other along n."""
+  a = [_examples_first(backward.get(term.inputs), term.axes[0], 0) for term in terms]
+  d = [_examples_first(backward.get(term.cotangents), term.axes[1], 1) for term in terms]
+  return jnp.concatenate(a), jnp.concatenate(d, axis=1)
+
+
+def _examples_first(x: jax.Array, axes: tuple[int, ...], skip: int) -> jax.Array:
+  """Merges the axes summed over, and all others; the first `skip` axes stay as they are."""
+  summed = [axis + skip for axis in axes]
+  others = [axis for axis in range(skip, x.ndim) if axis not in summed]
+  x = jnp.transpose(x, [*range(skip), *summed, *others])
+  n = math.prod(x.shape[skip : skip + len(summed)])
+  return x.reshape(*x.shape[:skip], n, -1)
+
+
+def factored_products(groups: list[tuple[jax.Array, jax.Array]], *, one_by_one: bool) -> jax.Array:
+  r"""$\langle A_i^T D_s, A_j^T D_t \rangle = \sum D_s \odot (A_i A_j^T D_t)$ for the tasks s, t of all groups i, j."""
+  blocks: list[list[Any]] = [[None] * len(groups) for _ in groups]
+  for i, (a, d) in enumerate(groups):
+    for j, (b, e) in enumerate(groups[: i + 1]):
+      kernel = jnp.matmul(a, b.T, precision="highest", preferred_element_type=jnp.float32)
+      blocks[i][j] = inner_products(d.astype(jnp.float32), _apply(kernel, e.astype(jnp.float32), one_by_one))
+      blocks[j][i] = blocks[i][j].T
+  return jnp.block(blocks)
+
+
+def _apply(kernel: jax.Array, cotangents: jax.Array, one_by_one: bool) -> jax.Array:
+  """The (n, m) matrix times each of the stacked (T, m, out)."""
+  if one_by_one:
+    return jnp.stack([jnp.matmul(kernel, d, precision="highest") for d in cotangents])
+  return jnp.einsum("nm,tmo->tno", kernel, cotangents, precision="highest")

@@ -1,0 +1,120 @@
+"""The `factored` engine: the exact Gram matrix of the task gradients without the gradients of dense kernels."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from mtl_jax._errors import UserError
+from mtl_jax.balance._combine import statistics
+from mtl_jax.balance._gram import leaf_gram
+from mtl_jax.engine._backward import Backward, Name, Program, trace
+from mtl_jax.engine._engine import Engine
+from mtl_jax.engine._factors import Term, factored_products, factors, look_through, pays, terms_of
+from mtl_jax.engine._linearize import Pullback
+
+Source = list[Term] | Name | None  # factors, the name of the rows, or nothing: rows of zeros
+
+
+def factored(*, one_by_one: bool | None = None) -> Engine:
+  r"""The exact $G$ from layer inputs and cotangents: one forward, T activation-only and one full backward pass.
+
+  $$ \langle g_s, g_t \rangle = \sum_{dense} \sum D_s \odot (A A^T D_t) + \sum_{other\ leaves} \langle g_s, g_t \rangle,
+  \qquad update = \nabla_{shared} \sum_t w_t(G)\, l_t $$
+
+  with A (n, in) the inputs of a dense layer over the n examples (and positions) of the batch, and D_t (n, out) the
+  gradients of loss t with respect to its outputs: the kernel's gradient is $A^T D_t$, which is never made. Each layer
+  takes the way of fewer multiplications, this one if n is small against in and out. Convolutions, normalisation,
+  embeddings, biases, and layers inside `scan` keep the way of `gram`: rows, reduced at once.
+
+  It looks at the traced backward pass, not at modules, so it works for networks of any library.
+
+  Args:
+    one_by_one: Run each piece of the backward passes for one task after the other instead of as one batch; None: in
+      turn on CPU, where that is faster, batched elsewhere.
+
+  Returns:
+    The engine. It serves what `gram` serves, with the same G.
+
+  >>> factored().name
+  'factored'
+
+  References:
+    Goodfellow, *Efficient Per-Example Gradient Computations*, 2015, for the norms of gradients of dense layers. The
+    inner products of several losses over a batch are the same idea, with A A^T in the place of the inputs' norms.
+  """
+
+  def run(linearized, balancer, balancer_state, state):
+    in_turn = jax.default_backend() == "cpu" if one_by_one is None else one_by_one
+    matrix = factored_gram(linearized.pullbacks, balancer.layers, one_by_one=in_turn)
+    weights, balancer_state = balancer.weigh(statistics(balancer, linearized.losses, matrix), balancer_state)
+    return linearized.pull(weights), weights, balancer_state, state
+
+  return Engine("factored", frozenset({"losses", "gram", "cross_gram"}), lambda num_tasks: (), run)
+
+
+def factored_gram(pullbacks: tuple[Pullback, ...], layers: str | None, *, one_by_one: bool) -> jax.Array:
+  """G over the tasks of all pullbacks, in their order, float32.
+
+  The backward passes of all tasks run side by side, from one parameter to the next. Each is reduced to its part of G,
+  on which then depend the cotangents that go on to earlier layers, so that the compiler cannot keep what is reduced.
+  """
+  programs = [trace(pullback, layers) for pullback in pullbacks]
+  counts = [len(pullback.cotangents) for pullback in pullbacks]
+  if not programs[0].leaves:
+    raise UserError("no parameter is shared, so there are no gradients to balance: use a loss weighter.")
+  plans = {path: _plan(programs, path, counts) for path in programs[0].leaves}
+  makers = programs[0].makers
+  # A gradient that does not depend on the cotangents is 0, since it is linear in them.
+  stages = sorted(
+    (path for path, plan in plans.items() if any(_wanted(each) for each in plan)),
+    key=lambda path: max((makers.get(name, -1) for name in _wanted(plans[path][0])), default=-1),
+  )
+  backwards = [
+    Backward(program, pullback, [_wanted(plans[path][i]) for path in stages], one_by_one=one_by_one)
+    for i, (program, pullback) in enumerate(zip(programs, pullbacks, strict=True))
+  ]
+  total = jnp.zeros((sum(counts),) * 2, jnp.float32)
+  for stage, path in enumerate(stages):
+    for backward in backwards:
+      backward.run(stage)
+    total += _part(backwards, path, plans[path])
+    zero = jnp.minimum(jnp.abs(total[0, 0]), 0.0)  # unless G is NaN, but the compiler cannot know
+    for backward in backwards:
+      backward.release(stage, zero)
+  back = jnp.argsort(jnp.array([task for pullback in pullbacks for task in pullback.tasks]))
+  return total[back][:, back] if len(pullbacks) > 1 else total
+
+
+def _plan(programs: list[Program], path: str, counts: list[int]) -> list[Source]:
+  """For each program what a parameter's part of G is made from: factors only if all have them, and they pay."""
+  groups = [terms_of(program, path) for program in programs]
+  known = [terms for terms in groups if terms is not None]
+  if len(known) == len(groups) and len({terms[0].layout for terms in known}) == 1 and pays(known, counts):
+    return [*known]
+  # Inner products do not need the transpose that may end the way to a gradient, a copy of all rows.
+  bare = ("transpose",) if len(programs) == 1 else ()
+  rows = [look_through(program, program.leaves[path], bare)[0] for program in programs]
+  return [
+    row if isinstance(row, int) and row in program.tasked else None for row, program in zip(rows, programs, strict=True)
+  ]
+
+
+def _wanted(source: Source) -> list[Name]:
+  if isinstance(source, list):
+    return [name for term in source for name in (term.inputs, term.cotangents)]
+  return [] if source is None else [source]
+
+
+def _part(backwards: list[Backward], path: str, plan: list[Source]) -> jax.Array:
+  """One parameter's part of G."""
+  pairs = [factors(b, source) for b, source in zip(backwards, plan, strict=True) if isinstance(source, list)]
+  if pairs:
+    return factored_products(pairs, one_by_one=backwards[0].one_by_one)
+  rows = [_rows(b, path, source) for b, source in zip(backwards, plan, strict=True) if not isinstance(source, list)]
+  return leaf_gram(jnp.concatenate(rows))
+
+
+def _rows(backward: Backward, path: str, name: Name | None) -> jax.Array:
+  like = backward.program.shapes[path]
+  return jnp.zeros((backward.count, *like.shape), like.dtype) if name is None else backward.get(name)

@@ -1,0 +1,49 @@
+"""The `features` engine: the Gram matrix of gradients at the shared representation, then one weighted backward pass."""
+
+from __future__ import annotations
+
+from mtl_jax._errors import UserError
+from mtl_jax.balance._combine import statistics
+from mtl_jax.balance._gram import gram as gram_of
+from mtl_jax.engine._engine import Engine
+from mtl_jax.engine._rows import stack
+
+
+def features() -> Engine:
+  r"""Balances the gradients at the shared features Z in place of those of the parameters: the cost of one step.
+
+  $$ G_{st} = \langle \nabla_Z l_s, \nabla_Z l_t \rangle, \qquad update = \nabla_{shared} \sum_t w_t(G)\, l_t $$
+
+  One forward and one backward pass of the trunk for any number of tasks: the heads' backward passes give G on the way.
+  By the chain rule $g_t = (\partial Z / \partial \theta)^T \nabla_Z l_t$, so for MGDA the norm at Z bounds that of the
+  update from above, up to a constant. For other methods it is an approximation: gradients that conflict at Z may agree
+  in the parameters, and the other way round.
+
+  Returns:
+    The engine. It needs a net with a cut between trunk and heads, and one input for all tasks; it looks at all examples
+    as one batch, so it does not serve methods that compare parts of it.
+
+  Raises:
+    UserError: In the step: a net without a cut, tasks with inputs of their own, a method that looks at some layers.
+
+  >>> sorted(features().serves)
+  ['gram', 'losses']
+
+  References:
+    Sener, Koltun, *Multi-Task Learning as Multi-Objective Optimization*, NeurIPS 2018 (MGDA-UB).
+  """
+
+  def run(linearized, balancer, balancer_state, state):
+    if not linearized.at_features:
+      raise UserError("engine 'features': this net or objective has no cut between trunk and heads: use gram().")
+    if len(linearized.pullbacks) > 1:
+      raise UserError("engine 'features': tasks with inputs of their own share no features: use stacked() or gram().")
+    if balancer.layers is not None:
+      raise UserError(
+        "engine 'features': this balancer looks at the gradients of some layers: use stacked() or gram()."
+      )
+    matrix = gram_of(stack(linearized.pullbacks[0].cotangents))
+    weights, balancer_state = balancer.weigh(statistics(balancer, linearized.losses, matrix), balancer_state)
+    return linearized.pull(weights), weights, balancer_state, state
+
+  return Engine("features", frozenset({"losses", "gram"}), lambda num_tasks: (), run)

@@ -1,0 +1,97 @@
+"""`plan`, the train step of a run compiled for a topology with each engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import optax
+
+from mtl_jax import engine as mtl_engine
+from mtl_jax._errors import UserError
+from mtl_jax.arch.microbatch import microbatch
+from mtl_jax.balance._balancer import Balancer
+from mtl_jax.engine import Engine, check_serves
+from mtl_jax.net import Net
+from mtl_jax.objective import objective
+from mtl_jax.plan._report import Report
+from mtl_jax.plan._step import check_batch, plan_step, tracing_for
+from mtl_jax.plan._topology import Target, open_topology
+from mtl_jax.tasks._task import Task
+from mtl_jax.train._state import init_train_state
+from mtl_jax.train._step import Nonfinite, make_train_step
+
+
+def plan(
+  net: Net,
+  tasks: Mapping[str, Task],
+  balancer: Balancer,
+  tx: optax.GradientTransformation,
+  batch: Mapping[str, Any],
+  topology: str | Target,
+  engines: Sequence[Engine] | None = None,
+  *,
+  inputs: str | Mapping[str, str] = "x",
+  accumulate: int = 1,
+  compute_dtype: Any = None,
+  nonfinite: Nonfinite = "stop",
+) -> list[Report]:
+  """Compiles the step that `fit` would run for devices that are not here, and tells what it needs of them.
+
+  Nothing is computed and no parameter exists: the state is known by its shapes. On a machine without the devices set
+  `JAX_PLATFORMS=cpu`, and plan in a process of its own.
+
+  Args:
+    net: The multi-task net.
+    tasks: The tasks of the net.
+    balancer: How the task gradients are combined.
+    tx: The optimizer.
+    batch: A batch of all devices together, arrays or `jax.ShapeDtypeStruct`s, `{key: (B, ...)}`.
+    topology: `"v5e:4x4"`, a slice of a TPU generation v2, v3, v4, v5e, v5p, v6e or tpu7x, such as Google rents it;
+      `"h100:8"`, GPUs of one machine; `"cpu:8"`, virtual CPU devices.
+    engines: The engines to compare; None: all those of the library that serve the balancer.
+    inputs: The key of the batch that holds the input, or `{task: key}`.
+    accumulate: As in `fit`.
+    compute_dtype: As in `fit`.
+    nonfinite: As in `fit`.
+
+  Returns:
+    One report an engine.
+
+  Raises:
+    UserError: An unknown topology, a compiler that is not installed, a batch that cannot be split over the devices, or
+      an engine that cannot serve the balancer.
+
+  >>> import flax.linen as nn, jax.numpy as jnp, mtl_jax as mtl
+  >>> from mtl_jax.plan import plan
+  >>> net = mtl.arch.hard_sharing(mtl.from_linen(nn.Dense(4)), {"size": mtl.from_linen(nn.Dense(1))})
+  >>> tasks, batch = {"size": mtl.tasks.regression("size")}, {"x": jnp.ones((2, 3)), "size": jnp.zeros(2)}
+  >>> reports = plan(net, tasks, mtl.balance.equal(), optax.sgd(0.1), batch, "cpu:1", [mtl.engine.losses()])
+  >>> [(report.engine, report.collectives) for report in reports]
+  [('losses', ())]
+  """
+  if engines is None:
+    known = [getattr(mtl_engine, name)() for name in mtl_engine.names()]
+    chosen = [engine for engine in known if balancer.needs <= engine.serves]
+  else:
+    chosen = list(engines)
+  if not chosen:
+    raise UserError("plan needs at least one engine.")
+  for engine in chosen:
+    check_serves(engine, balancer)
+  target = open_topology(topology) if isinstance(topology, str) else topology
+  check_batch(batch, target.mesh.size, accumulate)
+  net = microbatch(net, accumulate)
+  losses = objective(net, tasks, inputs, compute_dtype=compute_dtype)
+  reports = []
+  for engine in chosen:
+
+    def create(key, batch, engine=engine):
+      return init_train_state(net, tasks, balancer, tx, batch, key, inputs=inputs, engine=engine)
+
+    with tracing_for(target):
+      state = jax.eval_shape(create, jax.eval_shape(lambda: jax.random.key(0)), dict(batch))
+    step = make_train_step(losses, balancer, tx, engine, nonfinite=nonfinite)
+    reports.append(plan_step(step, state, batch, target, engine.name))
+  return reports

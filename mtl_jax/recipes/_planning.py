@@ -1,0 +1,63 @@
+"""Planning a run of a recipe: its train step compiled for accelerators that are not here."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+
+from mtl_jax._errors import UserError
+from mtl_jax._options import build_balancer
+from mtl_jax.balance import rescale
+from mtl_jax.engine import Engine
+from mtl_jax.plan import Report, plan
+from mtl_jax.plan._topology import open_topology
+from mtl_jax.recipes._run import RunConfig, build
+from mtl_jax.train._log import write_json
+
+
+def plan_run(config: RunConfig, topology: str, engines: Sequence[Engine] | None) -> list[Report]:
+  """What the train step of a configuration needs on a topology; `config.engine` is not looked at.
+
+  Args:
+    config: The configuration; its batch is that of all devices together.
+    topology: As in `mtl_jax.plan.plan`.
+    engines: As in `mtl_jax.plan.plan`.
+
+  Returns:
+    One report an engine.
+  """
+  target = open_topology(topology)  # first of all: CPU devices can only be made before JAX starts
+  model = build(config)
+  batch = {
+    key: jax.ShapeDtypeStruct((config.batch_size, *values.shape[1:]), values.dtype)
+    for key, values in model.recipe.data(0).train.items()
+  }
+  return plan(
+    model.net,
+    model.tasks,
+    rescale(build_balancer(config.balancer, config.balancer_options), config.scale),
+    model.recipe.optimizer(config.learning_rate, config.steps),
+    batch,
+    target,
+    engines,
+    inputs=model.recipe.inputs,
+    accumulate=config.accumulate,
+    compute_dtype=None if config.dtype == "float32" else config.dtype,
+    nonfinite=config.nonfinite,
+  )
+
+
+def write_plan(path: Path, config: RunConfig, reports: Sequence[Report]) -> None:
+  """Writes reports as JSON.
+
+  Raises:
+    UserError: The file cannot be written.
+  """
+  own = {k: v for k, v in dataclasses.asdict(config).items() if k not in ("engine", "engine_options", "seed")}
+  try:
+    write_json(path, {"config": own, "jax": jax.__version__, "reports": [report.as_json() for report in reports]})
+  except OSError as error:
+    raise UserError(f"cannot write {path}: {error.strerror}.") from error

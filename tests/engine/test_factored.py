@@ -1,0 +1,210 @@
+"""`factored` finds the Gram matrix that rows give, without making the rows of dense kernels."""
+
+import sys
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import mtl_jax as mtl
+from mtl_jax.balance._gram import gram as gram_of
+from mtl_jax.balance._layers import matching
+from mtl_jax.engine import _factors
+from mtl_jax.engine._linearize import linearize
+from mtl_jax.engine._rows import rows
+from mtl_jax.engine.factored import factored_gram
+from tests import _nets
+from tests.engine._problem import ConvTrunk, Trunk, one_step, problem, relative_distance, update
+
+KERNEL = "kernel$"
+
+
+class Tied(nn.Module):
+  """One kernel in two layers."""
+
+  @nn.compact
+  def __call__(self, x):
+    dense = nn.Dense(16)
+    return jnp.tanh(dense(nn.relu(dense(x))))
+
+
+class TiedTransposed(nn.Module):
+  """One kernel, in the second layer transposed: the two products cannot be added up entry by entry."""
+
+  @nn.compact
+  def __call__(self, x):
+    kernel = self.param("kernel", nn.initializers.lecun_normal(), (16, 16)).astype(x.dtype)
+    return nn.relu(x @ kernel) @ kernel.T
+
+
+class Positions(nn.Module):
+  """Dense layers over (B, S, C), one with a kernel of three axes."""
+
+  @nn.compact
+  def __call__(self, x):
+    x = x.reshape(x.shape[0], 2, -1)
+    x = nn.DenseGeneral((2, 6))(nn.relu(nn.Dense(12)(x)))
+    return nn.DenseGeneral(8, axis=(-2, -1))(nn.relu(x)).mean(axis=1)
+
+
+class Jitted(nn.Module):
+  """A layer inside `jit`, called twice, and one inside `checkpoint`."""
+
+  @nn.compact
+  def __call__(self, x):
+    dense = jax.jit(lambda x, w: nn.relu(x @ w))
+    for i in range(2):
+      x = dense(x, self.param(f"kernel{i}", nn.initializers.lecun_normal(), (16, 16)).astype(x.dtype))
+    return nn.remat(nn.Dense)(8)(x)
+
+
+KINDS = {
+  "mlp": (dict(), {}),
+  "conv": (dict(trunk=ConvTrunk()), {}),
+  "uncut": (dict(cut=False), {}),
+  "own inputs": (dict(own_inputs=True), {}),
+  "two inputs": (dict(own_inputs=True), dict(inputs={"t0": "x_t0", "t1": "x_t1", "t2": "x_t0"})),
+  "tied": (dict(trunk=Tied()), {}),
+  "tied, own inputs": (dict(trunk=Tied(), own_inputs=True), {}),
+  "tied transposed": (dict(trunk=TiedTransposed()), {}),
+  "positions": (dict(trunk=Positions()), {}),
+  "jitted": (dict(trunk=Jitted()), {}),
+  "one layer": (dict(), dict(layers="Dense_1/kernel")),
+  "halves": (dict(), dict(split=(0.5, 0.5))),
+  "halves of own inputs": (dict(own_inputs=True), dict(split=(0.5, 0.5), layers=KERNEL)),
+}
+PRODUCTS = {
+  "conv": 1,
+  "tied": 1,
+  "tied, own inputs": 1,
+  "tied transposed": 0,
+  "positions": 3,
+  "jitted": 3,
+  "one layer": 1,
+}
+PRODUCTS |= {"halves of own inputs": 2}
+
+
+@pytest.fixture
+def choices(monkeypatch):
+  """Takes the way of factors wherever it exists, for small nets too; collects the sizes of its layers."""
+  found = []
+  module = sys.modules["mtl_jax.engine.factored"]
+  monkeypatch.setattr(module, "pays", lambda groups, counts: found.append(groups[0][0].sizes) or True)
+  return found
+
+
+def _grams(kind, layers=None, split=(1.0,), compute_dtype=None, inputs=None):
+  """The Gram matrix by definition, and by `factored` in turn and at once."""
+  net, tasks, batch, own = problem(3, batch=8, **kind)
+  inputs = own if inputs is None else inputs
+  first = batch[inputs if isinstance(inputs, str) else inputs["t0"]]
+  params, state = net.init(jax.random.key(0), first)
+  objective = mtl.objective(net, tasks, inputs, compute_dtype=compute_dtype)
+
+  @jax.jit
+  def all_ways(params, state, batch):
+    linearized = linearize(objective, params, state, batch, None, split)
+    ways = [factored_gram(linearized.pullbacks, layers, one_by_one=in_turn) for in_turn in (True, False)]
+    return gram_of(matching(rows(linearized, one_by_one=True), layers)), ways
+
+  expected, ways = all_ways(params, state, batch)
+  return np.asarray(expected), [np.asarray(found) for found in ways]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_gram_matrix_is_that_of_the_rows(kind, choices):
+  net, options = KINDS[kind]
+  expected, ways = _grams(net, **options)
+  assert len(choices) == 2 * PRODUCTS.get(kind, 2)  # a kernel for each dense layer, in turn and at once
+  for found in ways:
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+def test_bfloat16_compute_gives_the_gram_matrix_of_its_rows(choices):
+  exact, _ = _grams({})
+  expected, ways = _grams({}, compute_dtype=jnp.bfloat16)
+  assert len(choices) == 8
+  for found in ways:
+    assert found.dtype == np.float32
+    # Rows are rounded to 8 bits and products of factors are not, so the two differ by 0.4 % at most, and less in sums.
+    np.testing.assert_allclose(found, expected, rtol=0, atol=4e-3 * np.abs(expected).max())
+    np.testing.assert_allclose(found, exact, rtol=0, atol=2e-2 * np.abs(exact).max())
+
+
+@pytest.mark.parametrize("library", _nets.LIBRARIES)
+def test_networks_of_any_library(library, choices):
+  net, batch = _nets.multi_task(library), _nets.batch(6)
+  tasks = _nets.tasks()
+  params, state = net.init(jax.random.key(0), batch["x"])
+
+  @jax.jit
+  def both(params, state, batch):
+    linearized = linearize(mtl.objective(net, tasks), params, state, batch, jax.random.key(1))
+    expected = gram_of(rows(linearized, one_by_one=True))
+    return expected, factored_gram(linearized.pullbacks, None, one_by_one=False)
+
+  expected, found = both(params, state, batch)
+  assert len(choices) == 2  # both dense layers
+  np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("method", ["pcgrad", "mgda", "nash", "sdmgrad"])
+def test_a_step_is_that_of_the_gram_engine(method, choices):
+  net, tasks, batch, inputs = problem(3)
+  balancer = getattr(mtl.balance, method)()
+  before, after, metrics = one_step(net, tasks, batch, inputs, balancer, mtl.engine.factored())
+  _, expected, reference = one_step(net, tasks, batch, inputs, balancer, mtl.engine.gram())
+  assert choices
+  for task in tasks:
+    np.testing.assert_allclose(metrics["weights"][task], reference["weights"][task], rtol=1e-4, atol=1e-6)
+  assert relative_distance(update(before, after), update(before, expected)) < 1e-4
+
+
+def test_any_function_may_be_the_objective():
+  def losses(params, state, batch, key):
+    w = params["shared"]["w"]
+    return {"a": jnp.sum((w - 1.0) ** 2), "b": jnp.sum((w + 1.0) ** 2) * params["task"]["b"]}, {"state": state}
+
+  params = {"shared": {"w": jnp.zeros(3), "unused": jnp.zeros(2)}, "task": {"a": jnp.ones(()), "b": jnp.ones(())}}
+  linearized = linearize(losses, params, {}, None, None)
+  for in_turn in (True, False):
+    found = factored_gram(linearized.pullbacks, None, one_by_one=in_turn)
+    np.testing.assert_allclose(found, [[12.0, -12.0], [-12.0, 12.0]], rtol=1e-6)
+  nothing = linearize(losses, params, {}, None, None).pullbacks
+  np.testing.assert_array_equal(factored_gram(nothing, "unused", one_by_one=True), np.zeros((2, 2)))
+
+
+def test_rows_are_made_where_they_are_cheaper():
+  def pays(batch, width, tasks, groups=1, passes=1):
+    term = _factors.Term(0, 1, ((0,), (0,)), (batch, width, width), passes, None)
+    return _factors.pays([[term]] * groups, [tasks] * groups)
+
+  assert pays(256, 1024, 8)  # 1.2e9 multiplications against 4.4e9
+  assert not pays(4096, 256, 8)  # many positions, few channels
+  assert not pays(1024, 1024, 2)  # as many examples as inputs: rows, and A A^T comes on top
+  assert not pays(256, 1024, 8, passes=6)  # exact products cost six of the layer's own
+  assert pays(64, 1024, 8, passes=6)
+  assert pays(32, 1024, 1, groups=8)
+
+
+def test_no_rows_of_wide_kernels_are_kept(optimized):
+  """T = 8, MLP 64-1024x2, batch 16: all `factored` holds is less than half the rows of a kernel, which `gram` holds."""
+  net, tasks, batch, _ = problem(8, trunk=Trunk((1024,) * 2), batch=16, features=64)
+  balancer, tx = mtl.balance.mgda(), optax.sgd(0.1)
+  state = jax.eval_shape(lambda: mtl.init_train_state(net, tasks, balancer, tx, batch, jax.random.key(0)))
+
+  def temp(engine):
+    step = jax.jit(mtl.make_train_step(mtl.objective(net, tasks), balancer, tx, engine), donate_argnums=0)
+    memory = step.lower(state, batch).compile().memory_analysis()
+    assert memory is not None
+    return memory.temp_size_in_bytes
+
+  kernel_rows = 4 * 8 * 1024 * 1024
+  assert temp(mtl.engine.gram()) > kernel_rows
+  for one_by_one in (True, False):  # the update itself is an eighth of that
+    assert temp(mtl.engine.factored(one_by_one=one_by_one)) < kernel_rows / 2
