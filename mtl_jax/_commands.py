@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from mtl_jax._errors import UserError, nearest
+from mtl_jax._output import console, draw, print_metrics
 
 Own = Mapping[str, tuple[str, ...]]
 """The options of the parts that a command names, for example `{"balancer": ("--window", "50")}`."""
@@ -102,8 +102,8 @@ class Train(_Training):
     metrics = {
       name: task.main_metric for name, task in recipes.load(config.recipe).tasks.items() if name in config.tasks
     }
-    _draw(lambda: plots.learning_curves(run_dir / "learning_curves.png", {config.balancer: result.history}, metrics))
-    _print_metrics({"test": test})
+    draw(lambda: plots.learning_curves(run_dir / "learning_curves.png", {config.balancer: result.history}, metrics))
+    print_metrics({"test": test})
     print(f"best model of step {result.best_step}, logs and checkpoints: {run_dir}")
 
 
@@ -137,15 +137,15 @@ class Compare(_Training):
     _only(own, [*names, "engine"])
     config = _config(self, engine_options=own.get("engine", ()))
     out = self.out or Path("runs") / f"compare-{self.recipe}"
-    console = _console()
+    shown = console()
     comparison = compare(
       config,
       [(name, own.get(name, ())) for name in names],
       self.seeds,
       out,
-      say=lambda line: console.print(line, highlight=False, markup=False),
+      say=lambda line: shown.print(line, highlight=False, markup=False),
     )
-    console.print(table(comparison))
+    shown.print(table(comparison))
     print(f"tables: {out / 'comparison.csv'}, {out / 'comparison.json'}")
     print(f"pictures: {', '.join(str(path) for path in sorted(out.glob('*.png')))}")
 
@@ -169,7 +169,7 @@ class Evaluate:
     _only(own, [])
     trained = open_trained(self.run, warnings.warn)
     splits = {"valid": trained.splits.valid, "test": trained.splits.test}
-    _print_metrics({k: trained.programs.evaluate(trained.params, trained.state, v) for k, v in splits.items()})
+    print_metrics({k: trained.programs.evaluate(trained.params, trained.state, v) for k, v in splits.items()})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -256,7 +256,7 @@ class Plan(_Training):
     jax.config.update("jax_platforms", "cpu")  # the devices that this machine may have are for others
     config = _config(self, balancer=self.balancer, balancer_options=own.get("balancer", ()))
     reports = plan_run(config, self.topology, engines or None)
-    _console().print(table(reports))
+    console().print(table(reports))
     for report in reports:
       if report.fits is False:
         print(f"{report.engine} does not fit: {report.reason}")
@@ -306,40 +306,13 @@ def _only(own: Own, parts: Sequence[str]) -> None:
       raise UserError(f"--{part}{words[0][1:].replace('-', '.', 1)}: no {part!r} here{nearest(part, parts)}.")
 
 
-def _draw(plot: Any) -> None:
-  """Pictures are an extra: without matplotlib a run ends without them, and says so."""
-  try:
-    plot()
-  except UserError as error:
-    print(f"mtl-jax: {error}", file=sys.stderr)
-
-
 def _mesh(devices: int) -> Any:
   import jax
+
+  from mtl_jax.train import make_mesh
 
   if devices == 1:
     return None
   if not 1 <= devices <= jax.device_count():
     raise UserError(f"--devices is {devices}, this machine has {jax.device_count()}.")
-  axis_type = jax.sharding.AxisType.Auto
-  return jax.make_mesh((devices,), ("data",), axis_types=(axis_type,), devices=jax.devices()[:devices])
-
-
-def _print_metrics(metrics: dict[str, Any]) -> None:
-  from rich.table import Table
-
-  result = Table()
-  for title in ("data", "task", "metric", "value"):
-    result.add_column(title, justify="right" if title == "value" else "left")
-  for split, tasks in metrics.items():
-    for task, values in tasks.items():
-      for metric, value in values.items():
-        result.add_row(split, task, metric, f"{value:.4f}")
-  _console().print(result)
-
-
-def _console() -> Any:
-  """A console that does not squeeze tables when the output is a file or a pipe."""
-  from rich.console import Console
-
-  return Console() if sys.stdout.isatty() else Console(width=140)
+  return make_mesh(f"data={devices}", jax.devices()[:devices])

@@ -10,6 +10,16 @@ class UserError(ValueError):
   """A mistake of the user, told in one line: the command line prints it and exits with code 2."""
 
 
+def check_choice(function: str, option: str, value: str, known: Iterable[str]) -> None:
+  """Raises a `UserError` where the value of an option is none of those known.
+
+  >>> check_choice("random", "distribution", "normal", ("normal", "uniform"))
+  """
+  names = list(known)
+  if value not in names:
+    raise UserError(f"{function}: unknown {option} {value!r}{nearest(value, names)}: choose from {', '.join(names)}.")
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
   """` (did you mean 'pcgrad'?)` for the known name nearest to `name`, or nothing when none is near.
 

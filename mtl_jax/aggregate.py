@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.core import Tracer
 
@@ -108,10 +109,11 @@ def _check_losses(losses: jax.Array, balancer: Balancer) -> None:
   """Outside of jit the values are there to be looked at; inside, weights become NaN."""
   if isinstance(losses, Tracer):
     return
-  for task, bad in enumerate(~(losses > jnp.asarray(balancer.losses_above, losses.dtype)) & ~jnp.isnan(losses)):
-    if bad:
-      bound = jnp.broadcast_to(jnp.asarray(balancer.losses_above), losses.shape)[task]
-      raise UserError(f"aggregate: the loss of task {task} is {losses[task]}, this balancer expects it above {bound}.")
+  values = np.asarray(losses)  # one transfer
+  bounds = np.broadcast_to(np.asarray(balancer.losses_above, values.dtype), values.shape)
+  for task, (value, bound) in enumerate(zip(values, bounds, strict=True)):
+    if value <= bound:
+      raise UserError(f"aggregate: the loss of task {task} is {value}, this balancer expects it above {bound}.")
 
 
 def _broadcast(prefix: Any, tree: Any) -> Any:

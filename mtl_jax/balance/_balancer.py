@@ -8,6 +8,8 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from mtl_jax.balance._rows import column
+
 State = Any
 
 
@@ -34,7 +36,7 @@ class Stats(NamedTuple):
       self.losses * factors,
       None if self.gram is None else self.gram * square,
       None if self.cross_gram is None else self.cross_gram * square,
-      jax.tree.map(lambda r: r * factors.reshape(-1, *[1] * (r.ndim - 1)).astype(r.dtype), self.rows),
+      jax.tree.map(lambda r: r * column(factors, r), self.rows),
     )
 
 
@@ -80,7 +82,7 @@ class Balancer(NamedTuple):
 def loss_weighter(init: Callable[[int], State], weigh: Callable[..., Any], **options: Any) -> Balancer:
   """A balancer that reads the losses only, whose weights scale the heads' gradients too."""
   return Balancer(
-    _without_shared(init), weigh, frozenset({"losses"}), head_weights=lambda weights, state: weights, **options
+    without_shared(init), weigh, frozenset({"losses"}), head_weights=lambda weights, state: weights, **options
   )
 
 
@@ -88,7 +90,7 @@ def gram_balancer(
   init: Callable[[int], State], weigh: Callable[..., Any], *, losses: bool = False, **options: Any
 ) -> Balancer:
   """A balancer that reads the Gram matrix, and maybe the losses; it leaves the heads' gradients alone."""
-  return Balancer(_without_shared(init), weigh, _needs("gram", losses=losses), **options)
+  return Balancer(without_shared(init), weigh, _needs("gram", losses=losses), **options)
 
 
 def cross_gram_balancer(
@@ -106,7 +108,7 @@ def cross_gram_balancer(
     The balancer.
   """
   split = (0.0, 0.0, 1.0) if third else (0.5, 0.5)
-  return Balancer(_without_shared(init), weigh, _needs("gram", "cross_gram"), split=split, **options)
+  return Balancer(without_shared(init), weigh, _needs("gram", "cross_gram"), split=split, **options)
 
 
 def row_method(
@@ -131,5 +133,6 @@ def stateless(num_tasks: int, shared: Any = None) -> tuple[()]:
   return ()
 
 
-def _without_shared(init: Callable[[int], State]) -> Callable[..., State]:
+def without_shared(init: Callable[[int], State]) -> Callable[..., State]:
+  """The `init` of a method that does not look at the shared parameters."""
   return lambda num_tasks, shared=None: init(num_tasks)

@@ -14,6 +14,16 @@ from mtl_jax._errors import UserError
 Preference: TypeAlias = Sequence[float] | jax.typing.ArrayLike | None
 
 
+def stateless_with(of: Callable[[int], jax.Array]) -> Callable[[int], tuple[()]]:
+  """The `init` of a method without memory whose preference must suit the number of tasks."""
+
+  def init(num_tasks):
+    of(num_tasks)
+    return ()
+
+  return init
+
+
 def preferences(method: str, preference: Preference) -> Callable[[int], jax.Array]:
   """The function `num_tasks -> (T,)` of a method's option `preference`; None: 1 / T each.
 

@@ -6,10 +6,10 @@ from typing import Literal
 
 import jax.numpy as jnp
 
-from mtl_jax._errors import UserError, nearest
+from mtl_jax._errors import check_choice
 from mtl_jax.balance import _solvers
 from mtl_jax.balance._balancer import Balancer, gram_balancer
-from mtl_jax.balance._preference import Preference, preferences
+from mtl_jax.balance._preference import Preference, preferences, stateless_with
 from mtl_jax.balance._solution import relative_norms, scaled
 
 _SCALES = ("min", "median", "rmse")
@@ -42,13 +42,8 @@ def aligned(scale: Literal["min", "median", "rmse"] = "min", preference: Prefere
   References:
     Senushkin, Patakin, Kuznetsov, Konushin, *Independent Component Alignment for Multi-Task Learning*, CVPR 2023.
   """
-  if scale not in _SCALES:
-    raise UserError(f"aligned: unknown scale {scale!r}{nearest(scale, _SCALES)}: choose from {', '.join(_SCALES)}.")
+  check_choice("aligned", "scale", scale, _SCALES)
   of = preferences("aligned", preference)
-
-  def init(num_tasks):
-    of(num_tasks)
-    return ()
 
   def weigh(stats, state):
     tasks = stats.gram.shape[0]
@@ -65,4 +60,4 @@ def aligned(scale: Literal["min", "median", "rmse"] = "min", preference: Prefere
     weights = _solvers.apply_spectrum(spectral, lambda values: jnp.sqrt(chosen / values), p)
     return jnp.where(rank > 0, weights, p), state
 
-  return gram_balancer(init, weigh, scale="mean")
+  return gram_balancer(stateless_with(of), weigh, scale="mean")

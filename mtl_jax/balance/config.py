@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from mtl_jax.balance import _solvers
 from mtl_jax.balance._balancer import Balancer, gram_balancer
-from mtl_jax.balance._preference import Preference, preferences
+from mtl_jax.balance._preference import Preference, preferences, stateless_with
 from mtl_jax.balance._solution import full_precision, norms, scaled
 
 
@@ -39,10 +39,6 @@ def config(preference: Preference = None) -> Balancer:
   """
   of = preferences("config", preference)
 
-  def init(num_tasks):
-    of(num_tasks)
-    return ()
-
   @full_precision
   def weigh(stats, state):
     lengths = norms(stats.gram)
@@ -55,4 +51,4 @@ def config(preference: Preference = None) -> Balancer:
     share = jnp.where(square > 0, (lengths @ angles) / jnp.where(square > 0, square, 1.0), 0.0)
     return y / some * share, state
 
-  return gram_balancer(init, weigh, scale="own")
+  return gram_balancer(stateless_with(of), weigh, scale="own")

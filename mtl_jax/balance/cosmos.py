@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from mtl_jax._errors import UserError
 from mtl_jax.balance._balancer import Balancer, loss_weighter
-from mtl_jax.balance._preference import Preference, preferences
+from mtl_jax.balance._preference import Preference, preferences, stateless_with
 
 
 def cosmos(preference: Preference = None, lam: float = 2.0) -> Balancer:
@@ -38,10 +38,6 @@ def cosmos(preference: Preference = None, lam: float = 2.0) -> Balancer:
     raise UserError(f"cosmos: lam is {lam}, expected at least 0.")
   of = preferences("cosmos", preference)
 
-  def init(num_tasks):
-    of(num_tasks)
-    return ()
-
   def weigh(stats, state):
     r = of(stats.losses.shape[0]).astype(stats.losses.dtype)
     unit = r / jnp.linalg.norm(r)
@@ -55,4 +51,4 @@ def cosmos(preference: Preference = None, lam: float = 2.0) -> Balancer:
     slope = (unit - jnp.sum(unit * along) * along) / jnp.where(size > 0, size, 1.0)
     return r - lam * jnp.where(size > 0, slope, 0.0) / largest, state
 
-  return loss_weighter(init, weigh, scale="own")
+  return loss_weighter(stateless_with(of), weigh, scale="own")

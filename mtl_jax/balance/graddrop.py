@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mtl_jax._errors import UserError
-from mtl_jax.balance._balancer import Balancer, row_method
+from mtl_jax.balance._balancer import Balancer, row_method, without_shared
 from mtl_jax.balance._rows import column
 
 
@@ -55,8 +55,7 @@ def graddrop(
       raise UserError(f"graddrop: leak has {len(given)} entries, expected {num_tasks}, one a task.")
     return jnp.broadcast_to(jnp.asarray(given), (num_tasks,))
 
-  def init(num_tasks, shared=None):
-    del shared
+  def init(num_tasks):
     leaks(num_tasks)
     return jax.random.key(seed)
 
@@ -77,4 +76,4 @@ def graddrop(
     update = [one(r, k) for r, k in zip(leaves, jax.random.split(draw, len(leaves)), strict=True)]
     return jax.tree.unflatten(structure, update), jnp.ones_like(stats.losses), key
 
-  return row_method(init, combine)
+  return row_method(without_shared(init), combine)

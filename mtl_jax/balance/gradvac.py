@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int
 from mtl_jax._errors import UserError
 from mtl_jax.balance._balancer import Balancer, gram_balancer
 from mtl_jax.balance._solution import norms, scaled
+from mtl_jax.balance.pcgrad import random_orders
 
 
 class GradVacState(NamedTuple):
@@ -60,9 +61,7 @@ def gradvac(beta: float = 0.5, seed: int = 0) -> Balancer:
     return GradVacState(jax.random.key(seed), jnp.zeros((num_tasks, num_tasks), jnp.float32))
 
   def weigh(stats, state):
-    tasks = stats.gram.shape[0]
-    key, draw = jax.random.split(state.key)
-    orders = jax.vmap(lambda k: jax.random.permutation(k, tasks))(jax.random.split(draw, tasks))
+    orders, key = random_orders(state.key, stats.gram.shape[0])
     weights, cosines, met = vaccinate(stats.gram, state.target.astype(stats.gram.dtype), orders)
     moved = state.target + beta * (cosines.astype(state.target.dtype) - state.target)
     return weights, GradVacState(key, jnp.where(met, moved, state.target))

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 import jax.numpy as jnp
 
-from mtl_jax._errors import UserError, nearest
+from mtl_jax._errors import UserError, check_choice
 from mtl_jax.balance._balancer import Balancer, gram_balancer
 from mtl_jax.balance._main import check_main
 from mtl_jax.balance._solution import norms
@@ -48,10 +48,7 @@ def metabalance(main: int = 0, relax: float = 0.7, beta: float = 0.9, strategy: 
     raise UserError(
       f"metabalance: relax is {relax} and beta {beta}, expected relax from 0 to 1 and beta from 0 to below 1."
     )
-  if strategy not in get_args(Strategy):
-    known = ", ".join(get_args(Strategy))
-    close = nearest(strategy, get_args(Strategy))
-    raise UserError(f"metabalance: unknown strategy {strategy!r}{close}: choose from {known}.")
+  check_choice("metabalance", "strategy", strategy, get_args(Strategy))
 
   def init(num_tasks):
     check_main("metabalance", main, num_tasks)

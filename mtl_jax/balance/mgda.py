@@ -6,7 +6,7 @@ from typing import Literal
 
 import jax.numpy as jnp
 
-from mtl_jax._errors import UserError, nearest
+from mtl_jax._errors import check_choice
 from mtl_jax.balance import _solvers
 from mtl_jax.balance._balancer import Balancer
 
@@ -47,10 +47,7 @@ def mgda(normalize: Literal["none", "l2", "loss", "loss+"] = "none", apply_norma
     Optimization*, NeurIPS 2018. Deviation: an exact interior-point solver in place of 250 Frank-Wolfe steps, which
     stop up to 1.7 times above the optimum at T = 32.
   """
-  if normalize not in _NORMALIZERS:
-    raise UserError(
-      f"mgda: unknown normalize {normalize!r}{nearest(normalize, _NORMALIZERS)}: choose from {', '.join(_NORMALIZERS)}."
-    )
+  check_choice("mgda", "normalize", normalize, _NORMALIZERS)
 
   def weigh(stats):
     scale = _NORMALIZERS[normalize](stats.losses, jnp.sqrt(jnp.diagonal(stats.gram)))

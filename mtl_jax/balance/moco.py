@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import jax
 import jax.numpy as jnp
 
-from mtl_jax._errors import UserError, nearest
+from mtl_jax._errors import UserError, check_choice
 from mtl_jax.balance import _solvers
 from mtl_jax.balance._balancer import Balancer, row_method
 from mtl_jax.balance._combine import weighted_sum
@@ -65,11 +65,7 @@ def moco(
       f"moco: beta is {beta}, gamma {gamma}, rho {rho} and decay {decay}, expected beta above 0 to 1, gamma above 0, "
       "rho and decay of at least 0."
     )
-  if normalize not in get_args(Normalize):
-    known = ", ".join(get_args(Normalize))
-    raise UserError(
-      f"moco: unknown normalize {normalize!r}{nearest(normalize, get_args(Normalize))}: choose from {known}."
-    )
+  check_choice("moco", "normalize", normalize, get_args(Normalize))
   by_loss = normalize.startswith("loss")
 
   def init(num_tasks, shared=None):

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from mtl_jax._errors import UserError
 from mtl_jax.balance._balancer import Balancer, loss_weighter
-from mtl_jax.balance._preference import Preference, preferences
+from mtl_jax.balance._preference import Preference, preferences, stateless_with
 
 
 def pbi(preference: Preference = None, theta: float = 5.0) -> Balancer:
@@ -37,10 +37,6 @@ def pbi(preference: Preference = None, theta: float = 5.0) -> Balancer:
     raise UserError(f"pbi: theta is {theta}, expected at least 0.")
   of = preferences("pbi", preference)
 
-  def init(num_tasks):
-    of(num_tasks)
-    return ()
-
   def weigh(stats, state):
     r = of(stats.losses.shape[0]).astype(stats.losses.dtype)
     unit = r / jnp.linalg.norm(r)
@@ -52,4 +48,4 @@ def pbi(preference: Preference = None, theta: float = 5.0) -> Balancer:
     is_beside = distance > 4 * jnp.finfo(distance.dtype).eps
     return unit + theta * jnp.where(is_beside, beside / jnp.where(is_beside, distance, 1.0), 0.0), state
 
-  return loss_weighter(init, weigh, scale="own")
+  return loss_weighter(stateless_with(of), weigh, scale="own")

@@ -36,12 +36,16 @@ def pcgrad(seed: int = 0) -> Balancer:
   """
 
   def weigh(stats, key):
-    tasks = stats.gram.shape[0]
-    key, draw = jax.random.split(key)
-    orders = jax.vmap(lambda k: jax.random.permutation(k, tasks))(jax.random.split(draw, tasks))
+    orders, key = random_orders(key, stats.gram.shape[0])
     return project(stats.gram, orders), key
 
   return gram_balancer(lambda num_tasks: jax.random.key(seed), weigh)
+
+
+def random_orders(key: jax.Array, tasks: int) -> tuple[Int[Array, "T T"], jax.Array]:
+  """An order of all tasks for each of them, drawn independently, and the key of the next draw."""
+  key, draw = jax.random.split(key)
+  return jax.vmap(lambda k: jax.random.permutation(k, tasks))(jax.random.split(draw, tasks)), key
 
 
 def project(gram: Float[Array, "T T"], orders: Int[Array, "T T"]) -> Float[Array, " T"]:

@@ -7,7 +7,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from mtl_jax._errors import UserError, nearest
+from mtl_jax._errors import check_choice
 from mtl_jax.balance._balancer import Balancer, loss_weighter
 
 
@@ -55,11 +55,7 @@ def random(
     Lin, Ye, Zhang, Tsang, *Reasonable Effectiveness of Random Weighting: A Litmus Test for Multi-Task Learning*, TMLR
     2022. Deviation: with `"bernoulli"`, a draw of no task counts as one of all.
   """
-  if distribution not in _DISTRIBUTIONS:
-    known = ", ".join(_DISTRIBUTIONS)
-    raise UserError(
-      f"random: unknown distribution {distribution!r}{nearest(distribution, _DISTRIBUTIONS)}: choose from {known}."
-    )
+  check_choice("random", "distribution", distribution, _DISTRIBUTIONS)
 
   def weigh(stats, key):
     key, draw = jax.random.split(key)

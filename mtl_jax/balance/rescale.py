@@ -7,7 +7,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from mtl_jax._errors import UserError, nearest
+from mtl_jax._errors import check_choice
 from mtl_jax.balance._balancer import Balancer
 
 _SCALES = ("paper", "sum", "mean")
@@ -35,8 +35,7 @@ def rescale(balancer: Balancer, scale: Literal["paper", "sum", "mean"]) -> Balan
   >>> balancer.weigh(Stats(jnp.ones(2), jnp.eye(2)), balancer.init(2))[0].round(4).tolist()
   [1.0, 1.0]
   """
-  if scale not in _SCALES:
-    raise UserError(f"rescale: unknown scale {scale!r}{nearest(scale, _SCALES)}: choose from {', '.join(_SCALES)}.")
+  check_choice("rescale", "scale", scale, _SCALES)
   if scale in ("paper", balancer.scale):
     return balancer
 

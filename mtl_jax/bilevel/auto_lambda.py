@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from mtl_jax._errors import UserError
+from mtl_jax.balance._balancer import without_shared
 from mtl_jax.balance._learned import descend, start
 from mtl_jax.bilevel._bilevel import Bilevel, check_rates, descent
 
@@ -59,8 +60,7 @@ def auto_lambda(
       raise UserError(f"auto_lambda: primary has {len(which)} entries, expected {num_tasks}, one a task.")
     return jnp.array(which, jnp.float32)
 
-  def init(num_tasks, shared=None):
-    del shared
+  def init(num_tasks):
     counted(num_tasks)
     return start(tx, num_tasks, initial)
 
@@ -72,4 +72,4 @@ def auto_lambda(
     state = descend(tx, -inner_learning_rate * along, state)
     return state.value, None, state
 
-  return Bilevel(init, learn, report=lambda state: {"weights": state.value})
+  return Bilevel(without_shared(init), learn, report=lambda state: {"weights": state.value})

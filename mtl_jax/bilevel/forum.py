@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 
 from mtl_jax._errors import UserError
 from mtl_jax.balance import _solvers
+from mtl_jax.balance._balancer import without_shared
 from mtl_jax.balance._gram import gram
 from mtl_jax.balance._interior import Iterate, interior_point
 from mtl_jax.balance._learned import Learned, descend, start
@@ -73,8 +74,7 @@ def forum(
     raise UserError(f"forum: inner_steps is {inner_steps} and decay {decay}, expected at least 1 and at least 0.")
   tx = optax.adam(learning_rate) if optimizer is None else optimizer
 
-  def init(num_tasks, shared=None):
-    del shared
+  def init(num_tasks):
     return ForumState(start(tx, num_tasks), jnp.full(num_tasks, 1.0 / num_tasks, jnp.float32), jnp.zeros((), jnp.int32))
 
   def learn(levels, state):
@@ -104,7 +104,7 @@ def forum(
   def report(state):
     return {"weights": jax.nn.softmax(state.logits.value), "shares": state.shares}
 
-  return Bilevel(init, learn, report=report)
+  return Bilevel(without_shared(init), learn, report=report)
 
 
 def slack(across: Float[Array, " T"], square: Float[Array, ""], phi: float) -> Float[Array, " T"]:

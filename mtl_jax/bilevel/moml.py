@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from mtl_jax.balance import _solvers
+from mtl_jax.balance._balancer import without_shared
 from mtl_jax.balance._learned import descend, start
 from mtl_jax.bilevel._bilevel import Bilevel, check_rates, descent
 
@@ -42,10 +43,6 @@ def moml(
   check_rates("moml", learning_rate=learning_rate, inner_learning_rate=inner_learning_rate)
   tx = optax.adam(learning_rate) if optimizer is None else optimizer
 
-  def init(num_tasks, shared=None):
-    del shared
-    return start(tx, num_tasks)
-
   def learn(levels, state):
     weights, pull = jax.vjp(jax.nn.softmax, state.value)
     unrolled = descent(levels, weights, inner_learning_rate)
@@ -58,4 +55,8 @@ def moml(
     state = descend(tx, jnp.sum(shares[:, None] * rows, axis=0), state)
     return jax.nn.softmax(state.value), None, state
 
-  return Bilevel(init, learn, report=lambda state: {"weights": jax.nn.softmax(state.value)})
+  return Bilevel(
+    without_shared(lambda num_tasks: start(tx, num_tasks)),
+    learn,
+    report=lambda state: {"weights": jax.nn.softmax(state.value)},
+  )

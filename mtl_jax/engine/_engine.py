@@ -9,6 +9,7 @@ import jax
 
 from mtl_jax._errors import UserError
 from mtl_jax.balance._balancer import Balancer
+from mtl_jax.balance._combine import statistics
 from mtl_jax.engine._linearize import Linearized
 
 Grads = Any
@@ -29,6 +30,26 @@ class Engine(NamedTuple):
   serves: frozenset[str]
   init: Callable[[int], Any]
   run: Callable[[Linearized, Balancer, Any, Any], tuple[Grads, jax.Array, Any, Any]]
+
+
+def weighing(name: str, serves: frozenset[str], matrix: Callable[[Linearized, Balancer], jax.Array | None]) -> Engine:
+  """An engine that keeps no task gradients: weights from losses and a Gram matrix, then one weighted backward pass.
+
+  Args:
+    name: As in `Engine`.
+    serves: As in `Engine`.
+    matrix: `matrix(linearized, balancer)`, the Gram matrix over the tasks of all parts of the batch; None: no matrix.
+
+  Returns:
+    The engine; it remembers nothing between steps.
+  """
+
+  def run(linearized, balancer, balancer_state, state):
+    stats = statistics(balancer, linearized.losses, matrix(linearized, balancer))
+    weights, balancer_state = balancer.weigh(stats, balancer_state)
+    return linearized.pull(weights), weights, balancer_state, state
+
+  return Engine(name, serves, lambda num_tasks: (), run)
 
 
 def check_serves(engine: Engine, balancer: Balancer) -> None:

@@ -99,9 +99,14 @@ def losses_of(
   split: tuple[float, ...],
 ) -> jax.Array:
   """The losses that `linearize` would find, (T,), in the order of `names`; the net's new state is dropped."""
-  found = [objective(params, state, part, part_key)[0] for part, part_key in _parts(batch, key, len(split))]
-  losses = jnp.array([[jnp.asarray(by_name[name], jnp.float32) for name in names] for by_name in found])
-  return jnp.mean(losses, axis=0)
+  parts = _parts(batch, key, len(split))
+  found = [in_order(objective(params, state, part, part_key)[0], names) for part, part_key in parts]
+  return jnp.mean(jnp.stack(found), axis=0)
+
+
+def in_order(by_name: dict[str, jax.Array], names: tuple[str, ...]) -> jax.Array:
+  """Losses by name as one vector, (T,), float32."""
+  return jnp.stack([jnp.asarray(by_name[name], jnp.float32) for name in names])
 
 
 def _parts(batch: Any, key: jax.Array | None, count: int) -> list[tuple[Any, jax.Array | None]]:
@@ -151,7 +156,7 @@ def _whole(objective, params, state, batch, key) -> Linearized:
     nonlocal names
     by_name, aux = objective({"shared": shared, "task": task}, state, batch, key)
     names = objective.names if isinstance(objective, Objective) else tuple(by_name)
-    return jnp.stack([jnp.asarray(by_name[name], jnp.float32) for name in names]), aux
+    return in_order(by_name, names), aux
 
   values, vjp, aux = jax.vjp(losses, params["shared"], params["task"], has_aux=True)
   units = tuple(jnp.eye(len(names), dtype=jnp.float32))
@@ -193,7 +198,7 @@ def _cut(objective: Objective, params, state, batch, key) -> Linearized:
 
   return Linearized(
     names,
-    jnp.stack([losses[name] for name in names]).astype(jnp.float32),
+    in_order(losses, names),
     {"state": {"shared": shared, "task": task_state}},
     tuple(Pullback(tuple(position[n] for n in group), cotangents, pull) for group, cotangents, pull in groups),
     pull_heads,

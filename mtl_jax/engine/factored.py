@@ -6,10 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from mtl_jax._errors import UserError
-from mtl_jax.balance._combine import statistics
 from mtl_jax.balance._gram import leaf_gram
 from mtl_jax.engine._backward import Backward, Name, Program, trace
-from mtl_jax.engine._engine import Engine
+from mtl_jax.engine._engine import Engine, weighing
 from mtl_jax.engine._factors import Term, factored_products, factors, look_through, pays, terms_of
 from mtl_jax.engine._linearize import Pullback
 
@@ -44,13 +43,11 @@ def factored(*, one_by_one: bool | None = None) -> Engine:
     inner products of several losses over a batch are the same idea, with A A^T in the place of the inputs' norms.
   """
 
-  def run(linearized, balancer, balancer_state, state):
+  def matrix(linearized, balancer):
     in_turn = jax.default_backend() == "cpu" if one_by_one is None else one_by_one
-    matrix = factored_gram(linearized.pullbacks, balancer.layers, one_by_one=in_turn)
-    weights, balancer_state = balancer.weigh(statistics(balancer, linearized.losses, matrix), balancer_state)
-    return linearized.pull(weights), weights, balancer_state, state
+    return factored_gram(linearized.pullbacks, balancer.layers, one_by_one=in_turn)
 
-  return Engine("factored", frozenset({"losses", "gram", "cross_gram"}), lambda num_tasks: (), run)
+  return weighing("factored", frozenset({"losses", "gram", "cross_gram"}), matrix)
 
 
 def factored_gram(pullbacks: tuple[Pullback, ...], layers: str | None, *, one_by_one: bool) -> jax.Array:

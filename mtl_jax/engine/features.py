@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from mtl_jax._errors import UserError
-from mtl_jax.balance._combine import statistics
 from mtl_jax.balance._gram import gram as gram_of
-from mtl_jax.engine._engine import Engine
+from mtl_jax.engine._engine import Engine, weighing
 from mtl_jax.engine._rows import stack
 
 
@@ -33,7 +32,7 @@ def features() -> Engine:
     Sener, Koltun, *Multi-Task Learning as Multi-Objective Optimization*, NeurIPS 2018 (MGDA-UB).
   """
 
-  def run(linearized, balancer, balancer_state, state):
+  def matrix(linearized, balancer):
     if not linearized.at_features:
       raise UserError("engine 'features': this net or objective has no cut between trunk and heads: use gram().")
     if len(linearized.pullbacks) > 1:
@@ -42,8 +41,6 @@ def features() -> Engine:
       raise UserError(
         "engine 'features': this balancer looks at the gradients of some layers: use stacked() or gram()."
       )
-    matrix = gram_of(stack(linearized.pullbacks[0].cotangents))
-    weights, balancer_state = balancer.weigh(statistics(balancer, linearized.losses, matrix), balancer_state)
-    return linearized.pull(weights), weights, balancer_state, state
+    return gram_of(stack(linearized.pullbacks[0].cotangents))
 
-  return Engine("features", frozenset({"losses", "gram"}), lambda num_tasks: (), run)
+  return weighing("features", frozenset({"losses", "gram"}), matrix)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from mtl_jax.balance._combine import statistics
 from mtl_jax.balance._gram import gram as gram_of
 from mtl_jax.balance._layers import matching
-from mtl_jax.engine._engine import Engine
+from mtl_jax.engine._engine import Engine, weighing
 from mtl_jax.engine._leafwise import leafwise_gram
 from mtl_jax.engine._rows import rows
 
@@ -25,12 +24,10 @@ def gram() -> Engine:
   'gram'
   """
 
-  def run(linearized, balancer, balancer_state, state):
+  def matrix(linearized, balancer):
     if len(linearized.pullbacks) == 1:
-      matrix = leafwise_gram(linearized.pullbacks[0], balancer.layers)
-    else:  # several forward passes: the inner products across them need both sides' rows
-      matrix = gram_of(matching(rows(linearized, one_by_one=False), balancer.layers))
-    weights, balancer_state = balancer.weigh(statistics(balancer, linearized.losses, matrix), balancer_state)
-    return linearized.pull(weights), weights, balancer_state, state
+      return leafwise_gram(linearized.pullbacks[0], balancer.layers)
+    # Several forward passes: the inner products across them need both sides' rows.
+    return gram_of(matching(rows(linearized, one_by_one=False), balancer.layers))
 
-  return Engine("gram", frozenset({"losses", "gram", "cross_gram"}), lambda num_tasks: (), run)
+  return weighing("gram", frozenset({"losses", "gram", "cross_gram"}), matrix)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from mtl_jax.balance._balancer import Stats
-from mtl_jax.engine._engine import Engine
+from mtl_jax.engine._engine import Engine, weighing
 
 
 def losses() -> Engine:
@@ -17,9 +16,4 @@ def losses() -> Engine:
   >>> sorted(losses().serves)
   ['losses']
   """
-
-  def run(linearized, balancer, balancer_state, state):
-    weights, balancer_state = balancer.weigh(Stats(linearized.losses), balancer_state)
-    return linearized.pull(weights), weights, balancer_state, state
-
-  return Engine("losses", frozenset({"losses"}), lambda num_tasks: (), run)
+  return weighing("losses", frozenset({"losses"}), lambda linearized, balancer: None)

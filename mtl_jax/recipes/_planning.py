@@ -9,12 +9,10 @@ from pathlib import Path
 import jax
 
 from mtl_jax._errors import UserError
-from mtl_jax._options import build_balancer
-from mtl_jax.balance import rescale
 from mtl_jax.engine import Engine
 from mtl_jax.plan import Report, plan
 from mtl_jax.plan._topology import open_topology
-from mtl_jax.recipes._run import RunConfig, build
+from mtl_jax.recipes._run import RunConfig, balancer_of, build, step_options
 from mtl_jax.train._log import write_json
 
 
@@ -38,15 +36,12 @@ def plan_run(config: RunConfig, topology: str, engines: Sequence[Engine] | None)
   return plan(
     model.net,
     model.tasks,
-    rescale(build_balancer(config.balancer, config.balancer_options), config.scale),
+    balancer_of(config),
     model.recipe.optimizer(config.learning_rate, config.steps),
     batch,
     target,
     engines,
-    inputs=model.recipe.inputs,
-    accumulate=config.accumulate,
-    compute_dtype=None if config.dtype == "float32" else config.dtype,
-    nonfinite=config.nonfinite,
+    **step_options(config, model),
   )
 
 

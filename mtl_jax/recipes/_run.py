@@ -103,25 +103,30 @@ def build(config: RunConfig) -> Model:
   return Model(recipe, recipe.net(config.tasks), {name: recipe.tasks[name] for name in config.tasks})
 
 
-def _balancer(config: RunConfig) -> Balancer:
+def balancer_of(config: RunConfig) -> Balancer:
+  """The balancer of a configuration, on its scale."""
   return rescale(build_balancer(config.balancer, config.balancer_options), config.scale)
 
 
-def _options(config: RunConfig, model: Model, mesh: jax.sharding.Mesh | None) -> dict[str, Any]:
+def step_options(config: RunConfig, model: Model) -> dict[str, Any]:
+  """What `fit` and `plan` take of a configuration to make its train step, whatever engine and devices run it."""
   return {
     "inputs": model.recipe.inputs,
-    "engine": None if config.engine is None else build_engine(config.engine, config.engine_options),
     "accumulate": config.accumulate,
     "compute_dtype": None if config.dtype == "float32" else config.dtype,
     "nonfinite": config.nonfinite,
-    "mesh": mesh,
   }
+
+
+def _options(config: RunConfig, model: Model, mesh: jax.sharding.Mesh | None) -> dict[str, Any]:
+  engine = None if config.engine is None else build_engine(config.engine, config.engine_options)
+  return {**step_options(config, model), "engine": engine, "mesh": mesh}
 
 
 def compile_run(config: RunConfig, splits: Splits, mesh: jax.sharding.Mesh | None = None) -> Programs:
   """The compiled programs that all seeds of a configuration share."""
   model = build(config)
-  balancer = _balancer(config)
+  balancer = balancer_of(config)
   tx = model.recipe.optimizer(config.learning_rate, config.steps)
   return compile_programs(model.net, model.tasks, balancer, tx, splits.train, **_options(config, model, mesh))
 
@@ -158,7 +163,7 @@ def train_run(
   result = fit(
     model.net,
     model.tasks,
-    _balancer(config),
+    balancer_of(config),
     model.recipe.optimizer(config.learning_rate, config.steps),
     splits.train,
     valid=splits.valid,

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import optax
 
 from mtl_jax.bilevel._bilevel import Bilevel, Levels
-from mtl_jax.engine._linearize import losses_of
+from mtl_jax.engine._linearize import in_order, losses_of
 from mtl_jax.objective import Objective
 from mtl_jax.train._state import TrainState
-from mtl_jax.train._step import Nonfinite, check_nonfinite, finish
+from mtl_jax.train._step import Nonfinite, check_nonfinite, check_tasks, finish
 
 
 def make_bilevel_step(
@@ -58,12 +58,15 @@ def make_bilevel_step(
   def step(state, batches):
     batch, valid_batch = batches
     train_key, valid_key = jax.random.split(jax.random.fold_in(state.key, state.step))
-    shapes, _ = jax.eval_shape(objective, state.params, state.state, batch, train_key)
-    names = objective.names if isinstance(objective, Objective) else tuple(shapes)
+    if isinstance(objective, Objective):
+      names = objective.names
+    else:
+      names = tuple(jax.eval_shape(objective, state.params, state.state, batch, train_key)[0])
+    check_tasks(names, state)
 
     def train(params):
       by_name, aux = objective(params, state.state, batch, train_key)
-      return jnp.stack([jnp.asarray(by_name[name], jnp.float32) for name in names]), aux
+      return in_order(by_name, names), aux
 
     def valid(params):
       return losses_of(objective, names, params, state.state, valid_batch, valid_key, (1.0,))

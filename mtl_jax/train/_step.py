@@ -67,7 +67,7 @@ def make_train_step(
   def step(state: TrainState, batch: Any) -> tuple[TrainState, dict[str, Any]]:
     key = jax.random.fold_in(state.key, state.step)
     linear = linearize(objective, state.params, state.state, batch, key, balancer.split)
-    _check_tasks(linear.names, state)
+    check_tasks(linear.names, state)
     shared, weights, balancer_state, engine_state = engine.run(linear, balancer, state.balancer, state.engine)
     heads = linear.pull_heads(balancer.head_weights(weights, balancer_state))
     grads = {"shared": shared, "task": heads}
@@ -157,7 +157,8 @@ def finish(
   return new, metrics
 
 
-def _check_tasks(names: tuple[str, ...], state: TrainState) -> None:
+def check_tasks(names: tuple[str, ...], state: TrainState) -> None:
+  """Raises a `UserError` where the state was made for another number of tasks."""
   expected = state.nonfinite.shape[0]
   if len(names) != expected:
     raise UserError(
