@@ -1,10 +1,15 @@
-"""The same training steps in PyTorch with TorchJD, where it is installed: MLP trunks only."""
+"""The same training steps in PyTorch with TorchJD, where it is installed: MLP trunks only.
+
+LibMTL's PCGrad is written out here from its description: T backward passes whose gradients are flattened and kept, and
+projections of whole gradients in a loop on the host.
+"""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -83,9 +88,58 @@ def steps(workload: Any, method: str) -> dict[str, Callable[[], None]]:
 
     return step
 
+  def projections():
+    trunk, heads, optimizer = build()
+    shared, order = list(trunk.parameters()), np.random.default_rng(0)
+
+    def step():
+      optimizer.zero_grad()
+      found = losses(heads, trunk(x))
+      jacobian = []
+      for loss in found:
+        loss.backward(retain_graph=True)
+        jacobian.append(torch.cat([p.grad.flatten() for p in shared]))
+        for p in shared:
+          p.grad = None
+      total = torch.zeros_like(jacobian[0])
+      for i, gradient in enumerate(jacobian):
+        projected = gradient.clone()
+        for j in order.permutation(len(jacobian)):
+          inner = projected @ jacobian[j]
+          if j != i and inner < 0:
+            projected -= inner / (jacobian[j] @ jacobian[j]) * jacobian[j]
+        total += projected
+      for p, g in zip(shared, total.split([p.numel() for p in shared]), strict=True):
+        p.grad = g.view_as(p)
+      optimizer.step()
+
+    return step
+
   if method == "equal":
     return {"torch": equal()}
   made = {"torchjd rows in turn": rows(1), "torchjd rows at once": rows(None)}
+  if method == "pcgrad":
+    made["torch, LibMTL's algorithm"] = projections()
   if hasattr(aggregation, f"{AGGREGATORS[method]}Weighting") and method != "nash":
     made["torchjd autogram"] = gramian()
   return made
+
+
+def peak_memory(step: Callable[[], None]) -> float:
+  """What a step takes beyond the memory that the process holds between steps, in MiB; NaN where that is not told."""
+  status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+  if not reset.exists():
+    return float("nan")
+  for _ in range(2):
+    step()
+
+  def kilobytes(field):
+    return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith(field))
+
+  found = []
+  for _ in range(3):
+    before = kilobytes("VmRSS")
+    reset.write_text("5")  # the peak begins anew
+    step()
+    found.append((kilobytes("VmHWM") - before) / 1024)
+  return float(np.median(found))

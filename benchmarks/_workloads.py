@@ -20,12 +20,14 @@ class Workload(NamedTuple):
     tasks: T regression or classification tasks.
     batch: The batch.
     widths: Of the trunk's dense layers, where it is an MLP (peers build the same), else None.
+    inputs: The key of the batch that holds the input, or one a task.
   """
 
   net: mtl.Net
   tasks: dict[str, mtl.Task]
   batch: dict[str, Any]
   widths: tuple[int, ...] | None = None
+  inputs: str | dict[str, str] = "x"
 
 
 class Transformer(nn.Module):
@@ -50,6 +52,14 @@ class Transformer(nn.Module):
 def mlp(tasks: int) -> Workload:
   """MLP 256-1024x4, heads 64-1, batch 256, T regressions."""
   return _regressions(mtl.nn.MLP((1024,) * 4), (64,), tasks, _normal(256, 256), widths=(1024,) * 4)
+
+
+def disjoint(tasks: int) -> Workload:
+  """MLP 256-1024x4, heads 64-1, T regressions, each with 256 / T examples of its own."""
+  whole, size = mlp(tasks), max(256 // tasks, 1)
+  batch = {name: whole.batch[name][i * size : (i + 1) * size] for i, name in enumerate(whole.tasks)}
+  batch |= {f"x_{name}": whole.batch["x"][i * size : (i + 1) * size] for i, name in enumerate(whole.tasks)}
+  return Workload(whole.net, whole.tasks, batch, None, {name: f"x_{name}" for name in whole.tasks})
 
 
 def cnn(tasks: int) -> Workload:
@@ -87,4 +97,4 @@ def _regressions(trunk, head_widths, tasks, x, widths=None) -> Workload:
   return Workload(net, {name: mtl.tasks.regression(name) for name in names}, jax.tree.map(jnp.asarray, batch), widths)
 
 
-WORKLOADS = {"mlp": mlp, "cnn": cnn, "tox21": tox21, "transformer": transformer}
+WORKLOADS = {"mlp": mlp, "cnn": cnn, "tox21": tox21, "transformer": transformer, "disjoint": disjoint}

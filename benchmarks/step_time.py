@@ -7,11 +7,8 @@ backward passes in place of one, (1 + 2 T) / 3.
 
 from __future__ import annotations
 
-import os
-import platform
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -19,7 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import tyro
+from _machine import describe, write
 from _markdown import number, table
+from _torch_steps import peak_memory
 from _torch_steps import steps as torch_steps
 from _workloads import WORKLOADS, Workload
 
@@ -29,14 +28,14 @@ Step = Callable[[], Any]
 
 
 def main(
-  workloads: tuple[str, ...] = ("mlp", "cnn", "tox21", "transformer"),
+  workloads: tuple[str, ...] = ("mlp", "cnn", "tox21", "transformer", "disjoint"),
   tasks: tuple[int, ...] = (2, 8, 32, 128),
   methods: tuple[str, ...] = ("pcgrad",),
   engines: tuple[str, ...] = ("stacked", "gram", "factored", "features", "every"),
   rounds: int = 15,
   budget: float = 60.0,
   peers: bool = False,
-  out: Path | None = None,
+  out: str | None = None,
 ) -> None:
   """Prints a table a workload.
 
@@ -47,21 +46,21 @@ def main(
     engines: Engines; `every` refreshes each 10 steps with `gram`, which shows in its mean only.
     rounds: How often each step is timed, in turn with all others.
     budget: Seconds after which a workload's rounds end.
-    peers: Also TorchJD, on MLP workloads.
-    out: A file for the tables.
+    peers: Also PyTorch with TorchJD and LibMTL's algorithm, on MLP workloads.
+    out: Also write the tables to benchmarks/results/OUT.
   """
-  machine = f"{platform.machine()}, {os.cpu_count()} cores, {jax.default_backend()}, jax {jax.__version__}"
-  text = [f"Milliseconds a step, medians of up to {rounds} interleaved rounds; {machine}."]
+  versions = describe(*(("torch", "torchjd") if peers else ()))
+  text = [f"Milliseconds a step, medians of up to {rounds} interleaved rounds. {versions}."]
   for name in workloads:
     rows = []
     for count in tasks:
       rows += measure(WORKLOADS[name](count), count, methods, engines, rounds, budget, peers)
     header = ["T", "method", "engine", "ms", "mean", "quartiles", "x equal", "x bound", "temp MiB"]
     text.append(f"\n## {name}: {WORKLOADS[name].__doc__}\n\n{table(header, rows)}")
-  print("\n".join(text))
-  if out is not None:
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text("\n".join(text) + "\n")
+  if out is None:
+    print("\n".join(text))
+  else:
+    write(out, "# Time of a training step\n\n" + "\n".join(text))
 
 
 def measure(
@@ -75,15 +74,18 @@ def measure(
 ) -> list[list[str]]:
   """The rows of one workload and number of tasks."""
   made = {"every": lambda: mtl.engine.every(10, mtl.engine.gram())}
-  candidates: dict[tuple[str, str], Step] = {("equal", "optax by hand"): by_hand(workload)}
+  candidates: dict[tuple[str, str], Step] = {}
   memory: dict[tuple[str, str], float] = {}
+  if workload.inputs == "x":
+    candidates["equal", "optax by hand"], memory["equal", "optax by hand"] = by_hand(workload)
   pairs = [("equal", "losses"), *((method, engine) for method in methods for engine in engines)]
   for method, engine in pairs:
     step, temp = jax_step(workload, getattr(mtl.balance, method)(), made.get(engine, getattr(mtl.engine, engine))())
     candidates[method, engine], memory[method, engine] = step, temp
   if peers:
     for method in ("equal", *methods):
-      candidates |= {(method, name): step for name, step in torch_steps(workload, method).items()}
+      for name, step in torch_steps(workload, method).items():
+        candidates[method, name], memory[method, name] = step, peak_memory(step)
   times = interleaved(candidates, rounds, budget)
   equal, bound = np.median(times["equal", "losses"]), (1 + 2 * count) / 3
   rows = []
@@ -105,14 +107,14 @@ def measure(
 def jax_step(workload: Workload, balancer: mtl.balance.Balancer, engine: mtl.engine.Engine) -> tuple[Step, float]:
   """A step of the library, and the temporary memory of its program in MiB."""
   tx = optax.adam(1e-3)
-  net, tasks, batch = workload.net, workload.tasks, workload.batch
-  state = mtl.init_train_state(net, tasks, balancer, tx, batch, jax.random.key(0), engine=engine)
-  step = jax.jit(mtl.make_train_step(mtl.objective(net, tasks), balancer, tx, engine), donate_argnums=0)
+  net, tasks, batch, inputs = workload.net, workload.tasks, workload.batch, workload.inputs
+  state = mtl.init_train_state(net, tasks, balancer, tx, batch, jax.random.key(0), inputs=inputs, engine=engine)
+  step = jax.jit(mtl.make_train_step(mtl.objective(net, tasks, inputs), balancer, tx, engine), donate_argnums=0)
   compiled = step.lower(state, batch).compile()
-  return _repeated(compiled, state, batch), compiled.memory_analysis().temp_size_in_bytes / 2**20
+  return _repeated(compiled, state, batch), _temporary(compiled)
 
 
-def by_hand(workload: Workload) -> Step:
+def by_hand(workload: Workload) -> tuple[Step, float]:
   """Equal weighting as one would write it without the library: a jitted sum of losses and optax."""
   tx, net, batch = optax.adam(1e-3), workload.net, workload.batch
   params, net_state = net.init(jax.random.key(0), batch["x"])
@@ -128,7 +130,11 @@ def by_hand(workload: Workload) -> Step:
     return (optax.apply_updates(params, updates), opt_state), value
 
   compiled = jax.jit(step, donate_argnums=0).lower((params, tx.init(params)), batch).compile()
-  return _repeated(compiled, (params, tx.init(params)), batch)
+  return _repeated(compiled, (params, tx.init(params)), batch), _temporary(compiled)
+
+
+def _temporary(compiled: Any) -> float:
+  return compiled.memory_analysis().temp_size_in_bytes / 2**20
 
 
 def _repeated(compiled: Any, state: Any, batch: Any) -> Step:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -54,6 +55,8 @@ class Train(_Training):
     mtl-jax train digits --balancer pcgrad
     mtl-jax train digits --balancer dwa --balancer.window 50 --run-dir runs/dwa
     mtl-jax train digits --balancer pcgrad --run-dir runs/pcgrad --resume
+    mtl-jax train digits --mesh data=4,model=2 --rules fsdp
+    mtl-jax train digits --coordinator 10.0.0.1:8476 --num-processes 2 --process-id 0
   """
 
   balancer: str = "equal"
@@ -64,8 +67,19 @@ class Train(_Training):
   """Where configuration, logs, checkpoints and pictures go (default: runs/RECIPE-BALANCER-SEED)."""
   resume: bool = False
   """Go on with the run in the directory."""
-  devices: int = 1
-  """Data-parallel devices."""
+  mesh: str | None = None
+  """The devices to train on, such as data=4 or data=4,model=2; one size may be -1, all that are left (default: the
+  first device; with several processes data=-1)."""
+  rules: str | None = None
+  """What each device holds: replicated, fsdp, zero or tensor_parallel (default: replicated)."""
+  coordinator: str | None = None
+  """With several processes, HOST:PORT of process 0; start the same command in each."""
+  num_processes: int | None = None
+  """How many processes there are."""
+  process_id: int | None = None
+  """Which of them this is, from 0."""
+  join: bool = False
+  """Be one of several processes that JAX finds by itself (TPU pods, SLURM, Open MPI, Kubernetes)."""
   patience: int | None = None
   """Stop after this many evaluations without a better score."""
   checkpoint_every: int | None = None
@@ -75,11 +89,16 @@ class Train(_Training):
 
   def execute(self, own: Own) -> None:
     """Runs the command."""
-    from mtl_jax import recipes
+    from mtl_jax import recipes, shard
     from mtl_jax.analysis import plots
     from mtl_jax.recipes._run import train_run
+    from mtl_jax.train._fit import waiting_for_data
 
     _only(own, ["balancer", "engine"])
+    several = self.join or (self.coordinator, self.num_processes, self.process_id) != (None, None, None)
+    if several:
+      shard.start_processes(self.coordinator, self.num_processes, self.process_id)
+    mesh = "data=-1" if several and self.mesh is None else self.mesh
     config = _config(
       self,
       balancer=self.balancer,
@@ -93,18 +112,23 @@ class Train(_Training):
       recipes.load(config.recipe).data(0),
       run_dir=run_dir,
       resume=self.resume,
-      mesh=_mesh(self.devices),
+      mesh=None if mesh is None else shard.make_mesh(mesh),
+      rules=self.rules,
       patience=self.patience,
       checkpoint_every=self.checkpoint_every,
       tensorboard=self.tensorboard,
       title=f"{config.recipe} {config.balancer}",
     )
+    if not shard.is_first():
+      return
     metrics = {
       name: task.main_metric for name, task in recipes.load(config.recipe).tasks.items() if name in config.tasks
     }
     draw(lambda: plots.learning_curves(run_dir / "learning_curves.png", {config.balancer: result.history}, metrics))
     print_metrics({"test": test})
-    print(f"best model of step {result.best_step}, logs and checkpoints: {run_dir}")
+    waited = waiting_for_data(result.history)
+    of_data = f", waited for data: {waited:.1%}" if math.isfinite(waited) else ""
+    print(f"best model of step {result.best_step}, logs and checkpoints: {run_dir}{of_data}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -236,6 +260,10 @@ class Plan(_Training):
   """Plan for this engine only; its own options as --engine.OPTION."""
   engines: tuple[str, ...] = ()
   """The engines to compare, options of one as --NAME.OPTION (default: all that serve the balancer)."""
+  mesh: str | None = None
+  """The axes of these devices, such as data=4,model=2 (default: all along data)."""
+  rules: str | None = None
+  """What each device holds: replicated, fsdp, zero or tensor_parallel (default: replicated)."""
   out: Path | None = None
   """A JSON file to write the reports to."""
 
@@ -255,7 +283,7 @@ class Plan(_Training):
       engines = [build_engine(self.engine, own.get("engine", ()))]
     jax.config.update("jax_platforms", "cpu")  # the devices that this machine may have are for others
     config = _config(self, balancer=self.balancer, balancer_options=own.get("balancer", ()))
-    reports = plan_run(config, self.topology, engines or None)
+    reports = plan_run(config, self.topology, engines or None, self.mesh, self.rules)
     console().print(table(reports))
     for report in reports:
       if report.fits is False:
@@ -304,15 +332,3 @@ def _only(own: Own, parts: Sequence[str]) -> None:
   for part, words in own.items():
     if part not in parts:
       raise UserError(f"--{part}{words[0][1:].replace('-', '.', 1)}: no {part!r} here{nearest(part, parts)}.")
-
-
-def _mesh(devices: int) -> Any:
-  import jax
-
-  from mtl_jax.train import make_mesh
-
-  if devices == 1:
-    return None
-  if not 1 <= devices <= jax.device_count():
-    raise UserError(f"--devices is {devices}, this machine has {jax.device_count()}.")
-  return make_mesh(f"data={devices}", jax.devices()[:devices])

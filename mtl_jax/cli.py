@@ -12,6 +12,7 @@ import tyro
 
 from mtl_jax._commands import COMMANDS
 from mtl_jax._errors import UserError, nearest
+from mtl_jax.shard._processes import end, end_by_exception
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,10 +24,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     command.execute(own)
   except UserError as error:
     print(f"mtl-jax: {error}", file=sys.stderr)
+    end(2)
     return 2
   except KeyboardInterrupt:
     print("mtl-jax: interrupted; resume a run with --resume.", file=sys.stderr)
+    end(130)
     return 130
+  except Exception:
+    end_by_exception()
+    raise
   return 0
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from mtl_jax import _devices
 from mtl_jax._errors import UserError, nearest
 from mtl_jax.net import Net, Params, State, split_keys
 from mtl_jax.tasks._task import Task
@@ -161,13 +162,13 @@ def _masked_mean(name: str, task: Task, prediction: Any, batch: Any) -> jax.Arra
       "sum or average over the other axes."
     )
   if mask is None:
-    return jnp.mean(losses, dtype=jnp.float32)
+    return jnp.mean(losses, dtype=jnp.float32) / _devices.count()
   if mask.shape != losses.shape:
     raise UserError(
       f"task {name!r}: its mask has shape {mask.shape}, expected {losses.shape}, one value in [0, 1] an example."
     )
   total = jnp.sum(jnp.where(mask > 0, losses, 0.0) * mask, dtype=jnp.float32)
-  count = jnp.sum(mask)
+  count = _devices.total(jnp.sum(mask))
   return jnp.where(count > 0, total / jnp.where(count > 0, count, 1.0), 0.0)
 
 

@@ -8,9 +8,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from mtl_jax import _devices
 from mtl_jax.balance._gram import gram
 from mtl_jax.engine._linearize import linearize
-from mtl_jax.engine._rows import rows
+from mtl_jax.engine._rows import rows, takes_turns
 
 
 def gradient_cosines(objective: Any) -> Callable[..., dict[str, jax.Array]]:
@@ -35,7 +36,7 @@ def gradient_cosines(objective: Any) -> Callable[..., dict[str, jax.Array]]:
 
   def cosines(params, state, batch, key=None):
     linear = linearize(objective, params, state, batch, key)
-    matrix = gram(rows(linear, one_by_one=jax.default_backend() == "cpu"))
+    matrix = _devices.total(gram(rows(linear, one_by_one=takes_turns())))
     norms = jnp.sqrt(jnp.diagonal(matrix))
     norms = jnp.where(norms > 0, norms, 1.0)
     matrix = matrix / norms[:, None] / norms[None, :]

@@ -26,13 +26,18 @@ def combine(balancer: Balancer, rows: Any, losses: Any, state: Any) -> tuple[Any
   Returns:
     The combined gradient with leaves (...), the weights (T,), and the balancer's state.
   """
-  wanted = balancer.needs & {"gram", "cross_gram"}
-  stats = statistics(balancer, losses, gram(matching(rows, balancer.layers)) if wanted else None)
+  matrix = gram(matching(rows, balancer.layers)) if needs_gram(balancer) else None
+  stats = statistics(balancer, losses, matrix)
   if balancer.combine is not None:
     return balancer.combine(stats._replace(rows=rows), state)
   weights, state = balancer.weigh(stats, state)
   chex.assert_equal_shape([weights, losses])
   return weighted_sum(spread(weights, balancer.split), rows), weights, state
+
+
+def needs_gram(balancer: Balancer) -> bool:
+  """Whether the balancer looks at inner products of task gradients."""
+  return bool(balancer.needs & {"gram", "cross_gram"})
 
 
 def statistics(balancer: Balancer, losses: jax.Array, matrix: jax.Array | None) -> Stats:

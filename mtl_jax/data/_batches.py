@@ -41,7 +41,7 @@ def batches(
     repeat: Go on without end; False: one epoch.
     drop_remainder: Leave out the last, smaller batch. Only matters without `repeat`, which has no last batch.
     sharding: A `jax.sharding.Sharding` or device. Batches are then placed there by a background thread, two
-      ahead. With several processes each passes the same arrays and seed and places its own part. None: numpy arrays.
+      ahead. With several processes each passes the same arrays and seed and copies its own rows. None: numpy arrays.
 
   Returns:
     The data set; `iter` of it gives batches `{key: (B, ...)}`.
@@ -64,20 +64,16 @@ def batches(
   _check_options(size, batch_size, seed, drop_remainder)
   indices = _order(size, batch_size, seed if shuffle else None, repeat)
 
-  def gather(number: int) -> dict[str, np.ndarray]:
-    rows = indices(number)
-    return {key: value[rows] for key, value in arrays.items()}
-
   # Grain's shuffle and batch cost 20 us an example. Here an element is a whole batch, drawn by its number.
   length = sys.maxsize if repeat else size // batch_size if drop_remainder else -(-size // batch_size)
-  in_line = grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)
-  ds = grain.MapDataset.range(length).map(gather).to_iter_dataset(in_line)
-  if sharding is None:
-    return ds
   if isinstance(sharding, jax.sharding.Sharding):
     _check_divides(arrays, [indices(0).size] if repeat else {indices(0).size, indices(length - 1).size}, sharding)
-  placed = ds.map(functools.partial(_place, sharding=sharding))
-  return closed_at_exit(grain.experimental.ThreadPrefetchIterDataset(placed, prefetch_buffer_size=2))
+  in_line = grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)
+  ds = grain.MapDataset.range(length).map(lambda number: _gather(arrays, indices(number), sharding))
+  ds = ds.to_iter_dataset(in_line)
+  if sharding is None:
+    return ds
+  return closed_at_exit(grain.experimental.ThreadPrefetchIterDataset(ds, prefetch_buffer_size=2))
 
 
 def _order(size: int, batch_size: int, seed: int | None, repeat: bool) -> Callable[[int], np.ndarray]:
@@ -96,11 +92,25 @@ def _order(size: int, batch_size: int, seed: int | None, repeat: bool) -> Callab
   return indices
 
 
-def _place(batch: Mapping[str, Any], sharding: Any) -> dict[str, jax.Array]:
-  if isinstance(sharding, jax.sharding.Sharding) and not sharding.is_fully_addressable:
-    # device_put would compare the batch between processes, a collective that may not run beside the step's.
-    return {k: jax.make_array_from_callback(v.shape, sharding, v.__getitem__) for k, v in batch.items()}
-  return jax.device_put(dict(batch), sharding)
+def _gather(arrays: Mapping[str, np.ndarray], rows: np.ndarray, sharding: Any) -> dict[str, Any]:
+  """Some rows of the arrays, where they belong; each process copies those of its own devices alone."""
+  if not isinstance(sharding, jax.sharding.Sharding) or sharding.is_fully_addressable:
+    batch = {key: value[rows] for key, value in arrays.items()}
+    return batch if sharding is None else jax.device_put(batch, sharding)
+
+  @functools.cache  # devices that differ in other axes than that of the examples hold the same
+  def own(key: str, start: int, stop: int) -> np.ndarray:
+    return arrays[key][rows[start:stop]]
+
+  def part(key: str, index: Any) -> np.ndarray:
+    start, stop, _ = index[0].indices(rows.size)
+    return own(key, start, stop)[:, *index[1:]]
+
+  # device_put would compare the batch between processes, a collective that may not run beside the step's.
+  return {
+    key: jax.make_array_from_callback((rows.size, *value.shape[1:]), sharding, functools.partial(part, key))
+    for key, value in arrays.items()
+  }
 
 
 def _check_options(size: int, batch_size: int, seed: int, drop_remainder: bool) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.extend.core as jex
 import jax.numpy as jnp
 
+from mtl_jax._pieces import even, in_pieces
+from mtl_jax.balance._gram import on_one_cpu
 from mtl_jax.balance._layers import matching
 from mtl_jax.engine._linearize import Pullback
-from mtl_jax.engine._rows import stack
+from mtl_jax.engine._scatter import scattered
 
 Name = int
 Operand = Any  # a name, or a `Literal`
@@ -121,22 +123,28 @@ def _named(operands: Iterable[Operand]) -> list[Name]:
 class Backward:
   """A run of a `Program` for all tasks of a pullback, in stages; what no later stage reads is dropped.
 
+  The tasks of a value are stacked along an axis that whoever wants it names, else along the second. That makes one
+  large product of the tasks' small ones, with operands that lie as they are needed: (B, T, out) times (out, in).
+
   Args:
     program: The backward pass of one task.
     pullback: Its tasks.
-    stages: The names that each stage wants, in the order in which they will be asked for.
-    one_by_one: Run each piece for one task after the other rather than for all as one batch.
+    stages: What each stage wants, in the order in which they will be asked for: names, and the axis of the tasks.
+    at_once: How many tasks run as one batch, on CPU; elsewhere all do. None: one task after the other, without a loop.
   """
 
-  def __init__(self, program: Program, pullback: Pullback, stages: list[list[Name]], *, one_by_one: bool):
-    self.program, self.one_by_one, self.count = program, one_by_one, len(pullback.cotangents)
-    self.shared = dict(program.constants)
+  def __init__(self, program: Program, pullback: Pullback, stages: list[dict[Name, int]], *, at_once: int | None):
+    self.program, self.count, self.at_once = program, len(pullback.cotangents), at_once
+    self.in_place = at_once is not None and on_one_cpu()
+    self.shared, self.first = dict(program.constants), jnp.zeros((), jnp.int32)
+    self.axes = {name: axis for wanted in reversed(stages) for name, axis in wanted.items()}
     cotangents = [jax.tree.leaves(c) for c in pullback.cotangents]
-    each = list(zip(*cotangents, strict=True)) if one_by_one else stack(cotangents)
-    self.values: dict[Name, Any] = dict(zip(program.cotangents, each, strict=True))
+    self.values: dict[Name, Any] = {}
+    for name, each in zip(program.cotangents, zip(*cotangents, strict=True), strict=True):
+      self.values[name] = each if at_once is None else _stacked(each, self._axis(name, jnp.ndim(each[0])))
     first = jnp.ravel(jnp.asarray(cotangents[0][0]))[:1].sum()
     self.shared[_ZERO] = jnp.minimum(jnp.abs(first.astype(jnp.float32)), 0.0)
-    self.todo, done = [], set()
+    self.stages, self.todo, done = stages, [], set()
     for wanted in stages:
       self.todo.append(_slice(program, wanted, done))
       done.update(self.todo[-1])
@@ -153,7 +161,7 @@ class Backward:
     for equation in equations:
       if not program.tasked.issuperset(equation.outputs):
         _evaluate(equation, self.shared)
-    made = {name for equation in tasked for name in equation.outputs if self.last_use.get(name, -1) >= stage}
+    made = {name for equation in tasked for name in equation.outputs if self._outlives(name, stage)}
     outputs = sorted(made)
     inputs = sorted({n for equation in tasked for n in _named(equation.inputs) if n in self.values} - made)
 
@@ -163,26 +171,93 @@ class Backward:
         _evaluate(equation, values)
       return [values[name] for name in outputs]
 
-    if tasked:
-      self.values.update(zip(outputs, self._each(piece, [self.values[name] for name in inputs]), strict=True))
+    if not tasked:
+      return
+    if self.at_once is None:
+      each = zip(*(self.values[name] for name in inputs), strict=True)
+      results = list(zip(*(piece(*arrays) for arrays in each), strict=True))
+    else:
+      ended = {name for name in inputs if not self._outlives(name, stage)}
+      results = self._batches(piece, inputs, outputs, ended, self.at_once)
+    self.values.update(zip(outputs, results, strict=True))
 
-  def _each(self, piece: Callable[..., list[Any]], arrays: list[Any]) -> list[Any]:
-    if self.one_by_one:
-      return list(zip(*(piece(*(a[task] for a in arrays)) for task in range(self.count)), strict=True))
-    return jax.vmap(piece)(*arrays)
+  def _batches(
+    self, piece: Callable[..., list[Any]], inputs: list[Name], outputs: list[Name], ended: set[Name], at_once: int
+  ) -> list[Any]:
+    """Some tasks after the other; where an input ends here and an output is like it, it takes its place."""
+    sources = [self.values[name] for name in inputs]
+    in_axes = tuple(self.axes[name] for name in inputs)
+    shapes = jax.eval_shape(jax.vmap(piece, in_axes), *sources)
+    out_axes = [self._axis(name, len(like.shape) - 1) for name, like in zip(outputs, shapes, strict=True)]
+    batch = jax.vmap(piece, in_axes, out_axes)
+    if not self.in_place:
+      return batch(*sources)
+    shapes = jax.eval_shape(batch, *sources)
+    places: list[int | None] = []  # of which input each output takes the place
+    for like, axis in zip(shapes, out_axes, strict=True):
+      fits = (
+        i
+        for i, (name, x) in enumerate(zip(inputs, sources, strict=True))
+        if name in ended and i not in places and in_axes[i] == axis and (x.shape, x.dtype) == (like.shape, like.dtype)
+      )
+      places.append(next(fits, None))
+    buffers = [
+      jnp.zeros(like.shape, like.dtype) if place is None else sources[place]
+      for like, place in zip(shapes, places, strict=True)
+    ]
 
-  def get(self, name: Name) -> jax.Array:
-    """A value: as it is when it is the same for all tasks, else stacked, (T, ...)."""
+    def some(start, size, buffers):
+      now = [buffers[places.index(i)] if i in places else x for i, x in enumerate(sources)]
+      parts = [jax.lax.dynamic_slice_in_dim(x, start, size, axis) for x, axis in zip(now, in_axes, strict=True)]
+      results = batch(*parts)
+      # What is written in place waits for all else that reads the place; otherwise the compiler copies it.
+      for other in [x for x, place in zip(results, places, strict=True) if place is None]:
+        zero = jnp.minimum(jnp.abs(jnp.ravel(other)[0].astype(jnp.float32)), 0.0)
+        results = [x if place is None else _after(x, zero) for x, place in zip(results, places, strict=True)]
+      update = jax.lax.dynamic_update_slice_in_dim
+      return [update(b, x, start, axis) for b, x, axis in zip(buffers, results, out_axes, strict=True)]
+
+    return in_pieces(self.count, even(self.count, at_once), some, buffers, first=self.first)
+
+  def _outlives(self, name: Name, stage: int) -> bool:
+    return name in self.stages[stage] or self.last_use.get(name, -1) > stage
+
+  def _axis(self, name: Name, rank: int) -> int:
+    """Where the tasks of a value of this rank go."""
+    self.axes[name] = min(self.axes.get(name, 1), rank)
+    return self.axes[name]
+
+  def get(self, name: Name, axis: int = 0) -> jax.Array:
+    """A value: as it is when it is the same for all tasks, else those of all tasks stacked along `axis`."""
     if name not in self.program.tasked:
       return self.shared[name]
-    return jnp.stack(self.values[name]) if self.one_by_one else self.values[name]
+    value = self.values[name]
+    return jnp.stack(value, axis) if self.at_once is None else jnp.moveaxis(value, self.axes[name], axis)
 
-  def release(self, stage: int, zero: jax.Array) -> None:
-    """Drops what no stage after this one reads, and makes all that goes on depend on `zero`, a scalar of value 0."""
-    kept = {name: value for name, value in self.values.items() if self.last_use.get(name, -1) > stage}
-    self.values = {name: jax.tree.map(lambda v: _after(v, zero), value) for name, value in kept.items()}
+  def rows(self, name: Name) -> jax.Array:
+    """The gradients of a parameter, (T, ...), `scattered` over devices."""
+    if self.at_once is None:
+      return jnp.stack([scattered(row) for row in self.values[name]])
+    return scattered(self.get(name), 1)
+
+  def release(self, stage: int, reduced: jax.Array) -> None:
+    """Drops what no stage after this one reads; nothing that is still to come runs before the scalar `reduced`."""
+    zero = jnp.minimum(jnp.abs(reduced), 0.0)  # unless it is NaN, but the compiler cannot know
+    self.values = {name: value for name, value in self.values.items() if self.last_use.get(name, -1) > stage}
+    if not self.in_place:
+      self.values = {name: jax.tree.map(lambda v: _after(v, zero), value) for name, value in self.values.items()}
+    self.first = (reduced == -jnp.inf).astype(jnp.int32)  # 0 for squared norms, NaN too
     self.shared = {name: value for name, value in self.shared.items() if self.last_use.get(name, -1) > stage}
     self.shared[_ZERO] = zero
+
+
+def _stacked(each: Sequence[jax.Array], axis: int) -> jax.Array:
+  """`jnp.stack`, one after the other, so that not all need exist at the same time."""
+  shape = [*each[0].shape[:axis], len(each), *each[0].shape[axis:]]
+  total = jnp.zeros(shape, each[0].dtype)
+  for i, one in enumerate(each):
+    total = jax.lax.dynamic_update_slice_in_dim(total, jnp.expand_dims(one, axis), i, axis)
+  return total
 
 
 def _after(value: jax.Array, zero: jax.Array) -> jax.Array:

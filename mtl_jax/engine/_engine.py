@@ -24,12 +24,15 @@ class Engine(NamedTuple):
     init: `init(num_tasks) -> state`, for engines that remember something between steps.
     run: `run(linearized, balancer, balancer_state, engine_state)
       -> (shared_grads, weights, balancer_state, engine_state)`.
+    per_device: It must see each device's own share of the task gradients: under a mesh the step runs as a program for
+      each device of the axis `data`. Batch statistics are still those of the whole batch; dropout draws differently.
   """
 
   name: str
   serves: frozenset[str]
   init: Callable[[int], Any]
   run: Callable[[Linearized, Balancer, Any, Any], tuple[Grads, jax.Array, Any, Any]]
+  per_device: bool = False
 
 
 def weighing(name: str, serves: frozenset[str], matrix: Callable[[Linearized, Balancer], jax.Array | None]) -> Engine:

@@ -9,12 +9,16 @@ import jax
 import jax.extend.core as jex
 import jax.numpy as jnp
 
-from mtl_jax.balance._gram import inner_products
+from mtl_jax import _devices
+from mtl_jax._pieces import even, in_pieces
+from mtl_jax.balance._gram import inner_products, on_one_cpu
 from mtl_jax.engine._backward import Backward, Name, Program
 
 # What a float32 product of highest precision costs in products of the default one, off CPU: six bfloat16 passes on TPU,
 # and about as much in GPU arithmetic without TF32.
 _PASSES = 6
+AT_ONCE = 8  # tasks a batch on CPU: products of full speed, and what is made on the way does not grow with T
+_ROWS = 2**21  # numbers of the rows of some of a kernel's inputs: likewise
 _HIGHEST = (jax.lax.Precision.HIGHEST, (jax.lax.Precision.HIGHEST,) * 2)
 _BARE = ("transpose", "reshape", "squeeze", "expand_dims", "copy", "convert_element_type")
 
@@ -72,7 +76,7 @@ def _terms(program: Program, name: Any, layout: tuple[Any, ...]) -> list[Term] |
   a, d = eqn.invars[shared].aval, eqn.invars[1 - shared].aval
   n = math.prod(a.shape[axis] for axis in axes[0])
   sizes = (n, a.size // max(n, 1), d.size // max(n, 1))
-  exact = jax.default_backend() == "cpu" or eqn.params["precision"] in _HIGHEST
+  exact = _devices.platform() == "cpu" or eqn.params["precision"] in _HIGHEST
   layout += (shared, eqn.outvars[0].aval.shape, a.dtype, d.dtype)
   names = (equation.inputs[shared], equation.inputs[1 - shared])
   return [Term(names[0], names[1], axes, sizes, 1 if exact else _PASSES, layout)]
@@ -102,43 +106,86 @@ def pays(groups: list[list[Term]], counts: list[int]) -> bool:
   Returns:
     Whether. Only multiplications count; inner products, which G needs exactly, are of highest precision either way.
   """
+  return factor_work(groups, counts) < row_work(groups, counts)
+
+
+def row_work(groups: list[list[Term]], counts: list[int]) -> int:
+  """The multiplications of all rows and their inner products."""
   tasks, (_, width, out), passes = sum(counts), groups[0][0].sizes, groups[0][0].passes
-  n = [sum(term.sizes[0] for term in terms) for terms in groups]
-  rows = sum(t * m * width * out for t, m in zip(counts, n, strict=True)) + passes * tasks**2 * width * out
+  made = sum(t * m * width * out for t, m in zip(counts, _examples(groups), strict=True))
+  return made + passes * tasks**2 * width * out
+
+
+def factor_work(groups: list[list[Term]], counts: list[int]) -> int:
+  """Those of the inner products from the factors."""
+  (_, width, out), n = groups[0][0].sizes, _examples(groups)
   pairs = [(i, j) for i in range(len(groups)) for j in range(i + 1)]
   each = [n[i] * n[j] * (width + counts[j] * out) + counts[i] * counts[j] * n[i] * out for i, j in pairs]
-  return passes * sum(each) < rows
+  return groups[0][0].passes * sum(each) * _devices.count()
+
+
+def _examples(groups: list[list[Term]]) -> list[int]:
+  return [sum(term.sizes[0] for term in terms) for terms in groups]
+
+
+def task_axis(term: Term) -> int:
+  """Where the tasks of D are best stacked: behind the examples, so that no product transposes them."""
+  examples = term.axes[1]
+  return len(examples) if examples == tuple(range(len(examples))) else 1
 
 
 def factors(backward: Backward, terms: list[Term]) -> tuple[jax.Array, jax.Array]:
-  """A, (n, in), and all D, (T, n, out), of the layers that use a kernel, one after the other along n."""
+  """A, (n, in), and all D, (n, T, out), of the layers that use a kernel, one after the other along n."""
   a = [_examples_first(backward.get(term.inputs), term.axes[0], 0) for term in terms]
   d = [_examples_first(backward.get(term.cotangents), term.axes[1], 1) for term in terms]
-  return jnp.concatenate(a), jnp.concatenate(d, axis=1)
+  return jnp.concatenate(a), jnp.concatenate(d)
 
 
-def _examples_first(x: jax.Array, axes: tuple[int, ...], skip: int) -> jax.Array:
-  """Merges the axes summed over, and all others; the first `skip` axes stay as they are."""
-  summed = [axis + skip for axis in axes]
-  others = [axis for axis in range(skip, x.ndim) if axis not in summed]
-  x = jnp.transpose(x, [*range(skip), *summed, *others])
-  n = math.prod(x.shape[skip : skip + len(summed)])
-  return x.reshape(*x.shape[:skip], n, -1)
+def _examples_first(x: jax.Array, axes: tuple[int, ...], tasks: int) -> jax.Array:
+  """Merges the axes summed over, and all others; between them goes that of the tasks, the first, if there is one."""
+  summed = [axis + tasks for axis in axes]
+  others = [axis for axis in range(tasks, x.ndim) if axis not in summed]
+  x = jnp.transpose(x, [*summed, *range(tasks), *others])
+  n = math.prod(x.shape[: len(summed)])
+  return x.reshape(n, *x.shape[len(summed) : len(summed) + tasks], -1)
 
 
-def factored_products(groups: list[tuple[jax.Array, jax.Array]], *, one_by_one: bool) -> jax.Array:
+def factored_products(groups: list[tuple[jax.Array, jax.Array]]) -> jax.Array:
   r"""$\langle A_i^T D_s, A_j^T D_t \rangle = \sum D_s \odot (A_i A_j^T D_t)$ for the tasks s, t of all groups i, j."""
   blocks: list[list[Any]] = [[None] * len(groups) for _ in groups]
+  everywhere = _devices.gather(groups)  # a device's own examples meet those of all
   for i, (a, d) in enumerate(groups):
-    for j, (b, e) in enumerate(groups[: i + 1]):
+    for j, (b, e) in enumerate(everywhere[: i + 1]):
       kernel = jnp.matmul(a, b.T, precision="highest", preferred_element_type=jnp.float32)
-      blocks[i][j] = inner_products(d.astype(jnp.float32), _apply(kernel, e.astype(jnp.float32), one_by_one))
+      blocks[i][j] = _through(kernel, d, e)
       blocks[j][i] = blocks[i][j].T
   return jnp.block(blocks)
 
 
-def _apply(kernel: jax.Array, cotangents: jax.Array, one_by_one: bool) -> jax.Array:
-  """The (n, m) matrix times each of the stacked (T, m, out)."""
-  if one_by_one:
-    return jnp.stack([jnp.matmul(kernel, d, precision="highest") for d in cotangents])
-  return jnp.einsum("nm,tmo->tno", kernel, cotangents, precision="highest")
+def _through(kernel: jax.Array, left: jax.Array, right: jax.Array) -> jax.Array:
+  """The inner products of (n, S, out) and the (n, m) matrix times (m, T, out), for some of the T at a time on CPU."""
+  (_, count, _), (_, tasks, _) = left.shape, right.shape
+  left = left.astype(jnp.float32)
+
+  def some(start, size, total):
+    part = jax.lax.dynamic_slice_in_dim(right, start, size, 1).astype(jnp.float32)
+    product = jnp.einsum("nm,mto->nto", kernel, part, precision="highest")
+    return jax.lax.dynamic_update_slice_in_dim(total, inner_products(left, product, axis=1), start, 1)
+
+  size = even(tasks, AT_ONCE) if on_one_cpu() else tasks
+  return in_pieces(tasks, size, some, jnp.zeros((count, tasks), jnp.float32))
+
+
+def row_products(groups: list[tuple[jax.Array, jax.Array]]) -> jax.Array:
+  """The inner products of all A^T D, made and reduced for some of A's columns at a time."""
+  groups = [(a.astype(jnp.float32), d.astype(jnp.float32)) for a, d in groups]
+  width, tasks, out = groups[0][0].shape[1], sum(d.shape[1] for _, d in groups), groups[0][1].shape[2]
+
+  def some(start, size, total):
+    columns = [jax.lax.dynamic_slice_in_dim(a, start, size, 1) for a, _ in groups]
+    products = [jnp.einsum("ni,nto->ito", a, d, precision="highest") for a, (_, d) in zip(columns, groups, strict=True)]
+    rows = jnp.concatenate(products, axis=1)
+    return total + inner_products(rows, rows, axis=1)
+
+  size = even(width, max(_ROWS // (tasks * out), 1))
+  return in_pieces(width, size, some, jnp.zeros((tasks, tasks), jnp.float32))

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from mtl_jax import _devices
 from mtl_jax._errors import UserError
 from mtl_jax.balance._combine import spread
 from mtl_jax.objective import Objective
@@ -20,11 +21,15 @@ class Pullback(NamedTuple):
   Attributes:
     tasks: Their positions in the order of all tasks; those of the batch's part k are T k to T (k + 1).
     cotangents: For each of them the gradient of its loss with respect to the features.
-    pull: `pull(cotangent) -> shared_grads`, linear: one backward pass of the trunk.
+    weighted: `weighted(weights) -> cotangent`, the sum of them times weights, (T,) of all tasks: computed anew, so that
+      nobody keeps T cotangents while task gradients are taken.
+    pull: `pull(cotangent) -> shared_grads`, linear: one backward pass of the trunk. In a program for one device of
+      several, that device's share of the gradient.
   """
 
   tasks: tuple[int, ...]
   cotangents: tuple[Any, ...]
+  weighted: Callable[[jax.Array], Any]
   pull: Callable[[Any], Any]
 
 
@@ -55,13 +60,9 @@ class Linearized(NamedTuple):
     weights = spread(weights, self.split)
     total = None
     for pullback in self.pullbacks:
-      cotangent = None
-      for task, own in zip(pullback.tasks, pullback.cotangents, strict=True):
-        scaled = jax.tree.map(lambda c, w=weights[task]: c * w.astype(c.dtype), own)
-        cotangent = scaled if cotangent is None else jax.tree.map(jnp.add, cotangent, scaled)
-      grads = pullback.pull(cotangent)
+      grads = pullback.pull(pullback.weighted(weights))
       total = grads if total is None else jax.tree.map(jnp.add, total, grads)
-    return total
+    return _devices.total(total)
 
 
 def linearize(
@@ -83,10 +84,11 @@ def linearize(
   """
   cut = isinstance(objective, Objective) and objective.branches is not None
   parts = []
+  params = _devices.own(params)
   for part, part_key in _parts(batch, key, len(split)):
     parts.append((_cut if cut else _whole)(objective, params, state, part, part_key))
     state = parts[-1].aux.get("state", state)
-  return parts[0] if len(parts) == 1 else _join(parts, split)
+  return _over_devices(parts[0] if len(parts) == 1 else _join(parts, split))
 
 
 def losses_of(
@@ -100,8 +102,8 @@ def losses_of(
 ) -> jax.Array:
   """The losses that `linearize` would find, (T,), in the order of `names`; the net's new state is dropped."""
   parts = _parts(batch, key, len(split))
-  found = [in_order(objective(params, state, part, part_key)[0], names) for part, part_key in parts]
-  return jnp.mean(jnp.stack(found), axis=0)
+  found = [in_order(_call(objective, params, state, part, part_key)[0], names) for part, part_key in parts]
+  return _devices.total(jnp.mean(jnp.stack(found), axis=0))
 
 
 def in_order(by_name: dict[str, jax.Array], names: tuple[str, ...]) -> jax.Array:
@@ -109,8 +111,25 @@ def in_order(by_name: dict[str, jax.Array], names: tuple[str, ...]) -> jax.Array
   return jnp.stack([jnp.asarray(by_name[name], jnp.float32) for name in names])
 
 
+def _call(objective: Any, params: Any, state: Any, batch: Any, key: jax.Array | None) -> tuple[dict[str, Any], Any]:
+  """The objective; any function's losses are taken for means over the device's examples, equally many on each."""
+  losses, aux = objective(params, state, batch, key)
+  if not isinstance(objective, Objective) and _devices.is_local():
+    losses = {name: loss / _devices.count() for name, loss in losses.items()}
+  return losses, aux
+
+
+def _over_devices(local: Linearized) -> Linearized:
+  """The losses and the heads' gradients of all devices; task gradients stay each device's own share."""
+  return local._replace(
+    losses=_devices.total(local.losses), pull_heads=lambda weights: _devices.total(local.pull_heads(weights))
+  )
+
+
 def _parts(batch: Any, key: jax.Array | None, count: int) -> list[tuple[Any, jax.Array | None]]:
-  """The batch dealt out to `count` parts, each with a key of its own."""
+  """The batch dealt out to `count` parts, each with a key of its own; so has each device."""
+  if key is not None and _devices.is_local():
+    key = jax.random.fold_in(key, jax.lax.axis_index(_devices.DATA))
   if count == 1:
     return [(batch, key)]
   sizes = {jax.tree_util.keystr(path): jnp.shape(leaf)[:1] for path, leaf in jax.tree_util.tree_leaves_with_path(batch)}
@@ -136,7 +155,10 @@ def _parts(batch: Any, key: jax.Array | None, count: int) -> list[tuple[Any, jax
 def _join(parts: list[Linearized], split: tuple[float, ...]) -> Linearized:
   tasks = len(parts[0].names)
   pullbacks = tuple(
-    pullback._replace(tasks=tuple(task + i * tasks for task in pullback.tasks))
+    pullback._replace(
+      tasks=tuple(task + i * tasks for task in pullback.tasks),
+      weighted=lambda weights, i=i, own=pullback.weighted: own(weights[i * tasks : (i + 1) * tasks]),
+    )
     for i, part in enumerate(parts)
     for pullback in part.pullbacks
   )
@@ -154,14 +176,14 @@ def _whole(objective, params, state, batch, key) -> Linearized:
 
   def losses(shared, task):
     nonlocal names
-    by_name, aux = objective({"shared": shared, "task": task}, state, batch, key)
+    by_name, aux = _call(objective, {"shared": shared, "task": task}, state, batch, key)
     names = objective.names if isinstance(objective, Objective) else tuple(by_name)
     return in_order(by_name, names), aux
 
   values, vjp, aux = jax.vjp(losses, params["shared"], params["task"], has_aux=True)
-  units = tuple(jnp.eye(len(names), dtype=jnp.float32))
-  pullback = Pullback(tuple(range(len(names))), units, lambda cotangent: vjp(cotangent)[0])
-  return Linearized(names, values, aux, (pullback,), lambda weights: vjp(weights)[1], at_features=False)
+  units = tuple(_devices.own(jnp.eye(len(names), dtype=jnp.float32)))
+  pullback = Pullback(tuple(range(len(names))), units, _devices.own, lambda cotangent: vjp(cotangent)[0])
+  return Linearized(names, values, aux, (pullback,), lambda weights: vjp(_devices.own(weights))[1], at_features=False)
 
 
 def _cut(objective: Objective, params, state, batch, key) -> Linearized:
@@ -175,7 +197,7 @@ def _cut(objective: Objective, params, state, batch, key) -> Linearized:
       params["shared"],
       has_aux=True,
     )
-    cotangents = []
+    head_vjps = []
     for name, head in branch.heads.items():
       # Each head sees one task only: its own vjp costs T small backward passes in all, not T of every head.
       losses[name], head_vjp, task_state[name] = jax.vjp(
@@ -184,9 +206,9 @@ def _cut(objective: Objective, params, state, batch, key) -> Linearized:
         features,
         has_aux=True,
       )
-      head_grads[name], cotangent = head_vjp(jnp.ones((), losses[name].dtype))
-      cotangents.append(cotangent)
-    groups.append((tuple(branch.heads), tuple(cotangents), lambda c, vjp=vjp: vjp(c)[0]))
+      head_vjps.append(head_vjp)
+      head_grads[name] = head_vjp(_devices.own(jnp.ones((), losses[name].dtype)))[0]
+    groups.append((tuple(branch.heads), tuple(head_vjps), lambda c, vjp=vjp: vjp(c)[0]))
   names = objective.names
   position = {name: i for i, name in enumerate(names)}
 
@@ -200,7 +222,17 @@ def _cut(objective: Objective, params, state, batch, key) -> Linearized:
     names,
     in_order(losses, names),
     {"state": {"shared": shared, "task": task_state}},
-    tuple(Pullback(tuple(position[n] for n in group), cotangents, pull) for group, cotangents, pull in groups),
+    tuple(_branch(tuple(position[name] for name in group), vjps, pull) for group, vjps, pull in groups),
     pull_heads,
     at_features=True,
   )
+
+
+def _branch(tasks: tuple[int, ...], head_vjps: tuple[Any, ...], pull: Callable[[Any], Any]) -> Pullback:
+  def weighted(weights):
+    weights = _devices.own(weights)
+    each = [vjp(weights[task])[1] for task, vjp in zip(tasks, head_vjps, strict=True)]
+    return jax.tree.map(lambda *leaves: functools.reduce(jnp.add, leaves), *each)
+
+  one = _devices.own(jnp.ones((), jnp.float32))
+  return Pullback(tasks, tuple(vjp(one)[1] for vjp in head_vjps), weighted, pull)

@@ -7,7 +7,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from mtl_jax import _devices
 from mtl_jax.engine._linearize import Linearized, Pullback
+from mtl_jax.engine._scatter import scattered
+
+
+def takes_turns() -> bool:
+  """Whether backward passes of several tasks should run in turn rather than as one batch, where that is not said.
+
+  On CPU that is faster. A compiler that divides the program among devices divides a convolution, but not a batch of
+  them: each device then computes the whole batch (v5e:16x16: 33 times the FLOPs).
+  """
+  return _devices.platform() == "cpu" or _devices.is_divided()
 
 
 def stack(trees: Any) -> Any:
@@ -16,7 +27,7 @@ def stack(trees: Any) -> Any:
 
 
 def rows(linearized: Linearized, *, one_by_one: bool) -> Any:
-  """The task gradients of the shared parameters, stacked in the tasks' order: leaves (T, ...).
+  """The task gradients of the shared parameters in the tasks' order, leaves (T, ...), `scattered` over devices.
 
   Args:
     linearized: The objective after its forward pass.
@@ -33,5 +44,5 @@ def rows(linearized: Linearized, *, one_by_one: bool) -> Any:
 
 def _pull_all(pullback: Pullback, one_by_one: bool) -> Any:
   if one_by_one:
-    return stack([pullback.pull(cotangent) for cotangent in pullback.cotangents])
-  return jax.vmap(pullback.pull)(stack(pullback.cotangents))
+    return stack([scattered(pullback.pull(cotangent)) for cotangent in pullback.cotangents])
+  return scattered(jax.vmap(pullback.pull)(stack(pullback.cotangents)), 1)

@@ -62,4 +62,4 @@ def every(k: int = 10, engine: Engine | None = None) -> Engine:
     grads, weights, balancer_state, engine_state = jax.lax.cond(state.step % k == 0, anew, again)
     return grads, weights, balancer_state, EveryState(state.step + 1, weights, engine_state)
 
-  return Engine(f"every({k}, {inner.name})", inner.serves - {"rows"}, init, run)
+  return Engine(f"every({k}, {inner.name})", inner.serves - {"rows"}, init, run, inner.per_device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mtl_jax import _devices
 from mtl_jax._errors import UserError
 from mtl_jax.balance._gram import gram as gram_of
 from mtl_jax.engine._engine import Engine, weighing
@@ -41,6 +42,6 @@ def features() -> Engine:
       raise UserError(
         "engine 'features': this balancer looks at the gradients of some layers: use stacked() or gram()."
       )
-    return gram_of(stack(linearized.pullbacks[0].cotangents))
+    return _devices.total(gram_of(stack(linearized.pullbacks[0].cotangents)))
 
   return weighing("features", frozenset({"losses", "gram"}), matrix)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from mtl_jax.balance._gram import gram as gram_of
-from mtl_jax.balance._layers import matching
+from mtl_jax import _devices
 from mtl_jax.engine._engine import Engine, weighing
-from mtl_jax.engine._leafwise import leafwise_gram
-from mtl_jax.engine._rows import rows
+from mtl_jax.engine.factored import factored_gram
 
 
 def gram() -> Engine:
@@ -14,8 +12,9 @@ def gram() -> Engine:
 
   $$ G = \sum_{leaves} J_{leaf} J_{leaf}^T, \qquad update = \nabla_{shared} \sum_t w_t(G)\, l_t $$
 
-  The T backward passes run as one batch, so that all T gradients of a leaf exist together, are reduced to (T, T) and
-  dropped before the next leaf's. One more backward pass than `stacked` buys T x P of memory.
+  The T backward passes run side by side, and the T gradients of a leaf are reduced to (T, T) and dropped before the
+  next leaf's. On CPU those of a dense kernel are made and reduced for some of its inputs at a time, so there memory is
+  that of T times a layer's outputs. One more backward pass than `stacked` buys T x P of memory.
 
   Returns:
     The engine.
@@ -25,9 +24,6 @@ def gram() -> Engine:
   """
 
   def matrix(linearized, balancer):
-    if len(linearized.pullbacks) == 1:
-      return leafwise_gram(linearized.pullbacks[0], balancer.layers)
-    # Several forward passes: the inner products across them need both sides' rows.
-    return gram_of(matching(rows(linearized, one_by_one=False), balancer.layers))
+    return factored_gram(linearized.pullbacks, balancer.layers, one_by_one=_devices.is_divided(), products=False)
 
   return weighing("gram", frozenset({"losses", "gram", "cross_gram"}), matrix)

@@ -6,9 +6,14 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from mtl_jax import _devices
+
 
 class BatchNorm(nn.Module):
   """`nn.BatchNorm` computed in float32 whatever the dtype of input and parameters, with an output like the input.
+
+  Its statistics are those of the whole batch, on however many devices: under `jax.jit` over a mesh the compiler sees to
+  it, under `jax.shard_map` and `jax.pmap` over the axis `data` they are averaged over that axis.
 
   Linen's own promotes a bfloat16 input by its float32 statistics, which strict dtype promotion refuses.
 
@@ -23,9 +28,13 @@ class BatchNorm(nn.Module):
   @nn.compact
   def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
     """Normalises (..., C) over all axes but the last."""
-    y = nn.BatchNorm(use_running_average=not train, momentum=self.momentum, use_scale=False, use_bias=False)(
-      x.astype(jnp.float32)
-    )
+    y = nn.BatchNorm(
+      use_running_average=not train,
+      momentum=self.momentum,
+      use_scale=False,
+      use_bias=False,
+      axis_name=_devices.DATA if _devices.is_local() else None,
+    )(x.astype(jnp.float32))
     shape = (1,) * (x.ndim - 1) + x.shape[-1:]
     scale = self.param("scale", self.scale_init, x.shape[-1:]).astype(jnp.float32).reshape(shape)
     bias = self.param("bias", nn.initializers.zeros, x.shape[-1:]).astype(jnp.float32).reshape(shape)

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 import flax.linen as nn
 import jax
 
+from mtl_jax.shard import constrain
+
 
 class CNN(nn.Module):
   r"""Stages of convolution, activation and max pooling, then a dense layer over the whole map.
@@ -46,10 +48,11 @@ class CNN(nn.Module):
   def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
     """Maps images (B, H, W, C) to features (B, F)."""
     for channels in self.channels:
-      x = self.activation(nn.Conv(channels, (self.kernel, self.kernel), (self.strides, self.strides))(x))
+      x = nn.Conv(channels, (self.kernel, self.kernel), (self.strides, self.strides))(x)
+      x = constrain(self.activation(x))
       if self.pool > 1:
         x = nn.max_pool(x, (self.pool, self.pool), (self.pool, self.pool), "SAME")
     if self.features is None:
       return x.mean(axis=(1, 2))
-    x = self.activation(nn.Dense(self.features)(x.reshape(x.shape[0], -1)))
+    x = constrain(self.activation(nn.Dense(self.features)(x.reshape(x.shape[0], -1))))
     return nn.Dropout(self.dropout, deterministic=not train)(x)

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 import flax.linen as nn
 import jax
 
+from mtl_jax.shard import constrain
+
 
 class MLP(nn.Module):
   r"""Dense layers, each followed by an activation and dropout; with `out`, a last linear layer.
@@ -41,6 +43,6 @@ class MLP(nn.Module):
     if self.flatten:
       x = x.reshape(x.shape[0], -1)
     for width in self.widths:
-      x = self.activation(nn.Dense(width)(x))
+      x = constrain(self.activation(nn.Dense(width)(x)))
       x = nn.Dropout(self.dropout, deterministic=not train)(x)
-    return x if self.out is None else nn.Dense(self.out)(x)
+    return x if self.out is None else constrain(nn.Dense(self.out)(x))

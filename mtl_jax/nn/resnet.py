@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 
 from mtl_jax.nn._batch_norm import BatchNorm
+from mtl_jax.shard import constrain
 
 
 class ResNet(nn.Module):
@@ -46,7 +47,7 @@ class ResNet(nn.Module):
   def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
     """Maps images (B, H, W, C) to features (B, width * 2 ** (stages - 1))."""
     side, stride = (3, 1) if self.small_images else (7, 2)
-    x = _conv(self.width, side, stride)(x)
+    x = constrain(_conv(self.width, side, stride)(x))
     if not self.preactivation:
       x = nn.relu(BatchNorm()(x, train))
     if not self.small_images:
@@ -71,12 +72,12 @@ class _Block(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-    y = nn.relu(BatchNorm()(_conv(self.channels, 3, self.stride)(x), train))
+    y = constrain(nn.relu(BatchNorm()(_conv(self.channels, 3, self.stride)(x), train)))
     # Starting each block as the identity lets deep nets train at full learning rate (Goyal et al., 2017).
     y = BatchNorm(scale_init=nn.initializers.zeros)(_conv(self.channels, 3)(y), train)
     if x.shape != y.shape:
       x = BatchNorm()(_conv(self.channels, 1, self.stride)(x), train)
-    return nn.relu(x + y)
+    return constrain(nn.relu(x + y))
 
 
 class _PreactivationBlock(nn.Module):
@@ -88,5 +89,5 @@ class _PreactivationBlock(nn.Module):
     y = nn.relu(BatchNorm()(x, train))
     if self.stride > 1 or x.shape[-1] != self.channels:
       x = _conv(self.channels, 1, self.stride)(y)
-    y = nn.relu(BatchNorm()(_conv(self.channels, 3, self.stride)(y), train))
-    return x + _conv(self.channels, 3)(y)
+    y = constrain(nn.relu(BatchNorm()(_conv(self.channels, 3, self.stride)(y), train)))
+    return constrain(x + _conv(self.channels, 3)(y))

@@ -65,14 +65,11 @@ def collectives(text: str, devices: int) -> tuple[Collective, ...]:
   (Collective(kind='all-reduce', calls=1, bytes=32, sent=48.0),)
   """
   rounds = repetitions(text)
-  # Asynchronous fusions repeat an instruction in several computations under one channel; a channel's number may belong
-  # to one instruction of each opcode.
   unique: dict[tuple[str, str], tuple[str, int, float, float]] = {}
   for found in _found(text):
     kind, total, group = _measure(found, devices)
     if group > 1:
-      channel = re.search(r"channel_id=(\d+)", found.rest)
-      key = (kind, channel.group(1) if channel else f"{found.computation} {found.name}")
+      key = (kind, _identity(found))
       times = max(rounds.get(found.computation, 1), unique[key][1] if key in unique else 1)
       unique[key] = (kind, times, total, _sent(kind, total, group))
   return tuple(
@@ -101,6 +98,18 @@ def _measure(found: Instruction, devices: int) -> tuple[str, int, int]:
   if kind == "all-reduce" and found.computation.startswith("all-reduce-scatter"):
     return "reduce-scatter", total, group  # how the TPU compiler writes one; the size is the unscattered one
   return kind, total * group if kind == "reduce-scatter" else total, group
+
+
+def _identity(found: Instruction) -> str:
+  """What tells one collective from another.
+
+  Asynchronous fusions repeat an instruction in several computations, under one channel. Channels alone are not enough:
+  those of `shard_map` and of combined reduce-scatters have all the same.
+  """
+  channel = re.search(r"channel_id=(\d+)", found.rest)
+  if channel and found.computation.startswith("async_collective_fusion"):
+    return f"{channel.group(1)} {found.type}"
+  return f"{found.computation} {found.name}"
 
 
 def _group(rest: str, devices: int) -> int:

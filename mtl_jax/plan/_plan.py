@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import optax
 
+from mtl_jax import _devices
 from mtl_jax import engine as mtl_engine
 from mtl_jax._errors import UserError
 from mtl_jax.arch.microbatch import microbatch
@@ -16,8 +17,9 @@ from mtl_jax.engine import Engine, check_serves
 from mtl_jax.net import Net
 from mtl_jax.objective import objective
 from mtl_jax.plan._report import Report
-from mtl_jax.plan._step import check_batch, plan_step, tracing_for
+from mtl_jax.plan._step import check_batch, plan_step
 from mtl_jax.plan._topology import Target, open_topology
+from mtl_jax.shard import AnyRules, batch_sharding, make_mesh, state_shardings
 from mtl_jax.tasks._task import Task
 from mtl_jax.train._state import init_train_state
 from mtl_jax.train._step import Nonfinite, make_train_step
@@ -36,6 +38,8 @@ def plan(
   accumulate: int = 1,
   compute_dtype: Any = None,
   nonfinite: Nonfinite = "stop",
+  mesh: str | None = None,
+  rules: AnyRules = None,
 ) -> list[Report]:
   """Compiles the step that `fit` would run for devices that are not here, and tells what it needs of them.
 
@@ -50,11 +54,14 @@ def plan(
     batch: A batch of all devices together, arrays or `jax.ShapeDtypeStruct`s, `{key: (B, ...)}`.
     topology: `"v5e:4x4"`, a slice of a TPU generation v2, v3, v4, v5e, v5p, v6e or tpu7x, such as Google rents it;
       `"h100:8"`, GPUs of one machine; `"cpu:8"`, virtual CPU devices.
-    engines: The engines to compare; None: all those of the library that serve the balancer.
+    engines: The engines to compare; None: all those of the library that serve the balancer, but `auto`,
+      which would be one of them.
     inputs: The key of the batch that holds the input, or `{task: key}`.
     accumulate: As in `fit`.
     compute_dtype: As in `fit`.
     nonfinite: As in `fit`.
+    mesh: The axes of the topology's devices, as `mtl.make_mesh` takes them; None: all along `data`.
+    rules: As in `fit`.
 
   Returns:
     One report an engine.
@@ -72,7 +79,7 @@ def plan(
   [('losses', ())]
   """
   if engines is None:
-    known = [getattr(mtl_engine, name)() for name in mtl_engine.names()]
+    known = [getattr(mtl_engine, name)() for name in mtl_engine.names() if name != "auto"]
     chosen = [engine for engine in known if balancer.needs <= engine.serves]
   else:
     chosen = list(engines)
@@ -81,7 +88,9 @@ def plan(
   for engine in chosen:
     check_serves(engine, balancer)
   target = open_topology(topology) if isinstance(topology, str) else topology
-  check_batch(batch, target.mesh.size, accumulate)
+  if mesh is not None:
+    target = target._replace(mesh=make_mesh(mesh, list(target.mesh.devices.flat)))
+  check_batch(batch, batch_sharding(target.mesh).mesh.shape["data"], accumulate)
   net = microbatch(net, accumulate)
   losses = objective(net, tasks, inputs, compute_dtype=compute_dtype)
   reports = []
@@ -90,8 +99,9 @@ def plan(
     def create(key, batch, engine=engine):
       return init_train_state(net, tasks, balancer, tx, batch, key, inputs=inputs, engine=engine)
 
-    with tracing_for(target):
+    with _devices.on(target.mesh):
       state = jax.eval_shape(create, jax.eval_shape(lambda: jax.random.key(0)), dict(batch))
-    step = make_train_step(losses, balancer, tx, engine, nonfinite=nonfinite)
-    reports.append(plan_step(step, state, batch, target, engine.name))
+    step = make_train_step(losses, balancer, tx, engine, nonfinite=nonfinite, rules=rules)
+    placed = state_shardings(state, tx, target.mesh, rules)
+    reports.append(plan_step(step, state, batch, target, engine.name, shardings=placed))
   return reports

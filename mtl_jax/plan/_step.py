@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -13,16 +12,20 @@ import numpy as np
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from mtl_jax import _devices
 from mtl_jax._errors import UserError
 from mtl_jax.plan._collectives import collectives
 from mtl_jax.plan._report import Memory, Report, roofline
 from mtl_jax.plan._topology import Target, open_topology
+from mtl_jax.shard import batch_sharding
 
 _CHANGE = "take a smaller batch, --accumulate, --dtype bfloat16, the engine gram or losses, or a larger chip."
 
 
-def plan_step(step: Callable[..., Any], state: Any, batch: Any, topology: str | Target, engine: str = "") -> Report:
-  """Compiles a train step for devices that are not here, the batch sharded over them and the state replicated.
+def plan_step(
+  step: Callable[..., Any], state: Any, batch: Any, topology: str | Target, engine: str = "", shardings: Any = None
+) -> Report:
+  """Compiles a train step for devices that are not here, the batch sharded over them.
 
   Args:
     step: `step(state, batch) -> (state, metrics)`, not jitted, as from `mtl.make_train_step`.
@@ -30,6 +33,8 @@ def plan_step(step: Callable[..., Any], state: Any, batch: Any, topology: str | 
     batch: The batch of all devices, arrays or `jax.ShapeDtypeStruct`s whose first axis is that of the examples.
     topology: Such as `"v5e:4x4"`, `"h100:8"` or `"cpu:8"`.
     engine: For the report.
+    shardings: Where the state's arrays are, over the topology's mesh, as from `mtl.shard.state_shardings`; None:
+      everything on every device.
 
   Returns:
     What the step needs.
@@ -39,11 +44,12 @@ def plan_step(step: Callable[..., Any], state: Any, batch: Any, topology: str | 
   """
   target = open_topology(topology) if isinstance(topology, str) else topology
   devices = target.mesh.size
-  check_batch(batch, devices)
-  replicated = NamedSharding(target.mesh, P())
-  state, batch = _shapes(state, replicated), _shapes(batch, NamedSharding(target.mesh, P("data")))
-  with tracing_for(target):
-    lowered = jax.jit(step, donate_argnums=0, out_shardings=replicated).lower(state, batch)
+  check_batch(batch, target.mesh.shape[_devices.DATA])
+  everywhere = NamedSharding(target.mesh, P())
+  placed = jax.tree.map(lambda leaf: everywhere, state) if shardings is None else shardings
+  state, batch = _shapes(state, placed), _shapes(batch, jax.tree.map(lambda leaf: batch_sharding(target.mesh), batch))
+  with _devices.on(target.mesh):
+    lowered = jax.jit(step, donate_argnums=0, out_shardings=(placed, everywhere)).lower(state, batch)
   start = time.perf_counter()
   try:
     compiled = lowered.compile(compiler_options=dict(target.compiler_options) or None)
@@ -58,8 +64,9 @@ def plan_step(step: Callable[..., Any], state: Any, batch: Any, topology: str | 
   seconds = time.perf_counter() - start
   costs = compiled.cost_analysis()
   if not costs:  # compilers for GPUs tell none: the FLOPs of the step as it is traced, divided evenly
-    with tracing_for(target):
-      traced = jax.jit(step).lower(*_shapes((state, batch), None)).cost_analysis() or {}
+    with _devices.on(target.mesh):
+      unplaced = jax.tree.map(lambda leaf: leaf.update(sharding=None), (state, batch))
+      traced = jax.jit(step).lower(*unplaced).cost_analysis() or {}
     costs = {"flops": traced["flops"] / devices} if "flops" in traced else {}
   return _report(engine, target, compiled, costs, seconds)
 
@@ -89,22 +96,8 @@ def out_of_memory(message: str) -> str:
   return f"{first}{largest}: {_CHANGE}"
 
 
-@contextlib.contextmanager
-def tracing_for(target: Target) -> Iterator[None]:
-  """While a step is traced, what asks JAX where it runs (engines do) hears of the target instead of this machine."""
-  names = {"default_backend": lambda: target.platform, "device_count": lambda *_: target.mesh.size}
-  real = {name: getattr(jax, name) for name in names}
-  try:
-    for name, function in names.items():
-      setattr(jax, name, function)
-    yield
-  finally:
-    for name, function in real.items():
-      setattr(jax, name, function)
-
-
-def _shapes(tree: Any, sharding: Any) -> Any:
-  return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree)
+def _shapes(tree: Any, shardings: Any) -> Any:
+  return jax.tree.map(lambda leaf, s: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=s), tree, shardings)
 
 
 def _capacity(target: Target) -> float | None:

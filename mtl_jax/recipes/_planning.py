@@ -13,16 +13,25 @@ from mtl_jax.engine import Engine
 from mtl_jax.plan import Report, plan
 from mtl_jax.plan._topology import open_topology
 from mtl_jax.recipes._run import RunConfig, balancer_of, build, step_options
+from mtl_jax.shard import AnyRules
 from mtl_jax.train._log import write_json
 
 
-def plan_run(config: RunConfig, topology: str, engines: Sequence[Engine] | None) -> list[Report]:
+def plan_run(
+  config: RunConfig,
+  topology: str,
+  engines: Sequence[Engine] | None,
+  mesh: str | None = None,
+  rules: AnyRules = None,
+) -> list[Report]:
   """What the train step of a configuration needs on a topology; `config.engine` is not looked at.
 
   Args:
     config: The configuration; its batch is that of all devices together.
     topology: As in `mtl_jax.plan.plan`.
     engines: As in `mtl_jax.plan.plan`.
+    mesh: As in `mtl_jax.plan.plan`.
+    rules: As in `fit`.
 
   Returns:
     One report an engine.
@@ -41,6 +50,8 @@ def plan_run(config: RunConfig, topology: str, engines: Sequence[Engine] | None)
     batch,
     target,
     engines,
+    mesh=mesh,
+    rules=rules,
     **step_options(config, model),
   )
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 
-from mtl_jax import recipes
+from mtl_jax import recipes, shard
 from mtl_jax._errors import UserError, nearest
 from mtl_jax._options import build_balancer, build_engine
 from mtl_jax.balance import Balancer, rescale
@@ -118,17 +118,19 @@ def step_options(config: RunConfig, model: Model) -> dict[str, Any]:
   }
 
 
-def _options(config: RunConfig, model: Model, mesh: jax.sharding.Mesh | None) -> dict[str, Any]:
+def _options(config: RunConfig, model: Model, mesh: jax.sharding.Mesh | None, rules: shard.AnyRules) -> dict[str, Any]:
   engine = None if config.engine is None else build_engine(config.engine, config.engine_options)
-  return {**step_options(config, model), "engine": engine, "mesh": mesh}
+  return {**step_options(config, model), "engine": engine, "mesh": mesh, "rules": rules}
 
 
-def compile_run(config: RunConfig, splits: Splits, mesh: jax.sharding.Mesh | None = None) -> Programs:
+def compile_run(
+  config: RunConfig, splits: Splits, mesh: jax.sharding.Mesh | None = None, rules: shard.AnyRules = None
+) -> Programs:
   """The compiled programs that all seeds of a configuration share."""
   model = build(config)
   balancer = balancer_of(config)
   tx = model.recipe.optimizer(config.learning_rate, config.steps)
-  return compile_programs(model.net, model.tasks, balancer, tx, splits.train, **_options(config, model, mesh))
+  return compile_programs(model.net, model.tasks, balancer, tx, splits.train, **_options(config, model, mesh, rules))
 
 
 def train_run(
@@ -138,6 +140,7 @@ def train_run(
   run_dir: Path | None = None,
   resume: bool = False,
   mesh: jax.sharding.Mesh | None = None,
+  rules: shard.AnyRules = None,
   probe: Callable[[TrainState], Mapping[str, Any]] | None = None,
   programs: Programs | None = None,
   **fit_options: Any,
@@ -149,7 +152,8 @@ def train_run(
     splits: The recipe's data.
     run_dir: Where the run goes; `test.json` appears there at the end.
     resume: Go on with the run in `run_dir`.
-    mesh: Data parallel over this mesh.
+    mesh: See `fit`.
+    rules: See `fit`.
     probe: See `fit`.
     programs: From `compile_run`, shared between seeds.
     **fit_options: Further options of `fit`, which do not change the result.
@@ -158,8 +162,8 @@ def train_run(
     The fit, and `{task: {metric: value}}` on the test data.
   """
   model = build(config)
-  options = _options(config, model, mesh)
-  programs = compile_run(config, splits, mesh) if programs is None else programs
+  options = _options(config, model, mesh, rules)
+  programs = compile_run(config, splits, mesh, rules) if programs is None else programs
   result = fit(
     model.net,
     model.tasks,
@@ -180,7 +184,7 @@ def train_run(
     **fit_options,
   )
   test = programs.evaluate(result.params, result.net_state, splits.test)
-  if run_dir is not None:
+  if run_dir is not None and shard.is_first():
     write_json(run_dir / "test.json", {"best_step": result.best_step, "test": test})
   return result, test
 

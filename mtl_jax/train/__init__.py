@@ -7,7 +7,6 @@ from mtl_jax.train._evaluate import predict_all as predict_all
 from mtl_jax.train._fit import Fit as Fit
 from mtl_jax.train._fit import NonFiniteError as NonFiniteError
 from mtl_jax.train._fit import fit as fit
-from mtl_jax.train._mesh import make_mesh as make_mesh
 from mtl_jax.train._programs import Programs as Programs
 from mtl_jax.train._programs import compile_programs as compile_programs
 from mtl_jax.train._state import TrainState as TrainState

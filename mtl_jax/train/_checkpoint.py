@@ -72,7 +72,8 @@ class Checkpoints:
   def restore_newest(self, template: Any, warn: Any) -> tuple[int, Any, dict[str, Any]] | None:
     """The newest checkpoint that can be read, or None when there is none at all.
 
-    A damaged one is told to `warn` and moved aside to `damaged/<step>`, so that training can write that step again.
+    A damaged one is an error with several processes. With one it is told to `warn` and moved aside to
+    `damaged/<step>`, so that training can write that step again.
 
     Raises:
       UserError: There are checkpoints, but none can be read; or they are of another model.
@@ -85,6 +86,11 @@ class Checkpoints:
         raise
       except Exception as error:  # whatever the storage layers make of damaged files
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        if jax.process_count() > 1:  # the others may have read their parts of it
+          raise UserError(
+            f"the checkpoint of step {step} is damaged ({reason[:200]}): resume once with one process, which sets it "
+            "aside."
+          ) from error
         aside = self._set_aside(step)
         warn(f"the checkpoint of step {step} is damaged ({reason[:200]}): moved to {aside}, trying the one before.")
     if steps:

@@ -23,15 +23,23 @@ class Clock:
     """Starts a lap."""
     self._begin, self._waited = time.perf_counter(), 0.0
 
-  def wait(self, loader: Iterator[Any]) -> Any:
-    """The next batch; the time until it is there counts as waiting."""
+  def wait(self, loader: Iterator[Any], last: Any = None) -> Any:
+    """The next batch; the time until it is there counts as waiting if the device is then idle.
+
+    Steps run while this program goes on to ask for the next batches. It may wait for those without any loss.
+
+    Args:
+      loader: The batches.
+      last: A result of the last step that the device was given; None: it was given none.
+    """
     before = time.perf_counter()
     batch = next(loader)
-    self._waited += time.perf_counter() - before
+    if last is None or last.is_ready():
+      self._waited += time.perf_counter() - before
     return batch
 
   def lap(self, steps: int) -> tuple[float, float]:
-    """Steps a second since the last restart, and the share of that time spent waiting for data."""
+    """Steps a second since the last restart, and the share of that time in which the device waited for data."""
     seconds = time.perf_counter() - self._begin
     if not self._is_first:  # the first lap compiles
       self._laps.append(seconds / steps)

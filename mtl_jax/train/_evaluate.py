@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mtl_jax import _devices, shard
 from mtl_jax.net import Net
 from mtl_jax.objective import input_of
 from mtl_jax.tasks._metrics import Metric
@@ -45,7 +46,12 @@ def all_metrics(task: Task) -> dict[str, Metric]:
 
 
 def make_evaluate(
-  net: Net, tasks: Mapping[str, Task], inputs: Inputs = "x", *, batch_size: int = 256
+  net: Net,
+  tasks: Mapping[str, Task],
+  inputs: Inputs = "x",
+  *,
+  batch_size: int = 256,
+  mesh: jax.sharding.Mesh | None = None,
 ) -> Callable[[Any, Any, Mapping[str, Any]], Metrics]:
   """A function `(params, state, arrays) -> {task: {metric: value}}` over a whole data set.
 
@@ -57,6 +63,7 @@ def make_evaluate(
     tasks: The tasks; every metric of each, and `loss`, is computed over its labelled examples.
     inputs: The key of the batch that holds the input, or `{task: key}`.
     batch_size: Examples a call.
+    mesh: Divide each batch over the axis `data` of this mesh. Every process passes the same arrays.
 
   Returns:
     The function; it compiles at its first call only.
@@ -65,8 +72,11 @@ def make_evaluate(
 
   predict = make_predict(net, tasks, inputs)
 
-  @jax.jit
   def batch_states(params, state, batch, valid):
+    with _devices.on(mesh):
+      return on_devices(params, state, batch, valid)
+
+  def on_devices(params, state, batch, valid):
     predictions = predict(params, state, batch)
     states = {}
     for name, task in tasks.items():
@@ -74,10 +84,17 @@ def make_evaluate(
       states[name] = {key: m.update(predictions[name], batch, mask) for key, m in all_metrics(task).items()}
     return states
 
+  placement = None if mesh is None else shard.batch_sharding(mesh)
+  everywhere = None if mesh is None else jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+  jitted = jax.jit(batch_states, out_shardings=everywhere)
+  pieces = 1 if mesh is None else mesh.shape[_devices.DATA]
+
   def evaluate(params, state, arrays):
     size = min(batch_size, len(next(iter(arrays.values()))))
-    parts = [batch_states(params, state, batch, valid) for batch, valid in data.pad_batches(arrays, size)]
-    parts = jax.device_get(parts)
+    batches = data.pad_batches(arrays, -(-size // pieces) * pieces)
+    if placement is not None:
+      batches = (shard.place(batch, placement) for batch in batches)
+    parts = jax.device_get([jitted(params, state, batch, valid) for batch, valid in batches])
     return {
       name: {
         key: float(metric.compute(functools.reduce(metric.merge, [part[name][key] for part in parts])))

@@ -14,16 +14,18 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from mtl_jax import shard
 from mtl_jax._errors import UserError
 from mtl_jax.balance._balancer import Balancer
 from mtl_jax.engine import Engine
 from mtl_jax.net import Net
+from mtl_jax.shard._processes import failing
 from mtl_jax.tasks._task import Task
 from mtl_jax.train._checkpoint import Checkpoints
 from mtl_jax.train._clock import Clock
 from mtl_jax.train._evaluate import Inputs, Metrics
 from mtl_jax.train._log import Log, flatten, read_log
-from mtl_jax.train._programs import Programs, compile_programs, shardings
+from mtl_jax.train._programs import Programs, batch_placement, compile_programs
 from mtl_jax.train._progress import Progress
 from mtl_jax.train._run_dir import open_run
 from mtl_jax.train._state import TrainState
@@ -91,6 +93,7 @@ def fit(
   compute_dtype: Any = None,
   nonfinite: Nonfinite = "stop",
   mesh: jax.sharding.Mesh | None = None,
+  rules: shard.AnyRules = None,
   run_dir: str | Path | None = None,
   resume: bool = False,
   config: Mapping[str, Any] | None = None,
@@ -124,8 +127,11 @@ def fit(
     accumulate: Cut each batch into this many pieces for the trunk's backward pass (see `arch.microbatch`).
     compute_dtype: For example `jnp.bfloat16`: compute in it; parameters, Gram matrix and optimizer stay float32.
     nonfinite: On a NaN or infinite loss or gradient, `"stop"` with an error, `"skip"` the step and count, `"ignore"`.
-    mesh: Data parallel over the axis `"data"` of this mesh.
-    run_dir: Where configuration, logs and checkpoints go; None: nothing is written.
+    mesh: The devices, for example `mtl.make_mesh("data=4,model=2")`; the axis `data` holds the examples of a batch.
+      None: one device.
+    rules: Which of them holds what of parameters and optimizer state: `"replicated"`, `"fsdp"`, `"zero"`,
+      `"tensor_parallel"`, or rules of your own (`mtl.shard.Rules`); None: all hold everything.
+    run_dir: Where configuration, logs and checkpoints go; None: nothing is written. Several processes share it.
     resume: Go on with the run in `run_dir` from its newest readable checkpoint.
     config: More JSON that describes the run; a resumed run must have the same.
     checkpoint_every: Steps between checkpoints; None: at each evaluation.
@@ -145,7 +151,7 @@ def fit(
   """
   from mtl_jax import data
 
-  _check_options(steps, batch_size, mesh, accumulate)
+  _check_options(steps, batch_size, mesh, rules, accumulate)
   data.check(train, tasks, inputs)
   if valid is not None:
     data.check(valid, tasks, inputs)
@@ -167,9 +173,9 @@ def fit(
       compute_dtype=compute_dtype,
       nonfinite=nonfinite,
       mesh=mesh,
+      rules=rules,
     )
-  _, sharded = shardings(mesh)
-  loader = iter(data.batches(train, batch_size, seed=seed, sharding=sharded))
+  loader = iter(data.batches(train, batch_size, seed=seed, sharding=batch_placement(mesh)))
   state = programs.create(jax.random.key(seed))
   best = _Best()
   best_model = None if valid is None else jax.tree.map(jnp.copy, (state.params, state.state))
@@ -187,16 +193,16 @@ def fit(
       loader.set_state(notes["loader"])
       history = [line for line in read_log(run_dir) if line["step"] <= start]
 
-  log = Log(run_dir, since=start, tensorboard=tensorboard)
+  log = Log(run_dir if shard.is_first() else None, since=start, tensorboard=tensorboard)
   clock = Clock()
   pending: list[Any] = []
-  with Progress(steps, start, progress, title) as bar:
+  with Progress(steps, start, progress and shard.is_first(), title) as bar:
     try:
       for step in range(start + 1, steps + 1):
         if patience is not None and best.evaluations_since >= patience:
           bar.say(f"stopped early at step {step - 1}: no better score for {patience} evaluations.")
           break
-        state, metrics = programs.step(state, clock.wait(loader))
+        state, metrics = programs.step(state, clock.wait(loader, pending[-1]["grad_norm"] if pending else None))
         pending.append(metrics)
         is_last = step == steps
         is_eval = valid is not None and (is_last or step % eval_every == 0)
@@ -228,6 +234,11 @@ def fit(
         clock.restart()
       if nonfinite == "skip" and int(state.skipped):
         bar.say(_describe(state, list(tasks), balancer) + " Skipped.")
+    except UserError:
+      raise
+    except Exception:
+      failing()  # before anything waits for the other processes
+      raise
     finally:
       log.close()
       if checkpoints is not None:
@@ -240,14 +251,14 @@ def fit(
   return Fit(state, params, net_state, best.step, history, clock.step_seconds())
 
 
-def _check_options(steps: int, batch_size: int, mesh: jax.sharding.Mesh | None, accumulate: int) -> None:
+def _check_options(steps: int, batch_size: int, mesh: jax.sharding.Mesh | None, rules: Any, accumulate: int) -> None:
   if steps < 1:
     raise UserError(f"steps is {steps}, expected at least 1.")
-  devices = 1
-  if mesh is not None:
-    if "data" not in mesh.shape:
-      raise UserError(f"the mesh has the axes {', '.join(map(str, mesh.axis_names))}, expected one named 'data'.")
-    devices = mesh.shape["data"]
+  if mesh is None and jax.process_count() > 1:
+    raise UserError("several processes need a mesh of their devices: pass mesh=mtl.make_mesh('data=-1'), for example.")
+  if mesh is None and rules is not None:
+    raise UserError("rules need a mesh of devices: pass mesh=mtl.make_mesh('data=-1'), for example.")
+  devices = 1 if mesh is None else shard.batch_sharding(mesh).mesh.shape["data"]
   if batch_size % (devices * accumulate):
     raise UserError(
       f"batch_size {batch_size} cannot be split over {devices} devices x {accumulate} pieces: "
@@ -280,5 +291,15 @@ def _describe(state: TrainState, names: list[str], balancer: Balancer) -> str:
   )
 
 
+def waiting_for_data(history: list[dict[str, Any]]) -> float:
+  """The share of a run's training time spent waiting for data, all laps but the first; NaN if there was no other."""
+  lines = [line for line in history if line["kind"] == "train"]
+  laps = [(b["step"] - a["step"], b) for a, b in zip(lines, lines[1:], strict=False)]
+  seconds = [steps / line["examples_per_second"] for steps, line in laps]
+  waited = [time * line["waiting_for_data"] for time, (_, line) in zip(seconds, laps, strict=True)]
+  return sum(waited) / sum(seconds) if seconds else math.nan
+
+
 def _warn(message: str) -> None:
-  warnings.warn(message, UserWarning, stacklevel=3)
+  if shard.is_first():
+    warnings.warn(message, UserWarning, stacklevel=3)

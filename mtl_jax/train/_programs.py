@@ -7,9 +7,8 @@ from typing import Any, NamedTuple
 
 import jax
 import optax
-from jax.sharding import NamedSharding
-from jax.sharding import PartitionSpec as P
 
+from mtl_jax import shard
 from mtl_jax.arch.microbatch import microbatch
 from mtl_jax.balance._balancer import Balancer
 from mtl_jax.engine import Engine
@@ -42,29 +41,35 @@ def compile_programs(
   compute_dtype: Any = None,
   nonfinite: Nonfinite = "stop",
   mesh: jax.sharding.Mesh | None = None,
+  rules: shard.AnyRules = None,
 ) -> Programs:
   """The jitted functions that `fit` runs, with `fit`'s arguments; each compiles when first called."""
-  replicated, _ = shardings(mesh)
   net = microbatch(net, accumulate)
   losses = objective(net, tasks, inputs, compute_dtype=compute_dtype)
-  step = make_train_step(losses, balancer, tx, engine, nonfinite=nonfinite)
+  step = make_train_step(losses, balancer, tx, engine, nonfinite=nonfinite, mesh=mesh, rules=rules)
   example = {key: value[:accumulate] for key, value in train.items()}
+  evaluate = make_evaluate(net, tasks, inputs, mesh=mesh)
 
   def create(key):
-    # Not jitted: XLA takes longer over one program of all initialisers than over each random shape once for all nets.
-    state = init_train_state(net, tasks, balancer, tx, example, key, inputs=inputs, engine=engine)
-    return jax.device_put(state, replicated)
+    return init_train_state(net, tasks, balancer, tx, example, key, inputs=inputs, engine=engine)
 
-  return Programs(
-    create,
-    jax.jit(step, donate_argnums=0, out_shardings=replicated),
-    make_evaluate(net, tasks, inputs),
-  )
-
-
-def shardings(mesh: jax.sharding.Mesh | None) -> tuple[Any, Any]:
-  """Where the state lives, and where batches live."""
+  batches = batch_placement(mesh)
   if mesh is None:
-    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    return device, device
-  return NamedSharding(mesh, P()), NamedSharding(mesh, P("data"))
+    jitted = jax.jit(step, donate_argnums=0, out_shardings=batches)
+    return Programs(lambda key: shard.place(create(key), batches), jitted, evaluate)
+  abstract = jax.eval_shape(create, jax.eval_shape(lambda: jax.random.key(0)))
+  placed = shard.state_shardings(abstract, tx, mesh, rules)
+  everywhere = placed.step
+  jitted = jax.jit(step, donate_argnums=0, in_shardings=(placed, batches), out_shardings=(placed, everywhere))
+  if all(sharding == everywhere for sharding in jax.tree.leaves(placed)):
+    # Not jitted: XLA takes longer over one program of all initialisers than over each random shape once for all nets.
+    return Programs(lambda key: shard.place(create(key), placed), jitted, evaluate)
+  # Jitted: no device ever holds the whole state.
+  return Programs(jax.jit(create, out_shardings=placed), jitted, evaluate)
+
+
+def batch_placement(mesh: jax.sharding.Mesh | None) -> Any:
+  """Where batches live: on the mesh, or on the first device of this process."""
+  if mesh is None:
+    return jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+  return shard.batch_sharding(mesh)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mtl_jax import shard
 from mtl_jax._errors import UserError
 from mtl_jax.train._log import flatten, write_json
 
@@ -15,6 +16,8 @@ CONFIG = "config.json"
 
 def open_run(run_dir: Path, config: Mapping[str, Any], resume: bool) -> None:
   """Creates the run directory with its `config.json`, or checks that the run in it may go on.
+
+  Several processes look at the same directory; process 0 makes it.
 
   Args:
     run_dir: The directory.
@@ -32,9 +35,11 @@ def open_run(run_dir: Path, config: Mapping[str, Any], resume: bool) -> None:
     _check_same(run_dir, read_config(run_dir), json.loads(json.dumps(config)))
   elif run_dir.exists() and any(run_dir.iterdir()):
     raise UserError(f"{run_dir} is not empty and holds no run (no {CONFIG}): choose another directory.")
-  else:
+  shard.wait_for_all("run directory checked")  # before one of them makes it
+  if shard.is_first() and not path.exists():
     run_dir.mkdir(parents=True, exist_ok=True)
     write_json(path, config)
+  shard.wait_for_all("run directory made")
 
 
 def read_config(run_dir: Path) -> dict[str, Any]:

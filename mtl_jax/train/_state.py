@@ -12,7 +12,7 @@ import optax
 from mtl_jax._errors import UserError
 from mtl_jax.balance._balancer import Balancer
 from mtl_jax.bilevel import Bilevel
-from mtl_jax.engine import Engine, cheapest
+from mtl_jax.engine import Engine, auto
 from mtl_jax.net import Net
 from mtl_jax.objective import input_of
 from mtl_jax.tasks._task import Task
@@ -80,7 +80,7 @@ def init_train_state(
   init_key, run_key = jax.random.split(key)
   input_key = inputs if isinstance(inputs, str) else next(iter(inputs.values()))
   params, state = net.init(init_key, jax.tree.map(jnp.asarray, input_of(batch, input_key)))
-  engine = cheapest(balancer) if engine is None else engine
+  engine = auto() if engine is None else engine
   return TrainState(
     step=jnp.zeros((), jnp.int32),
     params=params,

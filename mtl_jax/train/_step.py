@@ -9,14 +9,17 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from mtl_jax import _devices, shard
 from mtl_jax._errors import UserError
 from mtl_jax.balance._balancer import Balancer
-from mtl_jax.engine import Engine, cheapest, check_serves
+from mtl_jax.balance._gram import on_one_cpu
+from mtl_jax.engine import Engine, auto, check_serves
 from mtl_jax.engine._linearize import linearize, losses_of
 from mtl_jax.objective import Objective
 from mtl_jax.train._state import TrainState
 
 Nonfinite = str  # "stop", "skip" or "ignore"
+_SMALL = 4096  # numbers of a parameter whose norm takes a CPU longer to begin than to add up
 
 
 def make_train_step(
@@ -26,6 +29,8 @@ def make_train_step(
   engine: Engine | None = None,
   *,
   nonfinite: Nonfinite = "skip",
+  mesh: jax.sharding.Mesh | None = None,
+  rules: shard.AnyRules = None,
 ) -> Callable[[TrainState, Any], tuple[TrainState, dict[str, Any]]]:
   r"""One training step, a pure function to be jitted with its state donated.
 
@@ -38,10 +43,13 @@ def make_train_step(
       over parameters `{"shared": ..., "task": {name: ...}}`. Tasks are ordered as in the dictionary it returns.
     balancer: How the task gradients are combined.
     tx: The optimizer.
-    engine: How the combined gradient is computed; None: the cheapest exact one for the balancer.
+    engine: How the combined gradient is computed; None: `mtl.engine.auto()`, the cheapest exact one.
     nonfinite: What happens when a loss or the gradient is NaN or infinite, or a loss is not in the balancer's domain
       (zero or negative where it takes logarithms). `"skip"`: the step changes nothing but
       the counters of the state. `"stop"`: so do all later steps, until somebody looks. `"ignore"`: no check.
+    mesh: The devices among which `jax.jit` will divide the step, so that engines can choose by them and place what
+      they keep; None: that of `jax.set_mesh`, if any.
+    rules: Those by which `mtl.shard.state_shardings` places the state on the mesh; None: replicated.
 
   Returns:
     `step(train_state, batch) -> (train_state, metrics)` with metrics `losses` and `weights` by task, `grad_norm`,
@@ -60,17 +68,28 @@ def make_train_step(
   >>> int(state.step)
   1
   """
-  engine = cheapest(balancer) if engine is None else engine
+  engine = auto() if engine is None else engine
   check_serves(engine, balancer)
   check_nonfinite(nonfinite)
 
   def step(state: TrainState, batch: Any) -> tuple[TrainState, dict[str, Any]]:
+    with _devices.on(mesh):
+      if engine.per_device and _devices.shards() > 1:
+        data, all_alike = jax.sharding.PartitionSpec(_devices.DATA), jax.sharding.PartitionSpec()
+        return jax.shard_map(on_devices, in_specs=(all_alike, data), out_specs=all_alike, axis_names={_devices.DATA})(
+          state, batch
+        )
+      return on_devices(state, batch)
+
+  def on_devices(state: TrainState, batch: Any) -> tuple[TrainState, dict[str, Any]]:
     key = jax.random.fold_in(state.key, state.step)
     linear = linearize(objective, state.params, state.state, batch, key, balancer.split)
     check_tasks(linear.names, state)
     shared, weights, balancer_state, engine_state = engine.run(linear, balancer, state.balancer, state.engine)
     heads = linear.pull_heads(balancer.head_weights(weights, balancer_state))
     grads = {"shared": shared, "task": heads}
+    if _devices.shards() > 1:
+      grads = shard.constrain_gradients(grads, rules)
 
     def observed(params):
       if balancer.observe is None:
@@ -132,20 +151,25 @@ def finish(
   Returns:
     The state after the step, and the metrics.
   """
-  grad_norm = optax.tree.norm(grads)
-  with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer step counts
-    updates, opt_state = tx.update(grads, state.opt_state, state.params)
-  params = optax.apply_updates(state.params, updates)
-  new = state._replace(
-    params=params,
-    state=aux.get("state", state.state),
-    opt_state=opt_state,
-    balancer=method_state(params),
-    engine=engine_state,
-  )
-  if nonfinite != "ignore":
+  grad_norm = _norm(grads)
+
+  def after(state):
+    with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer step counts
+      updates, opt_state = tx.update(grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    return state._replace(
+      params=params,
+      state=aux.get("state", state.state),
+      opt_state=opt_state,
+      balancer=method_state(params),
+      engine=engine_state,
+    )
+
+  if nonfinite == "ignore":
+    new = after(state)
+  else:
     bad = ~jnp.isfinite(losses) | ~(losses > jnp.asarray(method.losses_above, losses.dtype))
-    new = _guard(state, new, bad, grad_norm, stop=nonfinite == "stop")
+    new = _guard(state, after, bad, grad_norm, stop=nonfinite == "stop")
   new = new._replace(step=state.step + 1)
   metrics = {
     "losses": dict(zip(names, losses, strict=True)),
@@ -155,6 +179,15 @@ def finish(
     "balancer": method.report(new.balancer),
   }
   return new, metrics
+
+
+def _norm(grads: Any) -> jax.Array:
+  """The norm of all gradients; on CPU small ones as one, since many heads have many."""
+  leaves = jax.tree.leaves(grads)
+  small = [jnp.ravel(leaf) for leaf in leaves if leaf.size < _SMALL]
+  if not on_one_cpu() or len({leaf.dtype for leaf in small}) != 1:
+    return optax.tree.norm(grads)
+  return optax.tree.norm([jnp.concatenate(small), *(leaf for leaf in leaves if leaf.size >= _SMALL)])
 
 
 def check_tasks(names: tuple[str, ...], state: TrainState) -> None:
@@ -167,15 +200,18 @@ def check_tasks(names: tuple[str, ...], state: TrainState) -> None:
     )
 
 
-def _guard(old: TrainState, new: TrainState, bad_losses: jax.Array, grad_norm: jax.Array, *, stop: bool) -> TrainState:
-  """`new` if the step's losses and gradient are fine, else `old` with the mishap counted."""
+def _guard(
+  old: TrainState, after: Callable[[TrainState], TrainState], bad_losses: jax.Array, grad_norm: jax.Array, *, stop: bool
+) -> TrainState:
+  """`after(old)` if the step's losses and gradient are fine, else `old` with the mishap counted."""
   fine = jnp.isfinite(grad_norm) & ~jnp.any(bad_losses)
   running = (old.skipped == 0) if stop else jnp.ones((), bool)
-
-  def choose(a, b):
-    return jnp.where(fine & running, a, b)
-
-  kept = jax.tree.map(choose, new, old)
+  if on_one_cpu():
+    # A branch updates the state in place; to choose between two states copies of both are made, at half the time of a
+    # small step. An accelerator's queue would have to wait for the host to choose the branch.
+    kept = jax.lax.cond(fine & running, after, lambda old: old, old)
+  else:
+    kept = jax.tree.map(lambda a, b: jnp.where(fine & running, a, b), after(old), old)
   mishap = ~fine & running
   first = jnp.where(mishap & (old.first_nonfinite < 0), old.step, old.first_nonfinite)
   return kept._replace(

@@ -115,8 +115,8 @@ def test_several_processes_place_their_parts(monkeypatch):
   monkeypatch.setattr(SingleDeviceSharding, "is_fully_addressable", property(lambda self: False))
   # device_put over processes compares the batch between them.
   monkeypatch.setattr(jax, "device_put", lambda *args: pytest.fail("device_put called"))
-  placed = _batches._place({"y": np.arange(4, dtype=np.int32)}, sharding)
-  assert isinstance(placed["y"], jax.Array) and placed["y"].tolist() == [0, 1, 2, 3]
+  placed = _batches._gather({"y": np.arange(4, dtype=np.int32)}, np.array([2, 3, 0]), sharding)
+  assert isinstance(placed["y"], jax.Array) and placed["y"].tolist() == [2, 3, 0]
 
 
 def _prefetching():

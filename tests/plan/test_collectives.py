@@ -54,6 +54,21 @@ def test_tpu_writes_a_reduce_scatter_as_an_all_reduce_in_a_computation_of_that_n
   assert only(text) == Collective("reduce-scatter", 1, 2**20, 3 / 4 * 2**20)
 
 
+def test_fused_reduce_scatters_that_were_combined_share_a_channel():
+  inner = [
+    f"%all-reduce-scatter.{i} (a: f32[64], b: f32[8]) -> (f32[16], f32[2]) {{\n"
+    f"  %all-reduce.{i} = (f32[64]{{0}}, f32[8]{{0}}) all-reduce(%a, %b), channel_id=1,"
+    " replica_groups={{0,1,2,3}}, to_apply=%add\n}\n"
+    for i in (1, 2)
+  ]
+  assert only(program("%p = f32[] parameter(0)", before="".join(inner))) == Collective("reduce-scatter", 2, 576, 432.0)
+
+
+def test_collectives_of_a_program_per_device_share_a_channel():
+  lines = [f"%psum.{i} = f32[8]{{0}} all-reduce(%p), channel_id=1, replica_groups={{{{0,1,2,3}}}}" for i in (1, 2)]
+  assert only(program(*lines)) == Collective("all-reduce", 2, 64, 96.0)
+
+
 def test_reduce_scatter_counts_its_input():
   text = program("%r = f32[128]{0} reduce-scatter(%p), channel_id=1, replica_groups=[1,4]<=[4], dimensions={0}")
   assert only(text) == Collective("reduce-scatter", 1, 2048, 1536.0)

@@ -13,6 +13,7 @@ import optax
 import pytest
 
 import mtl_jax as mtl
+from mtl_jax import _devices
 from mtl_jax.plan import _step as steps
 from mtl_jax.plan import chip, plan, plan_step, table
 from mtl_jax.plan._collectives import Collective
@@ -65,24 +66,24 @@ def test_nothing_is_computed(monkeypatch):
 
 def test_engines_hear_of_the_target_while_they_are_traced():
   heard = []
-  target = open_topology("cpu:1")._replace(platform="tpu")
+  target = open_topology("cpu:1")
 
   def step(state, batch):
-    heard.append((jax.default_backend(), jax.device_count()))
+    heard.append(jax.sharding.get_abstract_mesh())
     return state, {}
 
   plan_step(step, jnp.zeros(2), jnp.zeros((2, 2)), target)
-  assert set(heard) == {("tpu", 1)}
-  assert jax.default_backend() == "cpu"
+  assert set(heard) == {target.mesh.abstract_mesh} and _devices.platform() == "cpu"
+  assert jax.sharding.get_abstract_mesh().empty
 
 
 def test_all_engines_that_serve_by_default(monkeypatch):
   net, tasks, batch, inputs = problem(2)
   asked = []
-  monkeypatch.setattr("mtl_jax.plan._plan.plan_step", lambda *args: asked.append(args[-1]))
+  monkeypatch.setattr("mtl_jax.plan._plan.plan_step", lambda *args, **_: asked.append(args[-1]))
   plan(net, tasks, mtl.balance.graddrop(), optax.sgd(0.1), batch, "cpu:1", inputs=inputs)
   serving = [name for name in mtl.engine.names() if "rows" in getattr(mtl.engine, name)().serves]
-  assert len(asked) == len(serving) and "stacked" in asked and "gram" not in asked
+  assert sorted([*asked, "auto"]) == sorted(serving) and "stacked" in asked and "gram" not in asked
 
 
 def test_out_of_memory_is_a_report_that_names_the_largest_buffers(monkeypatch):
@@ -167,6 +168,19 @@ def test_the_command_on_eight_virtual_devices(tmp_path):
   # Both tasks' gradients of the shared parameters and each head's own are summed over the devices, and few scalars.
   assert 2 * shared + heads <= reduced["bytes"] < 2 * shared + heads + 200
   assert reduced["sent"] == pytest.approx(2 * 7 / 8 * reduced["bytes"])
+
+
+def test_the_command_with_a_mesh_and_rules(tmp_path):
+  options = "--topology cpu:8 --mesh data=4,model=2 --batch-size 4 --tasks left --engines losses --out".split()
+  arguments = {}
+  for rules in ("replicated", "fsdp"):
+    done = _command(*options, str(tmp_path / rules), "--rules", rules)
+    assert done.returncode == 0, done.stderr[-2000:]
+    arguments[rules] = json.loads((tmp_path / rules).read_text())["reports"][0]["memory"]["arguments"]
+  shared = 4 * (9 * 32 + 32 + 9 * 32 * 64 + 64 + 576 * 256 + 256)
+  head = 4 * (256 * 32 + 32 + 330)
+  assert arguments["replicated"] == pytest.approx(3 * (shared + head), rel=0.01)  # parameters and Adam's two moments
+  assert arguments["fsdp"] == pytest.approx(arguments["replicated"] / 4, rel=0.02)  # few small ones stay whole
 
 
 def test_the_command_tells_mistakes_in_one_line():

@@ -1,0 +1,69 @@
+"""The arithmetic of engines, counted on the traced backward pass: multiplications of dense layers and convolutions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax.extend.core as jex
+
+from mtl_jax.engine._backward import Program, trace
+from mtl_jax.engine._factors import factor_work, pays, row_work, terms_of
+from mtl_jax.engine._linearize import Pullback
+
+
+class Work(NamedTuple):
+  """What the ways to a combined gradient cost, in multiplications and in 32-bit numbers that devices send.
+
+  Attributes:
+    backward: Multiplications of one full backward pass of the trunk.
+    saved: Multiplications that inner products from factors save over those from rows, over all tasks.
+    parameters: The size of the shared parameters.
+    gathered: Numbers of the factors that devices must see of each other, over all tasks.
+    rows: Parameters whose task gradients `factored` makes nevertheless.
+  """
+
+  backward: int
+  saved: int
+  parameters: int
+  gathered: int
+  rows: int
+
+
+def work_of(pullbacks: Sequence[Pullback], layers: str | None) -> Work:
+  """Counts the backward passes of all pullbacks."""
+  programs = [trace(pullback, layers) for pullback in pullbacks]
+  counts = [len(pullback.cotangents) for pullback in pullbacks]
+  saved = gathered = rows = 0
+  for path, shape in programs[0].shapes.items():
+    terms = [terms_of(program, path) for program in programs]
+    known = [each for each in terms if each is not None]
+    if len(known) == len(terms) and pays(known, counts):
+      saved += row_work(known, counts) - factor_work(known, counts)
+      for each, count in zip(known, counts, strict=True):
+        gathered += sum(n * (width + count * out) for n, width, out in (term.sizes for term in each))
+    else:
+      rows += math.prod(shape.shape)
+  parameters = sum(math.prod(shape.shape) for shape in programs[0].shapes.values())
+  return Work(sum(map(multiplications, programs)), saved, parameters, gathered, rows)
+
+
+def multiplications(program: Program) -> int:
+  """Those of a backward pass of one task."""
+  return sum(_of(equation.eqn) for equation in program.equations if equation.eqn is not None)
+
+
+def _of(eqn: Any) -> int:
+  if eqn.primitive.name == "dot_general":
+    (contracted, _), _ = eqn.params["dimension_numbers"]
+    return eqn.outvars[0].aval.size * math.prod(eqn.invars[0].aval.shape[axis] for axis in contracted)
+  if eqn.primitive.name == "conv_general_dilated":
+    kernel, (_, inputs, *spatial) = eqn.invars[1].aval, eqn.params["dimension_numbers"].rhs_spec
+    return eqn.outvars[0].aval.size * kernel.shape[inputs] * math.prod(kernel.shape[axis] for axis in spatial)
+  inner = [getattr(each, "jaxpr", each) for value in eqn.params.values() for each in _listed(value)]
+  return eqn.params.get("length", 1) * sum(_of(e) for j in inner if isinstance(j, jex.Jaxpr) for e in j.eqns)
+
+
+def _listed(value: Any) -> Sequence[Any]:
+  return value if isinstance(value, (tuple, list)) else (value,)

@@ -1,0 +1,28 @@
+"""Where gradients live: with the part of the optimizer state that they update."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+
+from mtl_jax.shard._rules import AnyRules, rules_of
+from mtl_jax.shard._shardings import specs_of
+
+
+def constrain_gradients(grads: Any, rules: AnyRules) -> Any:
+  """Places the gradient of all parameters as the rules place the optimizer state, on the ambient mesh.
+
+  Replicated parameters get whole gradients; with `zero` and `fsdp` each device has the part whose update it computes.
+
+  Args:
+    grads: Shaped like the parameters.
+    rules: As in `state_shardings`.
+
+  Returns:
+    The same.
+  """
+  rules = rules_of(rules)
+  mesh = jax.sharding.get_abstract_mesh()
+  specs = specs_of(grads, mesh, rules.params if rules.optimizer is None else rules.optimizer)
+  return jax.lax.with_sharding_constraint(grads, jax.tree.unflatten(jax.tree.structure(grads), list(specs.values())))

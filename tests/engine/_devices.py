@@ -1,0 +1,85 @@
+"""One step on eight virtual devices in up to three ways, against one device; prints the distances as JSON."""
+
+import json
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+
+import mtl_jax as mtl
+from mtl_jax.nn._batch_norm import BatchNorm
+from tests.engine._problem import Trunk, problem, relative_distance, update
+
+
+class ConvTrunk(nn.Module):
+  """Batch statistics, so that devices must agree on them; a width that eight does not divide."""
+
+  @nn.compact
+  def __call__(self, x, train=False):
+    x = x.reshape(x.shape[0], 4, 4, -1)
+    x = nn.relu(BatchNorm()(nn.Conv(6, (3, 3))(x), train))
+    return nn.Dense(10)(nn.LayerNorm()(x.mean(axis=(1, 2))))
+
+
+KINDS = {
+  "dense": {"trunk": Trunk((16, 12))},
+  "conv": {"trunk": ConvTrunk()},
+  "uncut": {"cut": False},
+  "own inputs": {"own_inputs": True},
+}
+CASES = [
+  *(("dense", "pcgrad", engine) for engine in ("stacked", "gram", "factored", "features", "sketched")),
+  *(("conv", "mgda", engine) for engine in ("stacked", "gram")),
+  ("uncut", "mgda", "factored"),
+  ("own inputs", "mgda", "gram"),
+  ("own inputs", "mgda", "factored"),
+  ("dense", "db", "stacked"),  # norms of whole rows
+  ("dense", "famo", "losses"),  # looks at the losses after the update
+  ("dense", "sdmgrad", "gram"),  # two parts of the batch
+]
+
+
+def distances(kind, name, engine_name):
+  """Of each way's update from that of one device, relative to it."""
+  net, tasks, batch, inputs = problem(3, batch=48, **KINDS[kind])
+  # Labels are scarce and unevenly spread: a mean of the devices' means would not be the mean.
+  batch |= {f"m{i}": (jnp.arange(48) % (5 + 4 * i) < 2).astype(jnp.float32) for i in range(3)}
+  tasks = {task: mtl.tasks.regression(f"y_{task}", mask=f"m{i}" if i else None) for i, task in enumerate(tasks)}
+  engine = mtl.engine.sketched(64) if engine_name == "sketched" else getattr(mtl.engine, engine_name)()
+  balancer, tx = getattr(mtl.balance, name)(), optax.sgd(0.1)
+  losses = mtl.objective(net, tasks, inputs)
+  state = mtl.init_train_state(net, tasks, balancer, tx, batch, jax.random.key(1), inputs=inputs, engine=engine)
+  mesh = mtl.make_mesh("data=8")
+  step = mtl.make_train_step(losses, balancer, tx, engine)
+  per_device = jax.shard_map(step, mesh=mesh, in_specs=(P(), P("data")), out_specs=P())
+  cut = jax.tree.map(lambda leaf: leaf.reshape(8, -1, *leaf.shape[1:]), batch)
+  spread, alike = NamedSharding(mesh, P("data")), NamedSharding(mesh, P())
+  divided = jax.jit(mtl.make_train_step(losses, balancer, tx, engine, mesh=mesh), out_shardings=alike)
+  ways = {
+    "one": jax.jit(step)(state, batch),
+    "jit": divided(jax.device_put(state, alike), jax.device_put(batch, spread)),
+    "shard_map": jax.jit(per_device)(state, batch),
+  }
+  if kind == "dense":
+    ways["pmap"] = jax.tree.map(lambda leaf: leaf[0], jax.pmap(step, axis_name="data", in_axes=(None, 0))(state, cut))
+  ways = jax.device_get({way: (new.params, new.state, metrics) for way, (new, metrics) in ways.items()})
+  one, one_state, one_metrics = ways.pop("one")
+  return {
+    way: max(
+      relative_distance(update(state.params, params), update(state.params, one)),
+      relative_distance(net_state, one_state) if jax.tree.leaves(one_state) else 0.0,
+      relative_distance(metrics["losses"], one_metrics["losses"]),
+    )
+    for way, (params, net_state, metrics) in ways.items()
+  }
+
+
+def main():
+  print(json.dumps({" ".join(case): distances(*case) for case in CASES}))
+
+
+if __name__ == "__main__":
+  main()

@@ -1,0 +1,86 @@
+"""The engine that chooses: by needs, by counted work, by memory; and what it counts."""
+
+import logging
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import mtl_jax as mtl
+from mtl_jax.engine._linearize import linearize
+from mtl_jax.engine._work import work_of
+from mtl_jax.engine.auto import choose
+from tests.engine._problem import ConvTrunk, Trunk, one_step, problem, relative_distance
+
+
+def linear(tasks, batch=8, **kind):
+  net, made, data, inputs = problem(tasks, batch=batch, **kind)
+  params, state = net.init(jax.random.key(0), data[inputs if isinstance(inputs, str) else next(iter(inputs.values()))])
+  return linearize(mtl.objective(net, made, inputs), params, state, data, None)
+
+
+@pytest.mark.parametrize(
+  ("balancer", "kind", "memory", "expected", "reason"),
+  [
+    (mtl.balance.equal(), {}, 1e9, "losses", "needs no task gradients"),
+    (mtl.balance.graddrop(), {}, 0.0, "stacked", "looks at the task gradients themselves"),
+    (mtl.balance.pcgrad(), {"trunk": Trunk((64, 64))}, 1e9, "factored", "factors save"),  # 8 examples, 64 wide
+    (mtl.balance.pcgrad(), {"trunk": Trunk((64, 64)), "batch": 640}, 1e9, "stacked", "one more backward pass takes"),
+    (mtl.balance.pcgrad(), {"trunk": ConvTrunk()}, 1e9, "stacked", "factors save"),
+    (mtl.balance.pcgrad(), {"trunk": ConvTrunk()}, 100.0, "factored", "are more than the 0 MiB allowed"),
+  ],
+)
+def test_the_choice_and_its_reason(balancer, kind, memory, expected, reason):
+  engine, why = choose(linear(8, **kind), balancer, memory)
+  assert engine.name == expected and reason in why
+
+
+def test_counted_work_of_dense_layers():
+  """Two layers of 6 inputs, 16 and 12 outputs and 8 examples: by hand."""
+  linearized = linear(3, features=6)
+  work = work_of(linearized.pullbacks, None)
+  kernels = 6 * 16 + 16 * 12
+  assert work.parameters == kernels + 16 + 12
+  # A backward pass makes each kernel's gradient and carries on through all kernels but the first.
+  assert work.backward == 8 * kernels + 8 * 16 * 12
+  pays = [k for k in ((6, 16), (16, 12)) if 64 * (k[0] + 3 * k[1]) + 9 * 8 * k[1] < 24 * k[0] * k[1] + 9 * k[0] * k[1]]
+  saved = sum(33 * a * b - 64 * (a + 3 * b) - 72 * b for a, b in pays)
+  assert work.saved == saved and work.rows == work.parameters - sum(a * b for a, b in pays)
+  assert work.gathered == sum(8 * (a + 3 * b) for a, b in pays)
+
+
+def test_convolutions_and_loops_are_counted():
+  def losses(params, state, batch, key):
+    w = params["shared"]
+    x = jax.lax.conv_general_dilated(batch, w["conv"], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    h, _ = jax.lax.scan(lambda h, _: (jnp.matmul(h, w["dense"]), None), x.mean((1, 2)), None, length=5)
+    return {"a": h.sum()}, {"state": state}
+
+  shared = {"conv": jnp.ones((3, 3, 2, 4)), "dense": jnp.ones((4, 4))}
+  linearized = linearize(losses, {"shared": shared, "task": {}}, {}, jnp.ones((2, 6, 6, 2)), None)
+  work = work_of(linearized.pullbacks, None)
+  # The kernel's 3 x 3 x 2 x 4 entries from 6 x 6 cotangents of 2 images; `dense`, and on through it, 5 times.
+  assert work.backward == 72 * 36 * 2 + 5 * 2 * (2 * 4 * 4)
+
+
+def test_auto_takes_the_step_of_what_it_chose_and_says_so(caplog):
+  net, tasks, batch, inputs = problem(3)
+  results = {}
+  with caplog.at_level(logging.INFO, logger="mtl_jax"):
+    for name, engine in {"default": None, "auto": mtl.engine.auto(), "stacked": mtl.engine.stacked()}.items():
+      results[name] = one_step(net, tasks, batch, inputs, mtl.balance.mgda(), engine)[1]
+  assert [record.message.partition(":")[0] for record in caplog.records] == ["engine stacked"] * 2
+  assert relative_distance(results["auto"], results["stacked"]) == 0.0
+  assert relative_distance(results["default"], results["stacked"]) == 0.0
+
+
+def test_on_several_devices_what_is_sent_decides(monkeypatch):
+  """Large layers and few examples: factors; small ones and many: rows."""
+  monkeypatch.setattr("mtl_jax._devices.shards", lambda: 8)
+  monkeypatch.setattr("mtl_jax.engine._scatter.scattered", lambda tree, skip=0: tree)
+  few, many = linear(8, batch=8, trunk=Trunk((256, 256))), linear(8, batch=512, trunk=Trunk((64, 64)))
+  assert choose(few, mtl.balance.mgda(), 1e9)[0].name == "factored"
+  engine, reason = choose(many, mtl.balance.mgda(), 1e9)
+  assert engine.name == "stacked" and "devices would send" in reason
+  assert np.isfinite(float(reason.split("send ")[1].split(" MiB")[0]))

@@ -1,0 +1,44 @@
+"""Compiles one step for eight TPUs with each engine, and prints what they send as JSON; run with a TPU compiler."""
+
+import json
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+import mtl_jax as mtl
+from mtl_jax.plan import plan
+
+WIDTHS = (512,) * 3
+INPUTS = 256
+TASKS = 3
+K = 256
+
+
+def main():
+  names = [f"t{i}" for i in range(TASKS)]
+  heads = {name: mtl.from_linen(nn.Dense(1)) for name in names}
+  net = mtl.arch.hard_sharing(mtl.from_linen(mtl.nn.MLP(WIDTHS)), heads)
+  tasks = {name: mtl.tasks.regression(name) for name in names}
+  batch = {"x": jax.ShapeDtypeStruct((1024, INPUTS), jnp.float32)}
+  batch |= {name: jax.ShapeDtypeStruct((1024,), jnp.float32) for name in names}
+  found = {}
+  for balancer, engines in {
+    "pcgrad": ["stacked", "gram", "factored", "features", "sketched"],
+    "equal": ["losses"],
+  }.items():
+    made = [mtl.engine.sketched(K) if name == "sketched" else getattr(mtl.engine, name)() for name in engines]
+    for report in plan(net, tasks, getattr(mtl.balance, balancer)(), optax.adam(1e-3), batch, "v5e:2x4", made):
+      found[f"{balancer} {report.engine}"] = {entry.kind: entry.bytes for entry in report.collectives}
+  for rules in ("zero", "fsdp"):
+    made = [mtl.engine.stacked()]
+    (report,) = plan(net, tasks, mtl.balance.pcgrad(), optax.adam(1e-3), batch, "v5e:2x4", made, rules=rules)
+    found[f"pcgrad stacked {rules}"] = {entry.kind: entry.bytes for entry in report.collectives}
+    assert report.memory is not None
+    found[f"pcgrad stacked {rules}"]["arguments"] = report.memory.arguments
+  print(json.dumps(found))
+
+
+if __name__ == "__main__":
+  main()

@@ -1,0 +1,149 @@
+"""What a process with eight virtual devices finds; printed as JSON for the tests."""
+
+import functools
+import json
+import tempfile
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import PartitionSpec as P
+
+import mtl_jax as mtl
+from tests._compilations import compilations
+from tests.shard._train import TASKS, TX, arrays, fit, net, placement, valid_losses
+
+RUNS = {
+  "replicated 2": ("data=2", None),
+  "replicated 8": ("data=8", None),
+  "fsdp 4": ("data=4", mtl.shard.fsdp(64)),
+  "zero 8": ("data=8", mtl.shard.zero(64)),
+  "tensor parallel 4 x 2": ("data=4,model=2", "tensor_parallel"),
+  "own 4 x 2": ("data=4,model=2", [("shared/.*kernel", P("data", "model"))]),
+}
+
+
+def distance(a, b):
+  return float(np.abs(np.asarray(a) - np.asarray(b)).max())
+
+
+def mesh_of(spec):
+  count = eval(spec.replace("data=", "").replace(",model=", "*"))
+  return mtl.make_mesh(spec, jax.devices()[:count])
+
+
+def steps(mesh, rules, balancer=None, engine=None, count=8):
+  """The losses of some steps, (count, 2), how many programs they took, and the state after them."""
+  balancer = mtl.balance.equal() if balancer is None else balancer
+  programs = mtl.train.compile_programs(net(), TASKS, balancer, TX, arrays(), engine=engine, mesh=mesh, rules=rules)
+  state = programs.create(jax.random.key(0))
+  found, before = [], compilations()
+  for i in range(count):
+    rows = {key: value[8 * i : 8 * i + 32] for key, value in arrays().items()}
+    batch = rows if mesh is None else mtl.shard.place(rows, mtl.shard.batch_sharding(mesh))
+    old = state
+    state, metrics = programs.step(state, batch)
+    found.append(metrics["losses"])
+  found = [list(map(float, line.values())) for line in found]
+  assert all(leaf.is_deleted() for leaf in jax.tree.leaves(old.params))
+  return found, compilations() - before, state
+
+
+def runs():
+  base, _, _ = steps(None, None)
+  found = {}
+  for name, (spec, rules) in RUNS.items():
+    losses, compiled, state = steps(mesh_of(spec), rules)
+    divided = sorted(path for path, spec in placement(state).items() if spec != "P()")
+    found[name] = {"distance": distance(losses, base), "compiled": compiled, "divided": divided}
+  return found
+
+
+def engines():
+  """Losses of Gram methods over sharded parameters against one device."""
+  balancer = mtl.balance.mgda()
+  base, _, _ = steps(None, None, balancer, count=3)
+  found = {}
+  for name, run in {"gram": "fsdp 4", "factored": "fsdp 4", "stacked": "tensor parallel 4 x 2"}.items():
+    spec, rules = RUNS[run]
+    losses, _, _ = steps(mesh_of(spec), rules, balancer, getattr(mtl.engine, name)(), count=3)
+    found[f"{name}, {run}"] = distance(losses, base)
+  return found
+
+
+def constrained():
+  """Whether the rows of the batch stay on their device: the shape of the activations that a device computes."""
+  mesh = mtl.make_mesh("data=8")
+  found = {}
+
+  def per_example(x):
+    return (mtl.shard.constrain(jnp.tanh(x)) ** 2).sum()
+
+  x = jnp.ones((16, 3))
+  plain = jax.grad(per_example)(x)
+  with jax.set_mesh(mesh):
+    for name, f in {
+      "jit": jax.jit(lambda x: mtl.shard.constrain(x * 2.0)),
+      "grad": jax.jit(jax.grad(per_example)),
+      "vmap": jax.jit(jax.vmap(mtl.shard.constrain, in_axes=1, out_axes=1)),
+    }.items():
+      y = f(x)
+      found[name] = [str(y.sharding.spec), y.addressable_shards[0].data.shape]
+    found["grad value"] = distance(jax.jit(jax.grad(per_example))(x), plain)
+    found["indivisible"] = str(jax.make_jaxpr(mtl.shard.constrain)(jnp.ones((3, 2))).eqns)
+  found["no mesh"] = str(jax.make_jaxpr(mtl.shard.constrain)(x).eqns)
+  local = jax.shard_map(mtl.shard.constrain, mesh=mesh, in_specs=P("data"), out_specs=P("data"))
+  found["shard_map"] = distance(jax.jit(local)(x), x)
+  found["pmap"] = distance(jax.pmap(mtl.shard.constrain, axis_name="data")(x.reshape(8, 2, 3)), x.reshape(8, 2, 3))
+  with jax.set_mesh(jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Explicit,))):
+    found["explicit"] = str(jax.make_jaxpr(mtl.shard.constrain)(x).eqns)
+  return found
+
+
+def batch_statistics():
+  """Outputs and statistics of a batch, on one device and in programs for one device of eight."""
+  trunk = mtl.from_linen(mtl.nn.ResNet((1,), width=2, small_images=True))
+  x = jnp.asarray(np.random.default_rng(0).normal(size=(16, 4, 4, 1)), jnp.float32)
+  x = x + jnp.arange(16.0, dtype=jnp.float32).reshape(16, 1, 1, 1)
+  params, state = trunk.init(jax.random.key(0), x)
+  apply = functools.partial(trunk.apply, train=True)
+  y, new = jax.jit(apply)(params, state, x)
+  mesh = mtl.make_mesh("data=8")
+  mapped = jax.shard_map(apply, mesh=mesh, in_specs=(P(), P(), P("data")), out_specs=(P("data"), P()))
+  far = {}
+  for name, (y2, new2) in {
+    "shard_map": jax.jit(mapped)(params, state, x),
+    "pmap": jax.pmap(apply, axis_name="data", in_axes=(None, None, 0), out_axes=(0, None))(
+      params, state, x.reshape(8, 2, 4, 4, 1)
+    ),
+  }.items():
+    gaps = jax.tree.map(lambda a, b: distance(np.asarray(a), np.asarray(b)), new, new2)
+    far[name] = max(distance(np.asarray(y), np.asarray(y2).reshape(y.shape)), *jax.tree.leaves(gaps))
+  return far
+
+
+def fits(directory):
+  """`fit` broken off on one mesh and resumed on another, against one unbroken run on one device."""
+  whole = fit(steps=8)
+  fit(mtl.make_mesh("data=4,model=2"), "tensor_parallel", steps=4, run_dir=directory)
+  config = directory / "config.json"  # a run killed at step 4 of 8
+  config.write_text(config.read_text().replace('"steps": 4', '"steps": 8'))
+  second = fit(mesh_of("data=2"), mtl.shard.fsdp(64), steps=8, run_dir=directory, resume=True)
+  gaps = jax.tree.map(distance, whole.state.params, second.state.params)
+  return {
+    "parameters": max(jax.tree.leaves(gaps)),
+    "validation": distance(valid_losses(whole)[-4:], valid_losses(second)[-4:]),
+  }
+
+
+if __name__ == "__main__":
+  with tempfile.TemporaryDirectory() as tmp:
+    found = {
+      "runs": runs(),
+      "engines": engines(),
+      "constrain": constrained(),
+      "statistics": batch_statistics(),
+      "fits": fits(Path(tmp) / "run"),
+    }
+  print(json.dumps(found))

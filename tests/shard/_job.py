@@ -1,0 +1,41 @@
+"""One process of a run, `python -m tests.shard._job COUNT RANK PORT DIRECTORY [DOOMED]`; DOOMED kills itself."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+
+import mtl_jax as mtl
+
+
+def main(count, rank, port, directory, doomed=-1):
+  if count > 1:
+    mtl.shard.start_processes(f"127.0.0.1:{port}", count, rank)
+  from tests.shard._train import fit
+
+  evaluations = 0
+
+  def score(metrics):
+    nonlocal evaluations
+    evaluations += 1
+    if evaluations == 3 and rank == doomed:
+      os.kill(os.getpid(), signal.SIGKILL)
+    return metrics["size"]["loss"]
+
+  mesh = mtl.make_mesh("data=-1")
+  result = fit(
+    mesh, mtl.shard.fsdp(64), mtl.balance.mgda(), steps=20, eval_every=4, run_dir=directory, resume=True, score=score
+  )
+  everywhere = jax.sharding.NamedSharding(mesh, jax.P())
+  params = jax.jit(lambda tree: tree, out_shardings=everywhere)((result.state.params, result.params))
+  flat = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(jax.device_get(params))])
+  local = sum(shard.data.size for leaf in jax.tree.leaves(result.state.params) for shard in leaf.addressable_shards)
+  np.savez(Path(directory).parent / f"{Path(directory).name}-{rank}.npz", params=flat, local=local)
+
+
+if __name__ == "__main__":
+  count, rank, port, directory, *doomed = sys.argv[1:]
+  main(int(count), int(rank), port, Path(directory), *map(int, doomed))

@@ -1,0 +1,34 @@
+"""Processes of one job on this machine."""
+
+import os
+import socket
+import subprocess
+import sys
+
+
+def free_port():
+  with socket.create_server(("127.0.0.1", 0)) as server:
+    return server.getsockname()[1]
+
+
+def start(words, devices=1):
+  """Starts `python WORDS` with that many virtual devices."""
+  flags = os.environ.get("XLA_FLAGS", "") + f" --xla_force_host_platform_device_count={devices}"
+  environment = {**os.environ, "XLA_FLAGS": flags, "PYTHONPATH": os.pathsep.join(sys.path)}
+  return subprocess.Popen(
+    [sys.executable, *map(str, words)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+  )
+
+
+def finish(processes, seconds=120):
+  """What each wrote and how it ended: [(exit code, stdout, lines of stderr without those of native libraries)]."""
+  found = []
+  try:
+    for process in processes:
+      out, err = process.communicate(timeout=seconds)
+      lines = [line for line in err.splitlines() if line.startswith("mtl-jax:") or "Error" in line]
+      found.append((process.returncode, out, lines, err))
+  finally:
+    for process in processes:
+      process.kill()
+  return found
