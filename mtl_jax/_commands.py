@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from mtl_jax._errors import UserError, nearest
-from mtl_jax._output import console, draw, print_metrics
+from mtl_jax._output import console, draw, print_metrics, tell_choices
 
 Own = Mapping[str, tuple[str, ...]]
 """The options of the parts that a command names, for example `{"balancer": ("--window", "50")}`."""
@@ -95,6 +95,7 @@ class Train(_Training):
     from mtl_jax.train._fit import waiting_for_data
 
     _only(own, ["balancer", "engine"])
+    tell_choices()
     several = self.join or (self.coordinator, self.num_processes, self.process_id) != (None, None, None)
     if several:
       shard.start_processes(self.coordinator, self.num_processes, self.process_id)

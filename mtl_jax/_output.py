@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import Any
 
@@ -28,6 +29,15 @@ def print_metrics(metrics: dict[str, Any]) -> None:
       for metric, value in values.items():
         result.add_row(split, task, metric, f"{value:.4f}")
   console().print(result)
+
+
+def tell_choices() -> None:
+  """Shows what the library logs as information, such as the engine that `auto` chose and why."""
+  from rich.logging import RichHandler
+
+  log = logging.getLogger("mtl_jax")
+  log.handlers = [RichHandler(console=console(), show_time=False, show_level=False, show_path=False)]
+  log.setLevel(logging.INFO)
 
 
 def console() -> Any:

@@ -32,6 +32,13 @@ def test_resume_of_a_finished_run(trained, capsys):
   assert main(["train", "digits", *options, "--run-dir", str(trained), "--resume"]) == 0
 
 
+def test_train_says_which_engine_it_takes_and_why(tmp_path, capsys):
+  options = "--balancer pcgrad --steps 2 --tasks left tilt --run-dir".split()
+  assert main(["train", "digits", *options, str(tmp_path / "run")]) == 0
+  said = " ".join(capsys.readouterr().out.split())
+  assert "engine stacked: factors save" in said and "one more backward pass takes" in said
+
+
 def test_evaluate(trained, capsys):
   assert main(["evaluate", str(trained)]) == 0
   shown = capsys.readouterr().out

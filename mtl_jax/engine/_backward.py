@@ -1,123 +1,18 @@
-"""A backward pass as a list of equations, of which any part can be run for all tasks when its values are wanted."""
+"""A backward pass run for all tasks, in stages: any part of it when its values are wanted."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
-import jax.extend.core as jex
 import jax.numpy as jnp
 
 from mtl_jax._pieces import even, in_pieces
 from mtl_jax.balance._gram import on_one_cpu
-from mtl_jax.balance._layers import matching
 from mtl_jax.engine._linearize import Pullback
+from mtl_jax.engine._program import ZERO, Name, Program, after, convolves, evaluate, leading_to, named
 from mtl_jax.engine._scatter import scattered
-
-Name = int
-Operand = Any  # a name, or a `Literal`
-_ZERO: Name = -1  # a scalar of value 0 that depends on all that has been reduced so far
-
-
-class Equation(NamedTuple):
-  """One operation, its values by name; `jit` and `checkpoint` are inlined. `eqn` None: a value that must wait."""
-
-  eqn: Any
-  function: Callable[..., list[jax.Array]]
-  inputs: tuple[Operand, ...]
-  outputs: tuple[Name, ...]
-
-
-class Program(NamedTuple):
-  """The backward pass of one task, from the features to the shared parameters.
-
-  Attributes:
-    equations: In the order of the trace.
-    constants: What the forward pass left, by name.
-    cotangents: The names of the inputs, the cotangents at the features.
-    leaves: The gradient of each parameter, by path.
-    shapes: Its shape and dtype.
-    tasked: All names whose values depend on the cotangents; the others are the same for all tasks.
-    makers: For each name the index of the equation that makes it.
-  """
-
-  equations: tuple[Equation, ...]
-  constants: dict[Name, Any]
-  cotangents: tuple[Name, ...]
-  leaves: dict[str, Operand]
-  shapes: dict[str, jax.ShapeDtypeStruct]
-  tasked: frozenset[Name]
-  makers: dict[Name, int]
-
-
-def trace(pullback: Pullback, layers: str | None) -> Program:
-  """The backward pass of `pullback`'s first task; the others differ from it in their cotangents only."""
-  closed, shapes = jax.make_jaxpr(lambda c: matching(pullback.pull(c), layers), return_shape=True)(
-    pullback.cotangents[0]
-  )
-  fresh = itertools.count()
-  names: dict[Any, Operand] = {var: next(fresh) for var in (*closed.jaxpr.constvars, *closed.jaxpr.invars)}
-  cotangents = tuple(names[var] for var in closed.jaxpr.invars)
-  equations = tuple(_flat(closed.jaxpr, names, fresh))
-  tasked, makers = set(cotangents), {}
-  for i, equation in enumerate(equations):
-    makers.update(dict.fromkeys(equation.outputs, i))
-    if tasked.intersection(_named(equation.inputs)):
-      tasked.update(equation.outputs)
-  return Program(
-    equations,
-    {names[var]: const for var, const in zip(closed.jaxpr.constvars, closed.consts, strict=True)},
-    cotangents,
-    dict(zip(shapes, (_operand(var, names) for var in closed.jaxpr.outvars), strict=True)),
-    shapes,
-    frozenset(tasked),
-    makers,
-  )
-
-
-def _flat(jaxpr: Any, names: dict[Any, Operand], fresh: Any) -> Iterable[Equation]:
-  for eqn in jaxpr.eqns:
-    inputs = tuple(_operand(var, names) for var in eqn.invars)
-    if eqn.primitive is jex.primitives.jit_p and not eqn.params["jaxpr"].consts:
-      inner = eqn.params["jaxpr"].jaxpr
-      scope = dict(zip(inner.invars, inputs, strict=True))
-      yield from _flat(inner, scope, fresh)
-      names.update(zip(eqn.outvars, (_operand(var, scope) for var in inner.outvars), strict=True))
-      continue
-    if eqn.primitive is jex.primitives.remat_p and not eqn.params["jaxpr"].constvars:
-      # What it repeats must stay behind the reductions before it, or the compiler takes it from the forward pass.
-      inner = eqn.params["jaxpr"]
-      scope = dict(zip(inner.invars, inputs, strict=True))
-      for var, name in scope.items():
-        if not isinstance(name, jex.Literal):
-          scope[var] = next(fresh)
-          yield Equation(None, lambda value, zero: [_after(value, zero)], (name, _ZERO), (scope[var],))
-      yield from _flat(inner, scope, fresh)
-      names.update(zip(eqn.outvars, (_operand(var, scope) for var in inner.outvars), strict=True))
-      continue
-    outputs = tuple(itertools.islice(fresh, len(eqn.outvars)))
-    names.update(zip(eqn.outvars, outputs, strict=True))
-    yield Equation(eqn, _function(jaxpr, eqn), inputs, outputs)
-
-
-def _function(jaxpr: Any, eqn: Any) -> Callable[..., list[jax.Array]]:
-  """The equation as a function of all its operands but literals."""
-  variables = [var for var in eqn.invars if not isinstance(var, jex.Literal)]
-  unnamed = jaxpr.debug_info._replace(arg_names=None, result_paths=None)
-  distinct = list(dict.fromkeys(variables))
-  alone = jaxpr.replace(constvars=(), invars=distinct, outvars=eqn.outvars, eqns=[eqn], debug_info=unnamed)
-  run = jex.jaxpr_as_fun(jex.ClosedJaxpr(alone, ()))
-  return lambda *operands: run(*(operands[variables.index(var)] for var in distinct))
-
-
-def _operand(var: Any, names: dict[Any, Operand]) -> Operand:
-  return var if isinstance(var, jex.Literal) else names[var]
-
-
-def _named(operands: Iterable[Operand]) -> list[Name]:
-  return [operand for operand in operands if not isinstance(operand, jex.Literal)]
 
 
 class Backward:
@@ -130,7 +25,8 @@ class Backward:
     program: The backward pass of one task.
     pullback: Its tasks.
     stages: What each stage wants, in the order in which they will be asked for: names, and the axis of the tasks.
-    at_once: How many tasks run as one batch, on CPU; elsewhere all do. None: one task after the other, without a loop.
+    at_once: How many tasks run as one batch, on CPU, but in turn where there are convolutions; elsewhere all do. None:
+      one task after the other, without a loop.
   """
 
   def __init__(self, program: Program, pullback: Pullback, stages: list[dict[Name, int]], *, at_once: int | None):
@@ -143,14 +39,14 @@ class Backward:
     for name, each in zip(program.cotangents, zip(*cotangents, strict=True), strict=True):
       self.values[name] = each if at_once is None else _stacked(each, self._axis(name, jnp.ndim(each[0])))
     first = jnp.ravel(jnp.asarray(cotangents[0][0]))[:1].sum()
-    self.shared[_ZERO] = jnp.minimum(jnp.abs(first.astype(jnp.float32)), 0.0)
+    self.shared[ZERO] = jnp.minimum(jnp.abs(first.astype(jnp.float32)), 0.0)
     self.stages, self.todo, done = stages, [], set()
     for wanted in stages:
-      self.todo.append(_slice(program, wanted, done))
+      self.todo.append(leading_to(program, wanted, done))
       done.update(self.todo[-1])
     self.last_use: dict[Name, int] = {}
     for stage, (indices, wanted) in enumerate(zip(self.todo, stages, strict=True)):
-      inputs = [name for i in indices for name in _named(program.equations[i].inputs)]
+      inputs = [name for i in indices for name in named(program.equations[i].inputs)]
       self.last_use.update(dict.fromkeys([*inputs, *wanted], stage))
 
   def run(self, stage: int) -> None:
@@ -160,15 +56,15 @@ class Backward:
     tasked = [equation for equation in equations if program.tasked.issuperset(equation.outputs)]
     for equation in equations:
       if not program.tasked.issuperset(equation.outputs):
-        _evaluate(equation, self.shared)
+        evaluate(equation, self.shared)
     made = {name for equation in tasked for name in equation.outputs if self._outlives(name, stage)}
     outputs = sorted(made)
-    inputs = sorted({n for equation in tasked for n in _named(equation.inputs) if n in self.values} - made)
+    inputs = sorted({n for equation in tasked for n in named(equation.inputs) if n in self.values} - made)
 
     def piece(*arrays):
       values = self.shared | dict(zip(inputs, arrays, strict=True))
       for equation in tasked:
-        _evaluate(equation, values)
+        evaluate(equation, values)
       return [values[name] for name in outputs]
 
     if not tasked:
@@ -178,8 +74,23 @@ class Backward:
       results = list(zip(*(piece(*arrays) for arrays in each), strict=True))
     else:
       ended = {name for name in inputs if not self._outlives(name, stage)}
-      results = self._batches(piece, inputs, outputs, ended, self.at_once)
+      # On CPU a batch of convolutions takes 40 times as long as they do in turn.
+      if self.in_place and any(convolves(equation.eqn) for equation in tasked):
+        results = self._in_turn(piece, inputs, outputs)
+      else:
+        results = self._batches(piece, inputs, outputs, ended, self.at_once)
     self.values.update(zip(outputs, results, strict=True))
+
+  def _in_turn(self, piece: Callable[..., list[Any]], inputs: list[Name], outputs: list[Name]) -> list[Any]:
+    """One task after the other, without a loop."""
+    sources = [(self.values[name], self.axes[name]) for name in inputs]
+    each = [
+      piece(*(jax.lax.index_in_dim(x, task, axis, keepdims=False) for x, axis in sources)) for task in range(self.count)
+    ]
+    return [
+      jnp.stack(values, self._axis(name, jnp.ndim(values[0])))
+      for name, values in zip(outputs, zip(*each, strict=True), strict=True)
+    ]
 
   def _batches(
     self, piece: Callable[..., list[Any]], inputs: list[Name], outputs: list[Name], ended: set[Name], at_once: int
@@ -213,7 +124,7 @@ class Backward:
       # What is written in place waits for all else that reads the place; otherwise the compiler copies it.
       for other in [x for x, place in zip(results, places, strict=True) if place is None]:
         zero = jnp.minimum(jnp.abs(jnp.ravel(other)[0].astype(jnp.float32)), 0.0)
-        results = [x if place is None else _after(x, zero) for x, place in zip(results, places, strict=True)]
+        results = [x if place is None else after(x, zero) for x, place in zip(results, places, strict=True)]
       update = jax.lax.dynamic_update_slice_in_dim
       return [update(b, x, start, axis) for b, x, axis in zip(buffers, results, out_axes, strict=True)]
 
@@ -245,10 +156,10 @@ class Backward:
     zero = jnp.minimum(jnp.abs(reduced), 0.0)  # unless it is NaN, but the compiler cannot know
     self.values = {name: value for name, value in self.values.items() if self.last_use.get(name, -1) > stage}
     if not self.in_place:
-      self.values = {name: jax.tree.map(lambda v: _after(v, zero), value) for name, value in self.values.items()}
+      self.values = {name: jax.tree.map(lambda v: after(v, zero), value) for name, value in self.values.items()}
     self.first = (reduced == -jnp.inf).astype(jnp.int32)  # 0 for squared norms, NaN too
     self.shared = {name: value for name, value in self.shared.items() if self.last_use.get(name, -1) > stage}
-    self.shared[_ZERO] = zero
+    self.shared[ZERO] = zero
 
 
 def _stacked(each: Sequence[jax.Array], axis: int) -> jax.Array:
@@ -258,23 +169,3 @@ def _stacked(each: Sequence[jax.Array], axis: int) -> jax.Array:
   for i, one in enumerate(each):
     total = jax.lax.dynamic_update_slice_in_dim(total, jnp.expand_dims(one, axis), i, axis)
   return total
-
-
-def _after(value: jax.Array, zero: jax.Array) -> jax.Array:
-  return value + zero.astype(value.dtype) if jnp.issubdtype(value.dtype, jnp.floating) else value
-
-
-def _slice(program: Program, wanted: Iterable[Name], done: set[int]) -> list[int]:
-  """The equations that lead to `wanted`, but for those done, in order."""
-  found, open_ = set(), list(wanted)
-  while open_:
-    index = program.makers.get(open_.pop())
-    if index is not None and index not in found and index not in done:
-      found.add(index)
-      open_.extend(_named(program.equations[index].inputs))
-  return sorted(found)
-
-
-def _evaluate(equation: Equation, values: dict[Name, Any]) -> None:
-  results = equation.function(*(values[name] for name in _named(equation.inputs)))
-  values.update(zip(equation.outputs, results, strict=True))

@@ -12,7 +12,8 @@ import jax.numpy as jnp
 from mtl_jax import _devices
 from mtl_jax._pieces import even, in_pieces
 from mtl_jax.balance._gram import inner_products, on_one_cpu
-from mtl_jax.engine._backward import Backward, Name, Program
+from mtl_jax.engine._backward import Backward
+from mtl_jax.engine._program import Name, Program
 
 # What a float32 product of highest precision costs in products of the default one, off CPU: six bfloat16 passes on TPU,
 # and about as much in GPU arithmetic without TF32.

@@ -6,11 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import jax.extend.core as jex
-
-from mtl_jax.engine._backward import Program, trace
 from mtl_jax.engine._factors import factor_work, pays, row_work, terms_of
 from mtl_jax.engine._linearize import Pullback
+from mtl_jax.engine._program import Program, inner, trace
 
 
 class Work(NamedTuple):
@@ -61,9 +59,4 @@ def _of(eqn: Any) -> int:
   if eqn.primitive.name == "conv_general_dilated":
     kernel, (_, inputs, *spatial) = eqn.invars[1].aval, eqn.params["dimension_numbers"].rhs_spec
     return eqn.outvars[0].aval.size * kernel.shape[inputs] * math.prod(kernel.shape[axis] for axis in spatial)
-  inner = [getattr(each, "jaxpr", each) for value in eqn.params.values() for each in _listed(value)]
-  return eqn.params.get("length", 1) * sum(_of(e) for j in inner if isinstance(j, jex.Jaxpr) for e in j.eqns)
-
-
-def _listed(value: Any) -> Sequence[Any]:
-  return value if isinstance(value, (tuple, list)) else (value,)
+  return eqn.params.get("length", 1) * sum(map(_of, inner(eqn)))

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from mtl_jax import _devices
 from mtl_jax._errors import UserError
 from mtl_jax.balance._gram import leaf_gram, on_one_cpu
-from mtl_jax.engine._backward import Backward, Name, Program, trace
+from mtl_jax.engine._backward import Backward
 from mtl_jax.engine._engine import Engine, weighing
 from mtl_jax.engine._factors import (
   AT_ONCE,
@@ -26,6 +26,7 @@ from mtl_jax.engine._factors import (
   terms_of,
 )
 from mtl_jax.engine._linearize import Pullback
+from mtl_jax.engine._program import Name, Program, trace
 from mtl_jax.engine._scatter import scattered
 
 Source = list[Term] | Name | None  # factors, the name of the rows, or nothing: rows of zeros

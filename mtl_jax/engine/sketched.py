@@ -26,7 +26,8 @@ def sketched(k: int = 4096, *, seed: int = 0) -> Engine:
   Each device reduces its own share of the T gradients to T x k numbers, which are summed over devices, then comes one
   weighted backward pass: a ring of devices sends 2 P + 2 T k in place of the (T + 1) P of `stacked`.
 
-  On one device it computes the same, and saves nothing over `gram`.
+  On one device it computes the same, and saves nothing over `gram`. Under a mesh each device has whole parameters while
+  the step runs: those that rules divide over `data` are gathered.
 
   Args:
     k: The length of a sketch.

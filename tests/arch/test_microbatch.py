@@ -30,19 +30,20 @@ def test_losses_and_gradients_are_those_of_the_whole_batch(cut):
       np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("engine", [mtl.engine.stacked(), mtl.engine.gram()], ids=["stacked", "gram"])
-def test_every_engine_takes_it(engine):
-  results = []
-  for count in (1, 4):
-    net, tasks, batch, _ = problem(3)
+@pytest.mark.parametrize("engine", mtl.engine.names())
+def test_every_engine_takes_it_and_checkpoints(engine):
+  """The trunk in four pieces, and the trunk's layers computed again in the backward pass: the same step."""
+  balancer = mtl.balance.equal() if engine == "losses" else mtl.balance.mgda()
+  made, tx, results = getattr(mtl.engine, engine)(), optax.sgd(0.1), []
+  for count, trunk in ((1, Trunk()), (4, Trunk()), (1, nn.remat(Trunk)()), (4, nn.remat(Trunk)())):
+    net, tasks, batch, _ = problem(3, trunk=trunk)
     net = mtl.arch.microbatch(net, count)
-    balancer, tx = mtl.balance.mgda(), optax.sgd(0.1)
-    state = mtl.init_train_state(net, tasks, balancer, tx, batch, jax.random.key(0))
-    results.append(
-      jax.jit(mtl.make_train_step(mtl.objective(net, tasks), balancer, tx, engine))(state, batch)[0].params
-    )
-  for a, b in zip(*map(jax.tree.leaves, results), strict=True):
-    np.testing.assert_allclose(a, b, atol=1e-5)
+    state = mtl.init_train_state(net, tasks, balancer, tx, batch, jax.random.key(0), engine=made)
+    step = jax.jit(mtl.make_train_step(mtl.objective(net, tasks), balancer, tx, made))
+    results.append(jax.tree.leaves(step(state, batch)[0].params))
+  for other in results[1:]:
+    for a, b in zip(results[0], other, strict=True):
+      np.testing.assert_allclose(a, b, atol=1e-5)
 
 
 def test_predictions_keep_the_order_of_examples_and_statistics_move():

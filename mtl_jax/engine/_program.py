@@ -1,0 +1,151 @@
+"""The traced backward pass as a list of equations."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import jax
+import jax.extend.core as jex
+import jax.numpy as jnp
+
+from mtl_jax.balance._layers import matching
+from mtl_jax.engine._linearize import Pullback
+
+Name = int
+Operand = Any  # a name, or a `Literal`
+ZERO: Name = -1  # a scalar of value 0 that depends on all that has been reduced so far
+
+
+class Equation(NamedTuple):
+  """One operation, its values by name; `jit` and `checkpoint` are inlined. `eqn` None: a value that must wait."""
+
+  eqn: Any
+  function: Callable[..., list[jax.Array]]
+  inputs: tuple[Operand, ...]
+  outputs: tuple[Name, ...]
+
+
+class Program(NamedTuple):
+  """The backward pass of one task, from the features to the shared parameters.
+
+  Attributes:
+    equations: In the order of the trace.
+    constants: What the forward pass left, by name.
+    cotangents: The names of the inputs, the cotangents at the features.
+    leaves: The gradient of each parameter, by path.
+    shapes: Its shape and dtype.
+    tasked: All names whose values depend on the cotangents; the others are the same for all tasks.
+    makers: For each name the index of the equation that makes it.
+  """
+
+  equations: tuple[Equation, ...]
+  constants: dict[Name, Any]
+  cotangents: tuple[Name, ...]
+  leaves: dict[str, Operand]
+  shapes: dict[str, jax.ShapeDtypeStruct]
+  tasked: frozenset[Name]
+  makers: dict[Name, int]
+
+
+def trace(pullback: Pullback, layers: str | None) -> Program:
+  """The backward pass of `pullback`'s first task; the others differ from it in their cotangents only."""
+  closed, shapes = jax.make_jaxpr(lambda c: matching(pullback.pull(c), layers), return_shape=True)(
+    pullback.cotangents[0]
+  )
+  fresh = itertools.count()
+  names: dict[Any, Operand] = {var: next(fresh) for var in (*closed.jaxpr.constvars, *closed.jaxpr.invars)}
+  cotangents = tuple(names[var] for var in closed.jaxpr.invars)
+  equations = tuple(_flat(closed.jaxpr, names, fresh))
+  tasked, makers = set(cotangents), {}
+  for i, equation in enumerate(equations):
+    makers.update(dict.fromkeys(equation.outputs, i))
+    if tasked.intersection(named(equation.inputs)):
+      tasked.update(equation.outputs)
+  return Program(
+    equations,
+    {names[var]: const for var, const in zip(closed.jaxpr.constvars, closed.consts, strict=True)},
+    cotangents,
+    dict(zip(shapes, (_operand(var, names) for var in closed.jaxpr.outvars), strict=True)),
+    shapes,
+    frozenset(tasked),
+    makers,
+  )
+
+
+def _flat(jaxpr: Any, names: dict[Any, Operand], fresh: Any) -> Iterable[Equation]:
+  for eqn in jaxpr.eqns:
+    inputs = tuple(_operand(var, names) for var in eqn.invars)
+    if eqn.primitive is jex.primitives.jit_p and not eqn.params["jaxpr"].consts:
+      inner = eqn.params["jaxpr"].jaxpr
+      scope = dict(zip(inner.invars, inputs, strict=True))
+      yield from _flat(inner, scope, fresh)
+      names.update(zip(eqn.outvars, (_operand(var, scope) for var in inner.outvars), strict=True))
+      continue
+    if eqn.primitive is jex.primitives.remat_p and not eqn.params["jaxpr"].constvars:
+      # What it repeats must stay behind the reductions before it, or the compiler takes it from the forward pass.
+      inner = eqn.params["jaxpr"]
+      scope = dict(zip(inner.invars, inputs, strict=True))
+      for var, name in scope.items():
+        if not isinstance(name, jex.Literal):
+          scope[var] = next(fresh)
+          yield Equation(None, lambda value, zero: [after(value, zero)], (name, ZERO), (scope[var],))
+      yield from _flat(inner, scope, fresh)
+      names.update(zip(eqn.outvars, (_operand(var, scope) for var in inner.outvars), strict=True))
+      continue
+    outputs = tuple(itertools.islice(fresh, len(eqn.outvars)))
+    names.update(zip(eqn.outvars, outputs, strict=True))
+    yield Equation(eqn, _function(jaxpr, eqn), inputs, outputs)
+
+
+def _function(jaxpr: Any, eqn: Any) -> Callable[..., list[jax.Array]]:
+  """The equation as a function of all its operands but literals."""
+  variables = [var for var in eqn.invars if not isinstance(var, jex.Literal)]
+  unnamed = jaxpr.debug_info._replace(arg_names=None, result_paths=None)
+  distinct = list(dict.fromkeys(variables))
+  alone = jaxpr.replace(constvars=(), invars=distinct, outvars=eqn.outvars, eqns=[eqn], debug_info=unnamed)
+  run = jex.jaxpr_as_fun(jex.ClosedJaxpr(alone, ()))
+  return lambda *operands: run(*(operands[variables.index(var)] for var in distinct))
+
+
+def _operand(var: Any, names: dict[Any, Operand]) -> Operand:
+  return var if isinstance(var, jex.Literal) else names[var]
+
+
+def named(operands: Iterable[Operand]) -> list[Name]:
+  return [operand for operand in operands if not isinstance(operand, jex.Literal)]
+
+
+def convolves(eqn: Any) -> bool:
+  """Whether an equation is a convolution or holds one."""
+  return eqn is not None and (eqn.primitive.name == "conv_general_dilated" or any(map(convolves, inner(eqn))))
+
+
+def inner(eqn: Any) -> Iterable[Any]:
+  """The equations inside an equation, of loops and branches."""
+  for value in eqn.params.values():
+    for each in value if isinstance(value, (tuple, list)) else (value,):
+      jaxpr = getattr(each, "jaxpr", each)
+      if isinstance(jaxpr, jex.Jaxpr):
+        yield from jaxpr.eqns
+
+
+def after(value: jax.Array, zero: jax.Array) -> jax.Array:
+  return value + zero.astype(value.dtype) if jnp.issubdtype(value.dtype, jnp.floating) else value
+
+
+def leading_to(program: Program, wanted: Iterable[Name], done: set[int]) -> list[int]:
+  """The equations that lead to `wanted`, but for those done, in order."""
+  found, open_ = set(), list(wanted)
+  while open_:
+    index = program.makers.get(open_.pop())
+    if index is not None and index not in found and index not in done:
+      found.add(index)
+      open_.extend(named(program.equations[index].inputs))
+  return sorted(found)
+
+
+def evaluate(equation: Equation, values: dict[Name, Any]) -> None:
+  results = equation.function(*(values[name] for name in named(equation.inputs)))
+  values.update(zip(equation.outputs, results, strict=True))
