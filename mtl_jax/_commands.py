@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from mtl_jax._errors import UserError, nearest
-from mtl_jax._output import console, draw, print_metrics, tell_choices
+from mtl_jax._output import choices_told, console, draw, print_metrics
 
 Own = Mapping[str, tuple[str, ...]]
 """The options of the parts that a command names, for example `{"balancer": ("--window", "50")}`."""
@@ -95,7 +95,6 @@ class Train(_Training):
     from mtl_jax.train._fit import waiting_for_data
 
     _only(own, ["balancer", "engine"])
-    tell_choices()
     several = self.join or (self.coordinator, self.num_processes, self.process_id) != (None, None, None)
     if several:
       shard.start_processes(self.coordinator, self.num_processes, self.process_id)
@@ -108,18 +107,19 @@ class Train(_Training):
       engine_options=own.get("engine", ()),
     )
     run_dir = self.run_dir or Path("runs") / f"{config.recipe}-{config.balancer}-{config.seed}"
-    result, test = train_run(
-      config,
-      recipes.load(config.recipe).data(0),
-      run_dir=run_dir,
-      resume=self.resume,
-      mesh=None if mesh is None else shard.make_mesh(mesh),
-      rules=self.rules,
-      patience=self.patience,
-      checkpoint_every=self.checkpoint_every,
-      tensorboard=self.tensorboard,
-      title=f"{config.recipe} {config.balancer}",
-    )
+    with choices_told():
+      result, test = train_run(
+        config,
+        recipes.load(config.recipe).data(0),
+        run_dir=run_dir,
+        resume=self.resume,
+        mesh=None if mesh is None else shard.make_mesh(mesh),
+        rules=self.rules,
+        patience=self.patience,
+        checkpoint_every=self.checkpoint_every,
+        tensorboard=self.tensorboard,
+        title=f"{config.recipe} {config.balancer}",
+      )
     if not shard.is_first():
       return
     metrics = {

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from mtl_jax._errors import UserError
@@ -31,13 +33,20 @@ def print_metrics(metrics: dict[str, Any]) -> None:
   console().print(result)
 
 
-def tell_choices() -> None:
-  """Shows what the library logs as information, such as the engine that `auto` chose and why."""
+@contextlib.contextmanager
+def choices_told() -> Iterator[None]:
+  """Shows meanwhile what the library logs as information, such as the engine that `auto` chose and why."""
   from rich.logging import RichHandler
 
   log = logging.getLogger("mtl_jax")
-  log.handlers = [RichHandler(console=console(), show_time=False, show_level=False, show_path=False)]
+  handler, level = RichHandler(console=console(), show_time=False, show_level=False, show_path=False), log.level
+  log.addHandler(handler)
   log.setLevel(logging.INFO)
+  try:
+    yield
+  finally:
+    log.removeHandler(handler)
+    log.setLevel(level)
 
 
 def console() -> Any:
