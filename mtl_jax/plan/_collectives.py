@@ -36,7 +36,8 @@ _OPCODES = (
   "collective-permute",
   "send",
 )
-_WITH_OPERANDS = ("all-gather-start", "collective-permute-start", "send")  # their tuple holds (operand, result, ...)
+# Their tuple holds (operand, result, ...).
+_WITH_OPERANDS = ("all-gather-start", "reduce-scatter-start", "collective-permute-start", "send")
 
 
 def collectives(text: str, devices: int) -> tuple[Collective, ...]:

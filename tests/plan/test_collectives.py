@@ -92,6 +92,11 @@ def test_reduce_scatter_counts_its_input():
       Collective("all-reduce", 1, 1572864, 2752512.0),
     ),
     (
+      "%reduce-scatter-start = ((f32[64]{0}, f32[16,4]{1,0}), (f32[8]{0}, f32[2,4]{1,0})) reduce-scatter-start(%p, %q),"
+      " channel_id=1, replica_groups={{0,1,2,3,4,5,6,7}}, dimensions={0}",
+      Collective("reduce-scatter", 1, 512, 448.0),
+    ),
+    (
       "%collective-permute-start = (f32[1,512]{1,0:T(1,128)S(1)}, f32[1,512]{1,0:T(1,128)S(1)}, u32[]{:S(2)}, "
       "u32[]{:S(2)}) collective-permute-start(%slice.6), channel_id=1, source_target_pairs={{0,1},{1,0}}",
       Collective("collective-permute", 1, 2048, 2048.0),
