@@ -48,6 +48,16 @@ def shards() -> int:
   return 1 if mesh.empty or is_local() else mesh.shape.get(DATA, 1)
 
 
+def largest_dimension(shape: tuple[int, ...], devices: int) -> int | None:
+  """The largest dimension that so many devices divide, the first of several; None: they divide none.
+
+  >>> largest_dimension((6, 8, 9), 2), largest_dimension((3, 5), 2)
+  (1, None)
+  """
+  dimensions = [i for i, size in enumerate(shape) if size and size % devices == 0]
+  return max(dimensions, key=lambda i: shape[i], default=None)
+
+
 def total(tree: Any) -> Any:
   """Sums what the devices of the axis `data` have, in a program for one of them; else the tree as it is."""
   return jax.lax.psum(tree, DATA) if is_local() else tree

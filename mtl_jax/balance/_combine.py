@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import chex
@@ -13,7 +14,13 @@ from mtl_jax.balance._gram import gram
 from mtl_jax.balance._layers import matching
 
 
-def combine(balancer: Balancer, rows: Any, losses: Any, state: Any) -> tuple[Any, jax.Array, Any]:
+def combine(
+  balancer: Balancer,
+  rows: Any,
+  losses: Any,
+  state: Any,
+  total: Callable[[jax.Array], jax.Array] = lambda matrix: matrix,
+) -> tuple[Any, jax.Array, Any]:
   """Combines stacked task gradients by `balancer`.
 
   Args:
@@ -22,11 +29,12 @@ def combine(balancer: Balancer, rows: Any, losses: Any, state: Any) -> tuple[Any
       on the next, as many as `balancer.split` names.
     losses: The plain task losses, (T,).
     state: The balancer's state.
+    total: Where the rows are parts of what several devices hold: makes their Gram matrix that of all.
 
   Returns:
     The combined gradient with leaves (...), the weights (T,), and the balancer's state.
   """
-  matrix = gram(matching(rows, balancer.layers)) if needs_gram(balancer) else None
+  matrix = total(gram(matching(rows, balancer.layers))) if needs_gram(balancer) else None
   stats = statistics(balancer, losses, matrix)
   if balancer.combine is not None:
     return balancer.combine(stats._replace(rows=rows), state)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from mtl_jax._pieces import even, in_pieces
 from mtl_jax.balance._gram import on_one_cpu
 from mtl_jax.engine._linearize import Pullback
-from mtl_jax.engine._program import ZERO, Name, Program, after, convolves, evaluate, leading_to, named
+from mtl_jax.engine._program import ZERO, Name, Program, after, convolves, evaluate, leading_to, named, zero_after
 from mtl_jax.engine._scatter import scattered
 
 
@@ -38,8 +38,7 @@ class Backward:
     self.values: dict[Name, Any] = {}
     for name, each in zip(program.cotangents, zip(*cotangents, strict=True), strict=True):
       self.values[name] = each if at_once is None else _stacked(each, self._axis(name, jnp.ndim(each[0])))
-    first = jnp.ravel(jnp.asarray(cotangents[0][0]))[:1].sum()
-    self.shared[ZERO] = jnp.minimum(jnp.abs(first.astype(jnp.float32)), 0.0)
+    self.shared[ZERO] = zero_after(cotangents[0][0])
     self.stages, self.todo, done = stages, [], set()
     for wanted in stages:
       self.todo.append(leading_to(program, wanted, done))
@@ -123,7 +122,7 @@ class Backward:
       results = batch(*parts)
       # What is written in place waits for all else that reads the place; otherwise the compiler copies it.
       for other in [x for x, place in zip(results, places, strict=True) if place is None]:
-        zero = jnp.minimum(jnp.abs(jnp.ravel(other)[0].astype(jnp.float32)), 0.0)
+        zero = zero_after(other)
         results = [x if place is None else after(x, zero) for x, place in zip(results, places, strict=True)]
       update = jax.lax.dynamic_update_slice_in_dim
       return [update(b, x, start, axis) for b, x, axis in zip(buffers, results, out_axes, strict=True)]
@@ -153,7 +152,7 @@ class Backward:
 
   def release(self, stage: int, reduced: jax.Array) -> None:
     """Drops what no stage after this one reads; nothing that is still to come runs before the scalar `reduced`."""
-    zero = jnp.minimum(jnp.abs(reduced), 0.0)  # unless it is NaN, but the compiler cannot know
+    zero = zero_after(reduced)
     self.values = {name: value for name, value in self.values.items() if self.last_use.get(name, -1) > stage}
     if not self.in_place:
       self.values = {name: jax.tree.map(lambda v: after(v, zero), value) for name, value in self.values.items()}

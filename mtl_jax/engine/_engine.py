@@ -48,11 +48,18 @@ def weighing(name: str, serves: frozenset[str], matrix: Callable[[Linearized, Ba
   """
 
   def run(linearized, balancer, balancer_state, state):
-    stats = statistics(balancer, linearized.losses, matrix(linearized, balancer))
-    weights, balancer_state = balancer.weigh(stats, balancer_state)
-    return linearized.pull(weights), weights, balancer_state, state
+    return *weigh_and_pull(linearized, balancer, balancer_state, matrix(linearized, balancer)), state
 
   return Engine(name, serves, lambda num_tasks: (), run)
+
+
+def weigh_and_pull(
+  linearized: Linearized, balancer: Balancer, balancer_state: Any, matrix: jax.Array | None
+) -> tuple[Grads, jax.Array, Any]:
+  """The combined gradient by one weighted backward pass, the weights from G, and the balancer's state."""
+  stats = statistics(balancer, linearized.losses, matrix)
+  weights, balancer_state = balancer.weigh(stats, balancer_state)
+  return linearized.pull(weights), weights, balancer_state
 
 
 def check_serves(engine: Engine, balancer: Balancer) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mtl_jax import _devices
 from mtl_jax._errors import UserError
@@ -40,6 +41,7 @@ class Linearized(NamedTuple):
     names: The tasks, in the order of all vectors over tasks.
     losses: (T,), float32; the mean over the parts of the batch.
     aux: The objective's aux.
+    shared: The shared parameters.
     pullbacks: One a group of tasks with the same features.
     pull_heads: `pull_heads(weights) -> task_grads`: each head's gradient of its own loss, times its weight.
     at_features: Whether the cotangents are gradients at a shared representation (a net with a cut), or merely the
@@ -50,6 +52,7 @@ class Linearized(NamedTuple):
   names: tuple[str, ...]
   losses: jax.Array
   aux: dict[str, Any]
+  shared: Any
   pullbacks: tuple[Pullback, ...]
   pull_heads: Callable[[jax.Array], Any]
   at_features: bool
@@ -58,11 +61,12 @@ class Linearized(NamedTuple):
   def pull(self, weights: jax.Array) -> Any:
     """The gradient of the shared parameters, sum_t w_t g_t, in one backward pass a group; weights (T,)."""
     weights = spread(weights, self.split)
-    total = None
-    for pullback in self.pullbacks:
-      grads = pullback.pull(pullback.weighted(weights))
-      total = grads if total is None else jax.tree.map(jnp.add, total, grads)
-    return _devices.total(total)
+    return _devices.total(_added(pullback.pull(pullback.weighted(weights)) for pullback in self.pullbacks))
+
+
+def in_task_order(pullbacks: tuple[Pullback, ...]) -> np.ndarray:
+  """Indices that bring the tasks of all pullbacks, one pullback after the other, into the order of all tasks."""
+  return np.argsort([task for pullback in pullbacks for task in pullback.tasks])
 
 
 def linearize(
@@ -164,8 +168,7 @@ def _join(parts: list[Linearized], split: tuple[float, ...]) -> Linearized:
   )
 
   def pull_heads(weights):
-    grads = [part.pull_heads(weights * share) for part, share in zip(parts, split, strict=True) if share]
-    return jax.tree.map(lambda *leaves: functools.reduce(jnp.add, leaves), *grads)
+    return _added(part.pull_heads(weights * share) for part, share in zip(parts, split, strict=True) if share)
 
   losses = jnp.mean(jnp.stack([part.losses for part in parts]), axis=0)
   return parts[-1]._replace(losses=losses, pullbacks=pullbacks, pull_heads=pull_heads, split=split)
@@ -183,7 +186,11 @@ def _whole(objective, params, state, batch, key) -> Linearized:
   values, vjp, aux = jax.vjp(losses, params["shared"], params["task"], has_aux=True)
   units = tuple(_devices.own(jnp.eye(len(names), dtype=jnp.float32)))
   pullback = Pullback(tuple(range(len(names))), units, _devices.own, lambda cotangent: vjp(cotangent)[0])
-  return Linearized(names, values, aux, (pullback,), lambda weights: vjp(_devices.own(weights))[1], at_features=False)
+
+  def pull_heads(weights):
+    return vjp(_devices.own(weights))[1]
+
+  return Linearized(names, values, aux, params["shared"], (pullback,), pull_heads, at_features=False)
 
 
 def _cut(objective: Objective, params, state, batch, key) -> Linearized:
@@ -197,7 +204,7 @@ def _cut(objective: Objective, params, state, batch, key) -> Linearized:
       params["shared"],
       has_aux=True,
     )
-    head_vjps = []
+    head_vjps, cotangents = [], []
     for name, head in branch.heads.items():
       # Each head sees one task only: its own vjp costs T small backward passes in all, not T of every head.
       losses[name], head_vjp, task_state[name] = jax.vjp(
@@ -206,9 +213,10 @@ def _cut(objective: Objective, params, state, batch, key) -> Linearized:
         features,
         has_aux=True,
       )
+      head_grads[name], cotangent = head_vjp(_devices.own(jnp.ones((), losses[name].dtype)))
+      cotangents.append(cotangent)
       head_vjps.append(head_vjp)
-      head_grads[name] = head_vjp(_devices.own(jnp.ones((), losses[name].dtype)))[0]
-    groups.append((tuple(branch.heads), tuple(head_vjps), lambda c, vjp=vjp: vjp(c)[0]))
+    groups.append((tuple(branch.heads), tuple(cotangents), head_vjps, lambda c, vjp=vjp: vjp(c)[0]))
   names = objective.names
   position = {name: i for i, name in enumerate(names)}
 
@@ -222,17 +230,20 @@ def _cut(objective: Objective, params, state, batch, key) -> Linearized:
     names,
     in_order(losses, names),
     {"state": {"shared": shared, "task": task_state}},
-    tuple(_branch(tuple(position[name] for name in group), vjps, pull) for group, vjps, pull in groups),
+    params["shared"],
+    tuple(_branch(tuple(position[name] for name in group), *of_group) for group, *of_group in groups),
     pull_heads,
     at_features=True,
   )
 
 
-def _branch(tasks: tuple[int, ...], head_vjps: tuple[Any, ...], pull: Callable[[Any], Any]) -> Pullback:
+def _branch(tasks: tuple[int, ...], cotangents: tuple[Any, ...], head_vjps: list[Any], pull: Any) -> Pullback:
   def weighted(weights):
     weights = _devices.own(weights)
-    each = [vjp(weights[task])[1] for task, vjp in zip(tasks, head_vjps, strict=True)]
-    return jax.tree.map(lambda *leaves: functools.reduce(jnp.add, leaves), *each)
+    return _added(vjp(weights[task])[1] for task, vjp in zip(tasks, head_vjps, strict=True))
 
-  one = _devices.own(jnp.ones((), jnp.float32))
-  return Pullback(tasks, tuple(vjp(one)[1] for vjp in head_vjps), weighted, pull)
+  return Pullback(tasks, cotangents, weighted, pull)
+
+
+def _added(trees: Iterable[Any]) -> Any:
+  return jax.tree.map(lambda *leaves: functools.reduce(jnp.add, leaves), *trees)

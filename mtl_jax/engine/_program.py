@@ -114,6 +114,7 @@ def _operand(var: Any, names: dict[Any, Operand]) -> Operand:
 
 
 def named(operands: Iterable[Operand]) -> list[Name]:
+  """Those that are no literals."""
   return [operand for operand in operands if not isinstance(operand, jex.Literal)]
 
 
@@ -131,7 +132,13 @@ def inner(eqn: Any) -> Iterable[Any]:
         yield from jaxpr.eqns
 
 
+def zero_after(value: jax.Array) -> jax.Array:
+  """0 that is there when the array is: unless that begins with NaN, but the compiler cannot know."""
+  return jnp.minimum(jnp.abs(jnp.ravel(value)[:1].sum().astype(jnp.float32)), 0.0)
+
+
 def after(value: jax.Array, zero: jax.Array) -> jax.Array:
+  """The same array, when `zero` is there."""
   return value + zero.astype(value.dtype) if jnp.issubdtype(value.dtype, jnp.floating) else value
 
 
@@ -147,5 +154,6 @@ def leading_to(program: Program, wanted: Iterable[Name], done: set[int]) -> list
 
 
 def evaluate(equation: Equation, values: dict[Name, Any]) -> None:
+  """Adds what the equation makes to the values."""
   results = equation.function(*(values[name] for name in named(equation.inputs)))
   values.update(zip(equation.outputs, results, strict=True))

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from mtl_jax import _devices
-from mtl_jax.engine._linearize import Linearized, Pullback
+from mtl_jax.engine._linearize import Linearized, Pullback, in_task_order
 from mtl_jax.engine._scatter import scattered
 
 
@@ -37,8 +37,7 @@ def rows(linearized: Linearized, *, one_by_one: bool) -> Any:
   parts = [_pull_all(pullback, one_by_one) for pullback in linearized.pullbacks]
   if len(parts) == 1:
     return parts[0]
-  order = [task for pullback in linearized.pullbacks for task in pullback.tasks]
-  back = jnp.argsort(jnp.array(order))
+  back = in_task_order(linearized.pullbacks)
   return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[back], *parts)
 
 

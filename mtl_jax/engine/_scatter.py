@@ -37,17 +37,13 @@ def gathered(parts: Any, whole: Any, skip: int = 0) -> Any:
   """
   if not _devices.is_local():
     return parts
-  return jax.tree.map(lambda part, like: _gather(part, _dimension(like.shape, _devices.count()), skip), parts, whole)
-
-
-def _dimension(shape: tuple[int, ...], count: int) -> int | None:
-  """The largest dimension that `count` devices divide."""
-  sizes = [size if size % count == 0 else 0 for size in shape]
-  return sizes.index(max(sizes)) if any(sizes) else None
+  return jax.tree.map(
+    lambda part, like: _gather(part, _devices.largest_dimension(like.shape, _devices.count()), skip), parts, whole
+  )
 
 
 def _place(leaf: jax.Array, skip: int) -> jax.Array:
-  dimension = _dimension(leaf.shape[skip:], _devices.shards())
+  dimension = _devices.largest_dimension(leaf.shape[skip:], _devices.shards())
   if dimension is None:
     return leaf
   spec: list[Any] = [None] * skip + [P.UNCONSTRAINED] * (leaf.ndim - skip)
@@ -56,7 +52,7 @@ def _place(leaf: jax.Array, skip: int) -> jax.Array:
 
 
 def _sum_own_part(leaf: jax.Array, skip: int) -> jax.Array:
-  dimension = _dimension(leaf.shape[skip:], _devices.count())
+  dimension = _devices.largest_dimension(leaf.shape[skip:], _devices.count())
   if dimension is None:
     return jnp.where(jax.lax.axis_index(_devices.DATA) == 0, jax.lax.psum(leaf, _devices.DATA), 0)
   return jax.lax.psum_scatter(leaf, _devices.DATA, scatter_dimension=skip + dimension, tiled=True)

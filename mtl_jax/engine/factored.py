@@ -25,7 +25,7 @@ from mtl_jax.engine._factors import (
   task_axis,
   terms_of,
 )
-from mtl_jax.engine._linearize import Pullback
+from mtl_jax.engine._linearize import Pullback, in_task_order
 from mtl_jax.engine._program import Name, Program, trace
 from mtl_jax.engine._scatter import scattered
 
@@ -70,14 +70,13 @@ def factored(*, one_by_one: bool | None = None) -> Engine:
   """
 
   def matrix(linearized, balancer):
-    in_turn = _devices.is_divided() if one_by_one is None else one_by_one
-    return factored_gram(linearized.pullbacks, balancer.layers, one_by_one=in_turn)
+    return factored_gram(linearized.pullbacks, balancer.layers, one_by_one=one_by_one)
 
   return weighing("factored", frozenset({"losses", "gram", "cross_gram"}), matrix)
 
 
 def factored_gram(
-  pullbacks: tuple[Pullback, ...], layers: str | None, *, one_by_one: bool, products: bool = True
+  pullbacks: tuple[Pullback, ...], layers: str | None, *, one_by_one: bool | None = None, products: bool = True
 ) -> jax.Array:
   """G over the tasks of all pullbacks, in their order, float32.
 
@@ -87,7 +86,7 @@ def factored_gram(
   Args:
     pullbacks: The tasks, those with the same features together.
     layers: Which shared parameters count, as in `Balancer`; the backward passes end with the last of them.
-    one_by_one: Run each piece for one task after the other.
+    one_by_one: Run each piece for one task after the other; None: where the compiler divides arrays among devices.
     products: Whether the way by A A^T may be taken, where it is the shorter.
   """
   programs = [trace(pullback, layers) for pullback in pullbacks]
@@ -96,6 +95,7 @@ def factored_gram(
     raise UserError("no parameter is shared, so there are no gradients to balance: use a loss weighter.")
   plans = {path: _plan(programs, path, counts, products) for path in programs[0].leaves}
   first = programs[0]
+  in_turn = _devices.is_divided() if one_by_one is None else one_by_one
   # A gradient that does not depend on the cotangents is 0, since it is linear in them.
   stages = sorted(
     (path for path, plan in plans.items() if any(_wanted(each) for each in plan.sources)),
@@ -106,7 +106,7 @@ def factored_gram(
       program,
       pullback,
       [_wanted(plans[path].sources[i]) for path in stages],
-      at_once=None if one_by_one else AT_ONCE,
+      at_once=None if in_turn else AT_ONCE,
     )
     for i, (program, pullback) in enumerate(zip(programs, pullbacks, strict=True))
   ]
@@ -118,7 +118,7 @@ def factored_gram(
     for backward in backwards:
       backward.release(stage, total[0, 0])
   total = _devices.total(total)
-  back = jnp.argsort(jnp.array([task for pullback in pullbacks for task in pullback.tasks]))
+  back = in_task_order(pullbacks)
   return total[back][:, back] if len(pullbacks) > 1 else total
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from mtl_jax import _devices
 from mtl_jax.engine._engine import Engine, weighing
 from mtl_jax.engine.factored import factored_gram
 
@@ -24,6 +23,6 @@ def gram() -> Engine:
   """
 
   def matrix(linearized, balancer):
-    return factored_gram(linearized.pullbacks, balancer.layers, one_by_one=_devices.is_divided(), products=False)
+    return factored_gram(linearized.pullbacks, balancer.layers, products=False)
 
   return weighing("gram", frozenset({"losses", "gram", "cross_gram"}), matrix)

@@ -9,10 +9,11 @@ import jax.numpy as jnp
 
 from mtl_jax import _devices
 from mtl_jax._errors import UserError
-from mtl_jax.balance._combine import needs_gram, statistics
+from mtl_jax.balance._combine import needs_gram
 from mtl_jax.balance._gram import gram
 from mtl_jax.balance._layers import matching
-from mtl_jax.engine._engine import Engine
+from mtl_jax.engine._engine import Engine, weigh_and_pull
+from mtl_jax.engine._linearize import in_task_order
 from mtl_jax.engine._rows import stack
 
 
@@ -54,15 +55,13 @@ def sketched(k: int = 4096, *, seed: int = 0) -> Engine:
     matrix = None
     if needs_gram(balancer):
       key = jax.random.fold_in(jax.random.key(seed), step)
-      order = [task for pullback in linearized.pullbacks for task in pullback.tasks]
       each = [
         sketch(matching(pullback.pull(cotangent), balancer.layers), key, k)
         for pullback in linearized.pullbacks
         for cotangent in pullback.cotangents
       ]
-      matrix = gram(_devices.total(stack([each[order.index(task)] for task in range(len(order))])))
-    weights, balancer_state = balancer.weigh(statistics(balancer, linearized.losses, matrix), balancer_state)
-    return linearized.pull(weights), weights, balancer_state, step + 1
+      matrix = gram(_devices.total(stack([each[i] for i in in_task_order(linearized.pullbacks)])))
+    return *weigh_and_pull(linearized, balancer, balancer_state, matrix), step + 1
 
   serves = frozenset({"losses", "gram", "cross_gram"})
   return Engine(f"sketched({k})", serves, lambda num_tasks: jnp.zeros((), jnp.int32), run, per_device=True)

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import jax
-
 from mtl_jax import _devices
-from mtl_jax.balance._combine import combine, needs_gram, spread, statistics, weighted_sum
-from mtl_jax.balance._gram import gram
-from mtl_jax.balance._layers import matching
+from mtl_jax.balance._combine import combine
 from mtl_jax.engine._engine import Engine
 from mtl_jax.engine._rows import rows, takes_turns
 from mtl_jax.engine._scatter import gathered
@@ -37,13 +33,10 @@ def stacked(*, one_by_one: bool | None = None) -> Engine:
   def run(linearized, balancer, balancer_state, state):
     in_turn = takes_turns() if one_by_one is None else one_by_one
     parts = rows(linearized, one_by_one=in_turn)
-    whole = jax.eval_shape(linearized.pull, linearized.losses)
     if balancer.combine is not None:  # it may compare anything with anything
-      gradients = gathered(parts, whole, 1)
+      gradients = gathered(parts, linearized.shared, 1)
       return *combine(balancer, gradients, linearized.losses, balancer_state), state
-    matrix = _devices.total(gram(matching(parts, balancer.layers))) if needs_gram(balancer) else None
-    weights, balancer_state = balancer.weigh(statistics(balancer, linearized.losses, matrix), balancer_state)
-    grads = gathered(weighted_sum(spread(weights, balancer.split), parts), whole)
-    return grads, weights, balancer_state, state
+    part, weights, balancer_state = combine(balancer, parts, linearized.losses, balancer_state, _devices.total)
+    return gathered(part, linearized.shared), weights, balancer_state, state
 
   return Engine("stacked", frozenset({"losses", "gram", "cross_gram", "rows"}), lambda num_tasks: (), run)

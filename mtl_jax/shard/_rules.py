@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from jax.sharding import PartitionSpec as P
 
-from mtl_jax._devices import DATA
+from mtl_jax._devices import DATA, largest_dimension
 from mtl_jax._errors import UserError, check_choice
 
 Place = Callable[[str, tuple[int, ...], Mapping[str, int]], P]
@@ -118,11 +118,8 @@ def _largest_dimension(min_size: int) -> Place:
   def place(path: str, shape: tuple[int, ...], sizes: Mapping[str, int]) -> P:
     if DATA not in sizes:
       return P(DATA)  # an axis that the mesh lacks, which is told as of any rule
-    dimensions = [i for i, size in enumerate(shape) if size % sizes[DATA] == 0]
-    if math.prod(shape) < min_size or not dimensions:
-      return P()
-    at = max(dimensions, key=lambda i: shape[i])
-    return P(*[None] * at, DATA)
+    at = largest_dimension(shape, sizes[DATA])
+    return P() if at is None or math.prod(shape) < min_size else P(*[None] * at, DATA)
 
   return place
 

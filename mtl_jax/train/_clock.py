@@ -49,3 +49,12 @@ class Clock:
   def step_seconds(self) -> float:
     """The median time of a step over all laps but the first; NaN if there was one only."""
     return float(np.median(self._laps)) if self._laps else math.nan
+
+
+def waiting_for_data(history: list[dict[str, Any]]) -> float:
+  """The share of a run's training time spent waiting for data, all laps but the first; NaN if there was no other."""
+  lines = [line for line in history if line["kind"] == "train"]
+  laps = [(b["step"] - a["step"], b) for a, b in zip(lines, lines[1:], strict=False)]
+  seconds = [steps / line["examples_per_second"] for steps, line in laps]
+  waited = [lap * line["waiting_for_data"] for lap, (_, line) in zip(seconds, laps, strict=True)]
+  return sum(waited) / sum(seconds) if seconds else math.nan

@@ -291,15 +291,6 @@ def _describe(state: TrainState, names: list[str], balancer: Balancer) -> str:
   )
 
 
-def waiting_for_data(history: list[dict[str, Any]]) -> float:
-  """The share of a run's training time spent waiting for data, all laps but the first; NaN if there was no other."""
-  lines = [line for line in history if line["kind"] == "train"]
-  laps = [(b["step"] - a["step"], b) for a, b in zip(lines, lines[1:], strict=False)]
-  seconds = [steps / line["examples_per_second"] for steps, line in laps]
-  waited = [time * line["waiting_for_data"] for time, (_, line) in zip(seconds, laps, strict=True)]
-  return sum(waited) / sum(seconds) if seconds else math.nan
-
-
 def _warn(message: str) -> None:
   if shard.is_first():
     warnings.warn(message, UserWarning, stacklevel=3)

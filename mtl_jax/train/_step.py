@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import PartitionSpec as P
 
 from mtl_jax import _devices, shard
 from mtl_jax._errors import UserError
@@ -75,10 +76,9 @@ def make_train_step(
   def step(state: TrainState, batch: Any) -> tuple[TrainState, dict[str, Any]]:
     with _devices.on(mesh):
       if engine.per_device and _devices.shards() > 1:
-        data, all_alike = jax.sharding.PartitionSpec(_devices.DATA), jax.sharding.PartitionSpec()
-        return jax.shard_map(on_devices, in_specs=(all_alike, data), out_specs=all_alike, axis_names={_devices.DATA})(
-          state, batch
-        )
+        data = {_devices.DATA}
+        per_device = jax.shard_map(on_devices, in_specs=(P(), P(_devices.DATA)), out_specs=P(), axis_names=data)
+        return per_device(state, batch)
       return on_devices(state, batch)
 
   def on_devices(state: TrainState, batch: Any) -> tuple[TrainState, dict[str, Any]]:

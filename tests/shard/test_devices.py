@@ -1,23 +1,15 @@
 """Eight virtual devices in a process of their own: every placement trains like one device."""
 
-import json
-import os
-import subprocess
-import sys
-
 import pytest
+
+from tests._launch import found_by
 
 ROUNDING = 1e-5  # eight steps of Adam at rate 0.01: sums of 32 examples in another order
 
 
 @pytest.fixture(scope="module")
 def found():
-  flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
-  environment = {**os.environ, "XLA_FLAGS": flags, "PYTHONPATH": os.pathsep.join(sys.path)}
-  command = [sys.executable, "-m", "tests.shard._eight"]
-  done = subprocess.run(command, env=environment, capture_output=True, text=True)
-  assert done.returncode == 0, done.stderr[-3000:]
-  return json.loads(done.stdout.splitlines()[-1])
+  return found_by("tests.shard._eight")
 
 
 def test_every_placement_has_the_losses_of_one_device(found):

@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from tests.shard._launch import finish, free_port, start
+from tests._launch import finish, free_port, start
 
 SCRIPT = """
 import os, signal, sys, threading

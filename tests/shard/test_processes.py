@@ -5,7 +5,7 @@ import signal
 import numpy as np
 import pytest
 
-from tests.shard._launch import finish, free_port, start
+from tests._launch import finish, free_port, start
 
 DEVICES = 4
 ROUNDING = 1e-6  # twenty steps; between processes sums of four devices' parts are made in another order

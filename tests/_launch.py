@@ -1,5 +1,6 @@
-"""Processes of one job on this machine."""
+"""Processes of their own on this machine, with virtual devices."""
 
+import json
 import os
 import socket
 import subprocess
@@ -32,3 +33,11 @@ def finish(processes, seconds=120):
     for process in processes:
       process.kill()
   return found
+
+
+def found_by(module, devices=8):
+  """What a module prints as its last line, JSON, when it is run with so many virtual devices."""
+  process = start(["-m", module], devices)
+  out, err = process.communicate()
+  assert process.returncode == 0, err[-3000:]
+  return json.loads(out.splitlines()[-1])
