@@ -27,9 +27,18 @@ class Backward:
     stages: What each stage wants, in the order in which they will be asked for: names, and the axis of the tasks.
     at_once: How many tasks run as one batch, on CPU, but in turn where there are convolutions; elsewhere all do. None:
       one task after the other, without a loop.
+    keep: Whether what stages want stays as it is.
   """
 
-  def __init__(self, program: Program, pullback: Pullback, stages: list[dict[Name, int]], *, at_once: int | None):
+  def __init__(
+    self,
+    program: Program,
+    pullback: Pullback,
+    stages: list[dict[Name, int]],
+    *,
+    at_once: int | None,
+    keep: bool = False,
+  ):
     self.program, self.count, self.at_once = program, len(pullback.cotangents), at_once
     self.in_place = at_once is not None and on_one_cpu()
     self.shared, self.first = dict(program.constants), jnp.zeros((), jnp.int32)
@@ -47,6 +56,8 @@ class Backward:
     for stage, (indices, wanted) in enumerate(zip(self.todo, stages, strict=True)):
       inputs = [name for i in indices for name in named(program.equations[i].inputs)]
       self.last_use.update(dict.fromkeys([*inputs, *wanted], stage))
+    if keep:
+      self.last_use.update({name: len(stages) for wanted in stages for name in wanted})
 
   def run(self, stage: int) -> None:
     """Runs what this stage needs and no earlier one has run."""

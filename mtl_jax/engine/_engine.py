@@ -35,20 +35,25 @@ class Engine(NamedTuple):
   per_device: bool = False
 
 
-def weighing(name: str, serves: frozenset[str], matrix: Callable[[Linearized, Balancer], jax.Array | None]) -> Engine:
+Gram = Callable[[Linearized, Balancer], tuple[jax.Array | None, Linearized]]
+
+
+def weighing(name: str, serves: frozenset[str], gram: Gram) -> Engine:
   """An engine that keeps no task gradients: weights from losses and a Gram matrix, then one weighted backward pass.
 
   Args:
     name: As in `Engine`.
     serves: As in `Engine`.
-    matrix: `matrix(linearized, balancer)`, the Gram matrix over the tasks of all parts of the batch; None: no matrix.
+    gram: `gram(linearized, balancer) -> (matrix, linearized)`, the Gram matrix over the tasks of all parts of the batch
+      or None, and the objective, with shorter pullbacks if making the matrix has left any.
 
   Returns:
     The engine; it remembers nothing between steps.
   """
 
   def run(linearized, balancer, balancer_state, state):
-    return *weigh_and_pull(linearized, balancer, balancer_state, matrix(linearized, balancer)), state
+    matrix, linearized = gram(linearized, balancer)
+    return *weigh_and_pull(linearized, balancer, balancer_state, matrix), state
 
   return Engine(name, serves, lambda num_tasks: (), run)
 

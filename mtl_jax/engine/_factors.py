@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.extend.core as jex
 import jax.numpy as jnp
+import numpy as np
 
 from mtl_jax import _devices
 from mtl_jax._pieces import even, in_pieces
 from mtl_jax.balance._gram import inner_products, on_one_cpu
 from mtl_jax.engine._backward import Backward
-from mtl_jax.engine._program import Name, Program
+from mtl_jax.engine._program import Equation, Name, Program
 
 # What a float32 product of highest precision costs in products of the default one, off CPU: six bfloat16 passes on TPU,
 # and about as much in GPU arithmetic without TF32.
@@ -34,6 +37,7 @@ class Term(NamedTuple):
     sizes: (n, in, out): examples summed over, and the entries of A and D for each.
     passes: What a product of highest precision costs in products like this one.
     layout: What the products must have in common before they can be added up: the order of all other axes.
+    kernel: `kernel(a, d)`, the gradient from A (n, in) and D (n, out).
   """
 
   inputs: Name
@@ -42,6 +46,7 @@ class Term(NamedTuple):
   sizes: tuple[int, int, int]
   passes: int
   layout: Any
+  kernel: Callable[[jax.Array, jax.Array], jax.Array]
 
 
 def terms_of(program: Program, path: str) -> list[Term] | None:
@@ -50,13 +55,13 @@ def terms_of(program: Program, path: str) -> list[Term] | None:
   Inner products do not care how axes are ordered and grouped, so transposes and reshapes after the product are
   looked through. A kernel used by several layers is the sum of their products, if they lie in the same order.
   """
-  found = _terms(program, program.leaves[path], ())
+  found = _terms(program, program.leaves[path], [])
   return found if found and len({term.layout for term in found}) == 1 else None
 
 
-def _terms(program: Program, name: Any, layout: tuple[Any, ...]) -> list[Term] | None:
+def _terms(program: Program, name: Any, after: list[Equation]) -> list[Term] | None:
   name, bare = look_through(program, name, _BARE)
-  layout += bare
+  after = [*after, *bare]
   if isinstance(name, jex.Literal) or name not in program.makers or name not in program.tasked:
     return None
   equation = program.equations[program.makers[name]]
@@ -64,7 +69,7 @@ def _terms(program: Program, name: Any, layout: tuple[Any, ...]) -> list[Term] |
   if eqn is None:
     return None
   if eqn.primitive.name == "add_any":
-    parts = [_terms(program, part, layout) for part in equation.inputs]
+    parts = [_terms(program, part, after) for part in equation.inputs]
     return None if None in parts else [term for part in parts for term in part or ()]
   if eqn.primitive.name != "dot_general":
     return None
@@ -78,21 +83,42 @@ def _terms(program: Program, name: Any, layout: tuple[Any, ...]) -> list[Term] |
   n = math.prod(a.shape[axis] for axis in axes[0])
   sizes = (n, a.size // max(n, 1), d.size // max(n, 1))
   exact = _devices.platform() == "cpu" or eqn.params["precision"] in _HIGHEST
-  layout += (shared, eqn.outvars[0].aval.shape, a.dtype, d.dtype)
+  layout = (*map(_reordering, after), shared, eqn.outvars[0].aval.shape, a.dtype, d.dtype)
   names = (equation.inputs[shared], equation.inputs[1 - shared])
-  return [Term(names[0], names[1], axes, sizes, 1 if exact else _PASSES, layout)]
+  kernel = functools.partial(_kernel, eqn, shared, after)
+  return [Term(names[0], names[1], axes, sizes, 1 if exact else _PASSES, layout, kernel)]
 
 
-def look_through(program: Program, name: Any, kinds: tuple[str, ...]) -> tuple[Any, tuple[Any, ...]]:
-  """What a value was before the operations of these kinds that end the way to it, and what they were."""
-  passed = ()
+def _kernel(eqn: Any, shared: int, after: list[Equation], a: jax.Array, d: jax.Array) -> jax.Array:
+  """The product of this equation for any number of examples, and what comes after it."""
+  numbers = (((0,), (0,)), ((), ()))
+  left, right = (d, a) if shared else (a, d)
+  precision, dtype = eqn.params["precision"], eqn.params["preferred_element_type"]
+  product = jax.lax.dot_general(left, right, numbers, precision=precision, preferred_element_type=dtype)
+  return finish(after, product.reshape(eqn.outvars[0].aval.shape))
+
+
+def finish(after: list[Equation], value: jax.Array) -> jax.Array:
+  """What operations that were looked through make of a value."""
+  for equation in reversed(after):
+    (value,) = equation.function(value)
+  return value
+
+
+def _reordering(equation: Equation) -> Any:
+  source = equation.eqn.invars[0].aval
+  return equation.eqn.primitive.name, source.shape, source.dtype, str(equation.eqn.params.get("permutation"))
+
+
+def look_through(program: Program, name: Any, kinds: tuple[str, ...]) -> tuple[Any, list[Equation]]:
+  """What a value was before the operations of these kinds that end the way to it, and them, the last first."""
+  passed = []
   while not isinstance(name, jex.Literal) and name in program.makers:
     equation = program.equations[program.makers[name]]
     eqn = equation.eqn
     if eqn is None or eqn.primitive.name not in kinds or not jnp.issubdtype(eqn.invars[0].aval.dtype, jnp.floating):
       break
-    source = eqn.invars[0].aval
-    passed += ((eqn.primitive.name, source.shape, source.dtype, str(eqn.params.get("permutation"))),)
+    passed.append(equation)
     name = equation.inputs[0]
   return name, passed
 
@@ -151,16 +177,42 @@ def _examples_first(x: jax.Array, axes: tuple[int, ...], tasks: int) -> jax.Arra
   return x.reshape(n, *x.shape[len(summed) : len(summed) + tasks], -1)
 
 
+def factored_gradient(term: Term, groups: list[tuple[jax.Array, jax.Array]], weights: list[jax.Array]) -> jax.Array:
+  r"""$A^T \sum_t w_t D_t$, in the kernel's shape; `term` is any of its products."""
+  d = [
+    jnp.einsum("nto,t->no", d, w.astype(d.dtype), precision="highest")
+    for (_, d), w in zip(groups, weights, strict=True)
+  ]
+  return term.kernel(jnp.concatenate([a for a, _ in groups]), jnp.concatenate(d))
+
+
 def factored_products(groups: list[tuple[jax.Array, jax.Array]]) -> jax.Array:
   r"""$\langle A_i^T D_s, A_j^T D_t \rangle = \sum D_s \odot (A_i A_j^T D_t)$ for the tasks s, t of all groups i, j."""
-  blocks: list[list[Any]] = [[None] * len(groups) for _ in groups]
   everywhere = _devices.gather(groups)  # a device's own examples meet those of all
+  if all(d.shape[1] == 1 for _, d in groups):
+    return _one_task_each(groups, everywhere)
+  blocks: list[list[Any]] = [[None] * len(groups) for _ in groups]
   for i, (a, d) in enumerate(groups):
     for j, (b, e) in enumerate(everywhere[: i + 1]):
       kernel = jnp.matmul(a, b.T, precision="highest", preferred_element_type=jnp.float32)
       blocks[i][j] = _through(kernel, d, e)
       blocks[j][i] = blocks[i][j].T
   return jnp.block(blocks)
+
+
+def _one_task_each(
+  groups: list[tuple[jax.Array, jax.Array]], everywhere: list[tuple[jax.Array, jax.Array]]
+) -> jax.Array:
+  r"""The same for groups of one task: $A A^T \odot D D^T$ over all examples, summed over each two tasks'."""
+  exact = functools.partial(jnp.matmul, precision="highest", preferred_element_type=jnp.float32)
+  (a, d), (b, e) = (
+    [jnp.concatenate([x.reshape(len(x), -1) for x in factor]) for factor in zip(*some, strict=True)]
+    for some in (groups, everywhere)
+  )
+  left, right = (
+    jax.nn.one_hot(np.repeat(range(len(some)), [len(x) for x, _ in some]), len(some)) for some in (groups, everywhere)
+  )
+  return exact(left.T, exact(exact(a, b.T) * exact(d, e.T), right))
 
 
 def _through(kernel: jax.Array, left: jax.Array, right: jax.Array) -> jax.Array:

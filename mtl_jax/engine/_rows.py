@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from mtl_jax import _devices
-from mtl_jax.engine._linearize import Linearized, Pullback, in_task_order
+from mtl_jax.engine._linearize import Linearized, in_task_order
 from mtl_jax.engine._scatter import scattered
 
 
@@ -34,14 +34,9 @@ def rows(linearized: Linearized, *, one_by_one: bool) -> Any:
     one_by_one: Pull the cotangents back in a loop rather than as one batch. Slower to compile, on CPU faster to run,
       and activations of one task live at a time instead of those of all.
   """
-  parts = [_pull_all(pullback, one_by_one) for pullback in linearized.pullbacks]
-  if len(parts) == 1:
-    return parts[0]
-  back = in_task_order(linearized.pullbacks)
-  return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[back], *parts)
-
-
-def _pull_all(pullback: Pullback, one_by_one: bool) -> Any:
+  pullbacks, order = linearized.pullbacks, in_task_order(linearized.pullbacks)
   if one_by_one:
-    return stack([scattered(pullback.pull(cotangent)) for cotangent in pullback.cotangents])
-  return scattered(jax.vmap(pullback.pull)(stack(pullback.cotangents)), 1)
+    each = [scattered(pullback.pull(cotangent)) for pullback in pullbacks for cotangent in pullback.cotangents]
+    return stack([each[i] for i in order])
+  parts = [scattered(jax.vmap(pullback.pull)(stack(pullback.cotangents)), 1) for pullback in pullbacks]
+  return parts[0] if len(parts) == 1 else jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[order], *parts)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from mtl_jax.engine._factors import factor_work, pays, row_work, terms_of
 from mtl_jax.engine._linearize import Pullback
+from mtl_jax.engine._plan import keeps, plan_of
 from mtl_jax.engine._program import Program, inner, trace
 
 
@@ -15,7 +16,7 @@ class Work(NamedTuple):
   """What the ways to a combined gradient cost, in multiplications and in 32-bit numbers that devices send.
 
   Attributes:
-    backward: Multiplications of one full backward pass of the trunk.
+    backward: Multiplications of the backward pass that `factored` runs once more: of the trunk, or what is left of it.
     saved: Multiplications that inner products from factors save over those from rows, over all tasks.
     parameters: The size of the shared parameters.
     gathered: Numbers of the factors that devices must see of each other, over all tasks.
@@ -33,18 +34,22 @@ def work_of(pullbacks: Sequence[Pullback], layers: str | None) -> Work:
   """Counts the backward passes of all pullbacks."""
   programs = [trace(pullback, layers) for pullback in pullbacks]
   counts = [len(pullback.cotangents) for pullback in pullbacks]
-  saved = gathered = rows = 0
+  plans = {path: plan_of(programs, path, counts, products=True) for path in programs[0].shapes}
+  saved = gathered = rows = left = 0
   for path, shape in programs[0].shapes.items():
     terms = [terms_of(program, path) for program in programs]
     known = [each for each in terms if each is not None]
     if len(known) == len(terms) and pays(known, counts):
       saved += row_work(known, counts) - factor_work(known, counts)
       for each, count in zip(known, counts, strict=True):
-        gathered += sum(n * (width + count * out) for n, width, out in (term.sizes for term in each))
+        for n, width, out in (term.sizes for term in each):
+          gathered += n * (width + count * out)
+          left += n * width * out
     else:
       rows += math.prod(shape.shape)
   parameters = sum(math.prod(shape.shape) for shape in programs[0].shapes.values())
-  return Work(sum(map(multiplications, programs)), saved, parameters, gathered, rows)
+  backward = left if keeps(plans, programs, counts, layers) else sum(map(multiplications, programs))
+  return Work(backward, saved, parameters, gathered, rows)
 
 
 def multiplications(program: Program) -> int:

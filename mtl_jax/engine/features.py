@@ -33,7 +33,7 @@ def features() -> Engine:
     Sener, Koltun, *Multi-Task Learning as Multi-Objective Optimization*, NeurIPS 2018 (MGDA-UB).
   """
 
-  def matrix(linearized, balancer):
+  def gram(linearized, balancer):
     if not linearized.at_features:
       raise UserError("engine 'features': this net or objective has no cut between trunk and heads: use gram().")
     if len(linearized.pullbacks) > 1:
@@ -42,6 +42,6 @@ def features() -> Engine:
       raise UserError(
         "engine 'features': this balancer looks at the gradients of some layers: use stacked() or gram()."
       )
-    return _devices.total(gram_of(stack(linearized.pullbacks[0].cotangents)))
+    return _devices.total(gram_of(stack(linearized.pullbacks[0].cotangents))), linearized
 
-  return weighing("features", frozenset({"losses", "gram"}), matrix)
+  return weighing("features", frozenset({"losses", "gram"}), gram)

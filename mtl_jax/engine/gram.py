@@ -22,7 +22,7 @@ def gram() -> Engine:
   'gram'
   """
 
-  def matrix(linearized, balancer):
-    return factored_gram(linearized.pullbacks, balancer.layers, products=False)
+  def gram(linearized, balancer):
+    return factored_gram(linearized, balancer.layers, products=False)
 
-  return weighing("gram", frozenset({"losses", "gram", "cross_gram"}), matrix)
+  return weighing("gram", frozenset({"losses", "gram", "cross_gram"}), gram)

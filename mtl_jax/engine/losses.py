@@ -16,4 +16,4 @@ def losses() -> Engine:
   >>> sorted(losses().serves)
   ['losses']
   """
-  return weighing("losses", frozenset({"losses"}), lambda linearized, balancer: None)
+  return weighing("losses", frozenset({"losses"}), lambda linearized, balancer: (None, linearized))

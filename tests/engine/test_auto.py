@@ -55,7 +55,7 @@ def test_convolutions_and_loops_are_counted():
     w = params["shared"]
     x = jax.lax.conv_general_dilated(batch, w["conv"], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
     h, _ = jax.lax.scan(lambda h, _: (jnp.matmul(h, w["dense"]), None), x.mean((1, 2)), None, length=5)
-    return {"a": h.sum()}, {"state": state}
+    return {"a": h.sum(), "b": h[0].sum()}, {"state": state}
 
   shared = {"conv": jnp.ones((3, 3, 2, 4)), "dense": jnp.ones((4, 4))}
   linearized = linearize(losses, {"shared": shared, "task": {}}, {}, jnp.ones((2, 6, 6, 2)), None)

@@ -93,7 +93,7 @@ PRODUCTS |= {"halves of own inputs": 2}
 def choices(monkeypatch):
   """Takes the way of factors wherever it exists, for small nets too; collects the sizes of its layers."""
   found = []
-  module = sys.modules["mtl_jax.engine.factored"]
+  module = sys.modules["mtl_jax.engine._plan"]
   monkeypatch.setattr(module, "pays", lambda groups, counts: found.append(groups[0][0].sizes) or True)
   return found
 
@@ -109,8 +109,8 @@ def _grams(kind, layers=None, split=(1.0,), compute_dtype=None, inputs=None):
   @jax.jit
   def all_ways(params, state, batch):
     linearized = linearize(objective, params, state, batch, None, split)
-    ways = [factored_gram(linearized.pullbacks, layers, one_by_one=in_turn) for in_turn in (True, False)]
-    ways.append(factored_gram(linearized.pullbacks, layers, one_by_one=False, products=False))
+    ways = [factored_gram(linearized, layers, one_by_one=in_turn)[0] for in_turn in (True, False)]
+    ways.append(factored_gram(linearized, layers, one_by_one=False, products=False)[0])
     return gram_of(matching(rows(linearized, one_by_one=True), layers)), ways
 
   expected, ways = all_ways(params, state, batch)
@@ -148,7 +148,7 @@ def test_networks_of_any_library(library, choices):
   def both(params, state, batch):
     linearized = linearize(mtl.objective(net, tasks), params, state, batch, jax.random.key(1))
     expected = gram_of(rows(linearized, one_by_one=True))
-    return expected, factored_gram(linearized.pullbacks, None, one_by_one=False)
+    return expected, factored_gram(linearized, None, one_by_one=False)[0]
 
   expected, found = both(params, state, batch)
   assert len(choices) == 2  # both dense layers
@@ -175,15 +175,40 @@ def test_any_function_may_be_the_objective():
   params = {"shared": {"w": jnp.zeros(3), "unused": jnp.zeros(2)}, "task": {"a": jnp.ones(()), "b": jnp.ones(())}}
   linearized = linearize(losses, params, {}, None, None)
   for in_turn in (True, False):
-    found = factored_gram(linearized.pullbacks, None, one_by_one=in_turn)
+    found = factored_gram(linearized, None, one_by_one=in_turn)[0]
     np.testing.assert_allclose(found, [[12.0, -12.0], [-12.0, 12.0]], rtol=1e-6)
-  nothing = linearize(losses, params, {}, None, None).pullbacks
-  np.testing.assert_array_equal(factored_gram(nothing, "unused", one_by_one=True), np.zeros((2, 2)))
+  nothing = linearize(losses, params, {}, None, None)
+  np.testing.assert_array_equal(factored_gram(nothing, "unused", one_by_one=True)[0], np.zeros((2, 2)))
+
+
+@pytest.mark.parametrize("products", [True, False])
+@pytest.mark.parametrize("trunk", [Trunk(), Tied(), TiedTransposed(), Positions(), Jitted(), ConvTrunk()])
+def test_what_tasks_with_inputs_of_their_own_keep_gives_the_gradient(trunk, products, choices, monkeypatch):
+  monkeypatch.setattr("mtl_jax.engine._plan.KEPT", 100)
+  net, tasks, batch, inputs = problem(3, batch=8, own_inputs=True, trunk=trunk)
+  params, state = net.init(jax.random.key(0), batch[inputs["t0"]])
+  linearized = linearize(mtl.objective(net, tasks, inputs), params, state, batch, None)
+  weights = jnp.array([0.5, -2.0, 1.0])
+  expected = linearized.pull(weights)
+  for in_turn in (True, False):
+    _, short = factored_gram(linearized, None, one_by_one=in_turn, products=products)
+    assert len(linearized.pullbacks) == 3 and len(short.pullbacks) == 1
+    assert relative_distance(short.pull(weights), expected) < 1e-6
+
+
+def test_what_is_kept_is_no_larger_than_two_gradients():
+  """Rows of three convolutions are; nor is anything kept of forward passes of several tasks, or of some layers."""
+  for kind, layers in ((dict(trunk=ConvTrunk(), own_inputs=True), None), ({}, None), (dict(own_inputs=True), KERNEL)):
+    net, tasks, batch, inputs = problem(3, batch=8, **kind)
+    first = inputs if isinstance(inputs, str) else inputs["t0"]
+    params, state = net.init(jax.random.key(0), batch[first])
+    linearized = linearize(mtl.objective(net, tasks, inputs), params, state, batch, None)
+    assert factored_gram(linearized, layers)[1].pullbacks == linearized.pullbacks
 
 
 def test_rows_are_made_where_they_are_cheaper():
   def pays(batch, width, tasks, groups=1, passes=1):
-    term = _factors.Term(0, 1, ((0,), (0,)), (batch, width, width), passes, None)
+    term = _factors.Term(0, 1, ((0,), (0,)), (batch, width, width), passes, None, jnp.dot)
     return _factors.pays([[term]] * groups, [tasks] * groups)
 
   assert pays(256, 1024, 8)  # 1.2e9 multiplications against 4.4e9
