@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -35,6 +36,27 @@ def gram(rows: Any) -> Float[Array, "T T"]:
   if not leaves:
     raise UserError("no parameter is shared, so there are no gradients to balance: use a loss weighter.")
   return functools.reduce(jnp.add, map(leaf_gram, leaves))
+
+
+def gram_of_each(trees: Sequence[Any]) -> Float[Array, "T T"]:
+  """As `gram` of the trees as a stack, which on one CPU device is not made: a slice of it at a time.
+
+  >>> gram_of_each([{"w": jnp.array([3.0, 4.0])}, {"w": jnp.array([1.0, 0.0])}]).tolist()
+  [[25.0, 3.0], [3.0, 1.0]]
+  """
+  if not on_one_cpu():
+    return gram(jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees))
+
+  def of_leaf(*each):
+    flat = [jnp.ravel(x) for x in each]
+
+    def add(start, size, total):
+      rows = jnp.stack([jax.lax.dynamic_slice_in_dim(x, start, size) for x in flat])
+      return total + jnp.matmul(rows, rows.T, precision="highest", preferred_element_type=jnp.float32)
+
+    return in_pieces(flat[0].size, min(flat[0].size, _SLICE), add, jnp.zeros((len(flat),) * 2, jnp.float32))
+
+  return functools.reduce(jnp.add, jax.tree.leaves(jax.tree.map(of_leaf, *trees)))
 
 
 def leaf_gram(leaf: jax.Array) -> Float[Array, "T T"]:

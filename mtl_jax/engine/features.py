@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import jax
+
 from mtl_jax import _devices
 from mtl_jax._errors import UserError
-from mtl_jax.balance._gram import gram as gram_of
+from mtl_jax.balance._gram import gram_of_each
 from mtl_jax.engine._engine import Engine, weighing
-from mtl_jax.engine._rows import stack
+from mtl_jax.engine._linearize import added
 
 
 def features() -> Engine:
@@ -42,6 +44,14 @@ def features() -> Engine:
       raise UserError(
         "engine 'features': this balancer looks at the gradients of some layers: use stacked() or gram()."
       )
-    return _devices.total(gram_of(stack(linearized.pullbacks[0].cotangents))), linearized
+    (pullback,) = linearized.pullbacks
+    each = pullback.cotangents
+
+    def weighted(weights):
+      return jax.tree.map(
+        lambda *leaves: sum(w.astype(x.dtype) * x for w, x in zip(weights, leaves, strict=True)), *each
+      )
+
+    return _devices.total(gram_of_each(each)), linearized._replace(pullbacks=(pullback._replace(weighted=weighted),))
 
   return weighing("features", frozenset({"losses", "gram"}), gram)
