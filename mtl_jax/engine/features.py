@@ -8,7 +8,6 @@ from mtl_jax import _devices
 from mtl_jax._errors import UserError
 from mtl_jax.balance._gram import gram_of_each
 from mtl_jax.engine._engine import Engine, weighing
-from mtl_jax.engine._linearize import added
 
 
 def features() -> Engine:
