@@ -8,10 +8,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from mtl_jax._equations import convolves
 from mtl_jax._pieces import even, in_pieces
 from mtl_jax.balance._gram import on_one_cpu
 from mtl_jax.engine._linearize import Pullback
-from mtl_jax.engine._program import ZERO, Name, Program, after, convolves, evaluate, leading_to, named, zero_after
+from mtl_jax.engine._program import ZERO, Name, Program, after, evaluate, leading_to, named, zero_after
 from mtl_jax.engine._scatter import scattered
 
 
@@ -85,7 +86,7 @@ class Backward:
     else:
       ended = {name for name in inputs if not self._outlives(name, stage)}
       # On CPU a batch of convolutions takes 40 times as long as they do in turn.
-      if self.in_place and any(convolves(equation.eqn) for equation in tasked):
+      if self.in_place and any(equation.eqn is not None and convolves(equation.eqn) for equation in tasked):
         results = self._in_turn(piece, inputs, outputs)
       else:
         results = self._batches(piece, inputs, outputs, ended, self.at_once)

@@ -10,6 +10,7 @@ import jax
 import jax.extend.core as jex
 import jax.numpy as jnp
 
+from mtl_jax._equations import function_of
 from mtl_jax.balance._layers import matching
 from mtl_jax.engine._linearize import Pullback
 
@@ -96,17 +97,7 @@ def _flat(jaxpr: Any, names: dict[Any, Operand], fresh: Any) -> Iterable[Equatio
       continue
     outputs = tuple(itertools.islice(fresh, len(eqn.outvars)))
     names.update(zip(eqn.outvars, outputs, strict=True))
-    yield Equation(eqn, _function(jaxpr, eqn), inputs, outputs)
-
-
-def _function(jaxpr: Any, eqn: Any) -> Callable[..., list[jax.Array]]:
-  """The equation as a function of all its operands but literals."""
-  variables = [var for var in eqn.invars if not isinstance(var, jex.Literal)]
-  unnamed = jaxpr.debug_info._replace(arg_names=None, result_paths=None)
-  distinct = list(dict.fromkeys(variables))
-  alone = jaxpr.replace(constvars=(), invars=distinct, outvars=eqn.outvars, eqns=[eqn], debug_info=unnamed)
-  run = jex.jaxpr_as_fun(jex.ClosedJaxpr(alone, ()))
-  return lambda *operands: run(*(operands[variables.index(var)] for var in distinct))
+    yield Equation(eqn, function_of(jaxpr, eqn), inputs, outputs)
 
 
 def _operand(var: Any, names: dict[Any, Operand]) -> Operand:
@@ -116,20 +107,6 @@ def _operand(var: Any, names: dict[Any, Operand]) -> Operand:
 def named(operands: Iterable[Operand]) -> list[Name]:
   """Those that are no literals."""
   return [operand for operand in operands if not isinstance(operand, jex.Literal)]
-
-
-def convolves(eqn: Any) -> bool:
-  """Whether an equation is a convolution or holds one."""
-  return eqn is not None and (eqn.primitive.name == "conv_general_dilated" or any(map(convolves, inner(eqn))))
-
-
-def inner(eqn: Any) -> Iterable[Any]:
-  """The equations inside an equation, of loops and branches."""
-  for value in eqn.params.values():
-    for each in value if isinstance(value, (tuple, list)) else (value,):
-      jaxpr = getattr(each, "jaxpr", each)
-      if isinstance(jaxpr, jex.Jaxpr):
-        yield from jaxpr.eqns
 
 
 def zero_after(value: jax.Array) -> jax.Array:

@@ -6,10 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from mtl_jax._equations import inner
 from mtl_jax.engine._factors import factor_work, pays, row_work, terms_of
 from mtl_jax.engine._linearize import Pullback
 from mtl_jax.engine._plan import keeps, plan_of
-from mtl_jax.engine._program import Program, inner, trace
+from mtl_jax.engine._program import Program, trace
 
 
 class Work(NamedTuple):

@@ -11,6 +11,7 @@ import optax
 from jax.sharding import PartitionSpec as P
 
 from mtl_jax import _devices, shard
+from mtl_jax._convolutions import canonical
 from mtl_jax._errors import UserError
 from mtl_jax.balance._balancer import Balancer
 from mtl_jax.balance._gram import on_one_cpu
@@ -79,7 +80,7 @@ def make_train_step(
         data = {_devices.DATA}
         per_device = jax.shard_map(on_devices, in_specs=(P(), P(_devices.DATA)), out_specs=P(), axis_names=data)
         return per_device(state, batch)
-      return on_devices(state, batch)
+      return (canonical(on_devices) if on_one_cpu() else on_devices)(state, batch)
 
   def on_devices(state: TrainState, batch: Any) -> tuple[TrainState, dict[str, Any]]:
     key = jax.random.fold_in(state.key, state.step)

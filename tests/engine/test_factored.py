@@ -10,11 +10,11 @@ import optax
 import pytest
 
 import mtl_jax as mtl
+from mtl_jax._equations import inner
 from mtl_jax.balance._gram import gram as gram_of
 from mtl_jax.balance._layers import matching
 from mtl_jax.engine import _factors
 from mtl_jax.engine._linearize import linearize
-from mtl_jax.engine._program import inner
 from mtl_jax.engine._rows import rows
 from mtl_jax.engine.factored import factored_gram
 from tests import _nets

@@ -1,0 +1,33 @@
+"""The equations of traced programs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import jax
+import jax.extend.core as jex
+
+
+def convolves(eqn: Any) -> bool:
+  """Whether an equation is a convolution or holds one."""
+  return eqn.primitive.name == "conv_general_dilated" or any(map(convolves, inner(eqn)))
+
+
+def inner(eqn: Any) -> Iterable[Any]:
+  """The equations inside an equation, of loops, branches and calls."""
+  for value in eqn.params.values():
+    for each in value if isinstance(value, (tuple, list)) else (value,):
+      jaxpr = getattr(each, "jaxpr", each)
+      if isinstance(jaxpr, jex.Jaxpr):
+        yield from jaxpr.eqns
+
+
+def function_of(jaxpr: Any, eqn: Any) -> Callable[..., list[jax.Array]]:
+  """The equation as a function of all its operands but literals."""
+  variables = [var for var in eqn.invars if not isinstance(var, jex.Literal)]
+  unnamed = jaxpr.debug_info._replace(arg_names=None, result_paths=None)
+  distinct = list(dict.fromkeys(variables))
+  alone = jaxpr.replace(constvars=(), invars=distinct, outvars=eqn.outvars, eqns=[eqn], debug_info=unnamed)
+  run = jex.jaxpr_as_fun(jex.ClosedJaxpr(alone, ()))
+  return lambda *operands: run(*(operands[variables.index(var)] for var in distinct))
