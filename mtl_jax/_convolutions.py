@@ -36,9 +36,9 @@ def canonical(function: Callable[..., Any]) -> Callable[..., Any]:
 
   def run(*args):
     closed, shapes = jax.make_jaxpr(function, return_shape=True)(*args)
-    if not any(map(_loops, closed.jaxpr.eqns)):
-      return function(*args)
-    results = _evaluate(closed.jaxpr, closed.consts, *jax.tree.leaves(args))
+    rewrite = any(map(_loops, closed.jaxpr.eqns))
+    flat = functools.partial(_evaluate, closed.jaxpr, closed.consts) if rewrite else jex.jaxpr_as_fun(closed)
+    results = flat(*jax.tree.leaves(args))
     return jax.tree.unflatten(jax.tree.structure(shapes), results)
 
   return run
