@@ -12,15 +12,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from mtl_jax._equations import convolves, function_of, inner
+from mtl_jax.balance._gram import on_one_cpu
 
 _LOOPS = ("scan", "while", "cond")
 
 
 def canonical(function: Callable[..., Any]) -> Callable[..., Any]:
-  """The same function with all convolutions over (N, ..., C) and (..., I, O), if any stand in a loop or a branch.
+  """The same function, on one CPU device with all convolutions over (N, ..., C) and (..., I, O), if any is in a loop.
 
-  XLA's CPU compiler brings only the convolutions outside into the order of axes for which it has fast code. The
-  gradient of a kernel takes 100 times as long inside (jax 0.10.2, 3 x 3, 32 to 64 channels, two cores).
+  XLA's CPU compiler brings only the convolutions outside loops and branches into the order of axes for which it has
+  fast code. The gradient of a kernel takes 100 times as long inside (jax 0.10.2, 3 x 3, 32 to 64 channels, two cores).
 
   Args:
     function: Any function of pytrees that can be traced.
@@ -35,6 +36,8 @@ def canonical(function: Callable[..., Any]) -> Callable[..., Any]:
   """
 
   def run(*args):
+    if not on_one_cpu():
+      return function(*args)
     closed, shapes = jax.make_jaxpr(function, return_shape=True)(*args)
     rewrite = any(map(_loops, closed.jaxpr.eqns))
     flat = functools.partial(_evaluate, closed.jaxpr, closed.consts) if rewrite else jex.jaxpr_as_fun(closed)

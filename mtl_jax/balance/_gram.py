@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -15,6 +15,7 @@ from mtl_jax._errors import UserError
 from mtl_jax._pieces import in_pieces
 
 _SLICE = 8192  # columns a product: the slice of all rows stays in cache (3-5x faster on CPU than one product)
+_EXACT: Any = {"precision": "highest", "preferred_element_type": jnp.float32}
 
 
 def gram(rows: Any) -> Float[Array, "T T"]:
@@ -50,11 +51,10 @@ def gram_of_each(trees: Sequence[Any]) -> Float[Array, "T T"]:
   def of_leaf(*each):
     flat = [jnp.ravel(x) for x in each]
 
-    def add(start, size, total):
-      rows = jnp.stack([jax.lax.dynamic_slice_in_dim(x, start, size) for x in flat])
-      return total + jnp.matmul(rows, rows.T, precision="highest", preferred_element_type=jnp.float32)
+    def rows(start, size):
+      return (jnp.stack([jax.lax.dynamic_slice_in_dim(x, start, size) for x in flat]),) * 2
 
-    return in_pieces(flat[0].size, min(flat[0].size, _SLICE), add, jnp.zeros((len(flat),) * 2, jnp.float32))
+    return _by_slices(flat[0].size, (len(flat), len(flat)), rows)
 
   return functools.reduce(jnp.add, jax.tree.leaves(jax.tree.map(of_leaf, *trees)))
 
@@ -80,19 +80,28 @@ def inner_products(left: jax.Array, right: jax.Array, axis: int = 0) -> Float[Ar
   Returns:
     (S, T).
   """
-  highest = {"precision": "highest", "preferred_element_type": jnp.float32}
   if not on_one_cpu():
     # No reshape: flattening a sharded leaf gathers it, while this contracts to one (T, T) all-reduce. On TPU the
     # default precision of a float32 product is bfloat16.
     axes = tuple(i for i in range(left.ndim) if i != axis)
-    return jnp.tensordot(left, right, axes=(axes, axes), **highest)
+    return jnp.tensordot(left, right, axes=(axes, axes), **_EXACT)
   if axis:
-    return jnp.einsum("nsx,ntx->nst", left, right, **highest).sum(axis=0)
+    return jnp.einsum("nsx,ntx->nst", left, right, **_EXACT).sum(axis=0)
   flat = left.reshape(left.shape[0], -1), right.reshape(right.shape[0], -1)
-  columns = flat[0].shape[1]
+
+  def rows(start, size):
+    return tuple(jax.lax.dynamic_slice_in_dim(x, start, size, axis=1) for x in flat)
+
+  return _by_slices(flat[0].shape[1], (left.shape[0], right.shape[0]), rows)
+
+
+def _by_slices(
+  columns: int, shape: tuple[int, int], rows: Callable[[Any, int], tuple[jax.Array, ...]]
+) -> Float[Array, "S T"]:
+  """The sum of the inner products of slices; `rows(start, size)` gives both sides, (S, size) and (T, size)."""
 
   def add(start, size, total):
-    first, second = (jax.lax.dynamic_slice_in_dim(x, start, size, axis=1) for x in flat)
-    return total + jnp.matmul(first, second.T, **highest)
+    left, right = rows(start, size)
+    return total + jnp.matmul(left, right.T, **_EXACT)
 
-  return in_pieces(columns, min(columns, _SLICE), add, jnp.zeros((left.shape[0], right.shape[0]), jnp.float32))
+  return in_pieces(columns, min(columns, _SLICE), add, jnp.zeros(shape, jnp.float32))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from mtl_jax._equations import inner
-from mtl_jax.engine._factors import factor_work, pays, row_work, terms_of
+from mtl_jax.engine._factors import factor_work, factored_products, row_work
 from mtl_jax.engine._linearize import Pullback
 from mtl_jax.engine._plan import keeps, plan_of
 from mtl_jax.engine._program import Program, trace
@@ -37,17 +37,16 @@ def work_of(pullbacks: Sequence[Pullback], layers: str | None) -> Work:
   counts = [len(pullback.cotangents) for pullback in pullbacks]
   plans = {path: plan_of(programs, path, counts, products=True) for path in programs[0].shapes}
   saved = gathered = rows = left = 0
-  for path, shape in programs[0].shapes.items():
-    terms = [terms_of(program, path) for program in programs]
-    known = [each for each in terms if each is not None]
-    if len(known) == len(terms) and pays(known, counts):
-      saved += row_work(known, counts) - factor_work(known, counts)
-      for each, count in zip(known, counts, strict=True):
+  for path, plan in plans.items():
+    if plan.reduce is factored_products:
+      terms = [each for each in plan.sources if isinstance(each, list)]
+      saved += row_work(terms, counts) - factor_work(terms, counts)
+      for each, count in zip(terms, counts, strict=True):
         for n, width, out in (term.sizes for term in each):
           gathered += n * (width + count * out)
           left += n * width * out
     else:
-      rows += math.prod(shape.shape)
+      rows += math.prod(programs[0].shapes[path].shape)
   parameters = sum(math.prod(shape.shape) for shape in programs[0].shapes.values())
   backward = left if keeps(plans, programs, counts, layers) else sum(map(multiplications, programs))
   return Work(backward, saved, parameters, gathered, rows)

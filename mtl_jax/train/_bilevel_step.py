@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from mtl_jax._convolutions import canonical
 from mtl_jax.bilevel._bilevel import Bilevel, Levels
 from mtl_jax.engine._linearize import in_order, losses_of
 from mtl_jax.objective import Objective
@@ -82,4 +83,4 @@ def make_bilevel_step(
     grads, (losses, aux) = jax.grad(weighted, has_aux=True)(state.params)
     return finish(state, tx, grads, names, losses, weights, aux, method, lambda _: learned, state.engine, nonfinite)
 
-  return step
+  return canonical(step)

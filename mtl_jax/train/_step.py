@@ -80,7 +80,7 @@ def make_train_step(
         data = {_devices.DATA}
         per_device = jax.shard_map(on_devices, in_specs=(P(), P(_devices.DATA)), out_specs=P(), axis_names=data)
         return per_device(state, batch)
-      return (canonical(on_devices) if on_one_cpu() else on_devices)(state, batch)
+      return canonical(on_devices)(state, batch)
 
   def on_devices(state: TrainState, batch: Any) -> tuple[TrainState, dict[str, Any]]:
     key = jax.random.fold_in(state.key, state.step)

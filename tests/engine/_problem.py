@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import optax
 
 import mtl_jax as mtl
+from mtl_jax._equations import inner
 
 
 class Trunk(nn.Module):
@@ -66,3 +67,11 @@ def relative_distance(a, b):
 def update(before, after):
   """The change of the parameters."""
   return jax.tree.map(jnp.subtract, after, before)
+
+
+def convolutions(eqns):
+  """The convolutions among equations and inside them."""
+  for eqn in eqns:
+    if eqn.primitive.name == "conv_general_dilated":
+      yield eqn
+    yield from convolutions(inner(eqn))

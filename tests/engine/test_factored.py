@@ -10,7 +10,6 @@ import optax
 import pytest
 
 import mtl_jax as mtl
-from mtl_jax._equations import inner
 from mtl_jax.balance._gram import gram as gram_of
 from mtl_jax.balance._layers import matching
 from mtl_jax.engine import _factors
@@ -18,7 +17,7 @@ from mtl_jax.engine._linearize import linearize
 from mtl_jax.engine._rows import rows
 from mtl_jax.engine.factored import factored_gram
 from tests import _nets
-from tests.engine._problem import ConvTrunk, Trunk, one_step, problem, relative_distance, update
+from tests.engine._problem import ConvTrunk, Trunk, convolutions, one_step, problem, relative_distance, update
 
 KERNEL = "kernel$"
 
@@ -238,13 +237,6 @@ def test_no_rows_of_wide_kernels_are_kept(optimized):
     assert temp(mtl.engine.factored(one_by_one=one_by_one)) < kernel_rows / 2
 
 
-def _convolutions(eqns):
-  for eqn in eqns:
-    if eqn.primitive.name == "conv_general_dilated":
-      yield eqn
-    yield from _convolutions(inner(eqn))
-
-
 @pytest.mark.parametrize("engine", [mtl.engine.gram(), mtl.engine.factored(), mtl.engine.stacked()])
 def test_convolutions_of_several_tasks_are_no_batch_on_cpu(engine):
   """Batched over tasks a convolution gets groups, with which CPUs are 40 times slower."""
@@ -252,6 +244,6 @@ def test_convolutions_of_several_tasks_are_no_batch_on_cpu(engine):
   balancer, tx = mtl.balance.mgda(), optax.sgd(0.1)
   state = mtl.init_train_state(net, tasks, balancer, tx, batch, jax.random.key(0), engine=engine)
   step = mtl.make_train_step(mtl.objective(net, tasks, inputs), balancer, tx, engine)
-  found = list(_convolutions(jax.make_jaxpr(step)(state, batch).eqns))
+  found = list(convolutions(jax.make_jaxpr(step)(state, batch).eqns))
   assert len(found) >= 1 + 3  # forward, and the kernel's gradient for each task
   assert all(eqn.params["feature_group_count"] == eqn.params["batch_group_count"] == 1 for eqn in found)
