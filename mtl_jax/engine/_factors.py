@@ -22,7 +22,7 @@ from mtl_jax.engine._program import Equation, Name, Program
 # and about as much in GPU arithmetic without TF32.
 _PASSES = 6
 AT_ONCE = 8  # tasks a batch on CPU: products of full speed, and what is made on the way does not grow with T
-_ROWS = 2**21  # numbers of the rows of some of a kernel's inputs: likewise
+_MADE = 2**21  # numbers made at a time on CPU on the way to inner products: likewise
 _HIGHEST = (jax.lax.Precision.HIGHEST, (jax.lax.Precision.HIGHEST,) * 2)
 _BARE = ("transpose", "reshape", "squeeze", "expand_dims", "copy", "convert_element_type")
 
@@ -217,7 +217,7 @@ def _one_task_each(
 
 def _through(kernel: jax.Array, left: jax.Array, right: jax.Array) -> jax.Array:
   """The inner products of (n, S, out) and the (n, m) matrix times (m, T, out), for some of the T at a time on CPU."""
-  (_, count, _), (_, tasks, _) = left.shape, right.shape
+  (n, count, out), tasks = left.shape, right.shape[1]
   left = left.astype(jnp.float32)
 
   def some(start, size, total):
@@ -225,7 +225,7 @@ def _through(kernel: jax.Array, left: jax.Array, right: jax.Array) -> jax.Array:
     product = jnp.einsum("nm,mto->nto", kernel, part, precision="highest")
     return jax.lax.dynamic_update_slice_in_dim(total, inner_products(left, product, axis=1), start, 1)
 
-  size = even(tasks, AT_ONCE) if on_one_cpu() else tasks
+  size = even(tasks, max(_MADE // (n * out), 1)) if on_one_cpu() else tasks
   return in_pieces(tasks, size, some, jnp.zeros((count, tasks), jnp.float32))
 
 
@@ -240,5 +240,5 @@ def row_products(groups: list[tuple[jax.Array, jax.Array]]) -> jax.Array:
     rows = jnp.concatenate(products, axis=1)
     return total + inner_products(rows, rows, axis=1)
 
-  size = even(width, max(_ROWS // (tasks * out), 1))
+  size = even(width, max(_MADE // (tasks * out), 1))
   return in_pieces(width, size, some, jnp.zeros((tasks, tasks), jnp.float32))
