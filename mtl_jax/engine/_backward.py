@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from mtl_jax import _devices
 from mtl_jax._equations import convolves
 from mtl_jax._pieces import even, in_pieces
 from mtl_jax.balance._gram import on_one_cpu
@@ -40,15 +41,13 @@ class Backward:
     at_once: int | None,
     keep: bool = False,
   ):
-    self.program, self.count, self.at_once = program, len(pullback.cotangents), at_once
+    self.program, self.count, self.at_once = program, len(pullback.each), at_once
     self.in_place = at_once is not None and on_one_cpu()
     self.shared, self.first = dict(program.constants), jnp.zeros((), jnp.int32)
     self.axes = {name: axis for wanted in reversed(stages) for name, axis in wanted.items()}
-    cotangents = [jax.tree.leaves(c) for c in pullback.cotangents]
-    self.values: dict[Name, Any] = {}
-    for name, each in zip(program.cotangents, zip(*cotangents, strict=True), strict=True):
-      self.values[name] = each if at_once is None else _stacked(each, self._axis(name, jnp.ndim(each[0])))
-    self.shared[ZERO] = zero_after(cotangents[0][0])
+    cotangents = self._separate(pullback) if at_once is None else self._stacked(pullback)
+    self.values: dict[Name, Any] = dict(zip(program.cotangents, cotangents, strict=True))
+    self.shared[ZERO] = zero_after(jax.tree.leaves(cotangents)[0])
     self.stages, self.todo, done = stages, [], set()
     for wanted in stages:
       self.todo.append(leading_to(program, wanted, done))
@@ -59,6 +58,25 @@ class Backward:
       self.last_use.update(dict.fromkeys([*inputs, *wanted], stage))
     if keep:
       self.last_use.update({name: len(stages) for wanted in stages for name in wanted})
+
+  def _separate(self, pullback: Pullback) -> list[tuple[jax.Array, ...]]:
+    return list(zip(*(jax.tree.leaves(cotangent) for cotangent in pullback.cotangents), strict=True))
+
+  def _stacked(self, pullback: Pullback) -> list[jax.Array]:
+    """The cotangents of all tasks, made one after the other, so that only the stack need exist."""
+    seed, stacks = _devices.own(jnp.ones(())), []
+    for i, cotangent in enumerate(pullback.each):
+      leaves = jax.tree.leaves(cotangent(seed))
+      axes = [self._axis(name, jnp.ndim(x)) for name, x in zip(self.program.cotangents, leaves, strict=True)]
+      if not stacks:
+        shapes = [(*x.shape[:axis], self.count, *x.shape[axis:]) for x, axis in zip(leaves, axes, strict=True)]
+        stacks = [jnp.zeros(shape, x.dtype) for shape, x in zip(shapes, leaves, strict=True)]
+      stacks = [
+        jax.lax.dynamic_update_slice_in_dim(stack, jnp.expand_dims(x, axis), i, axis)
+        for stack, x, axis in zip(stacks, leaves, axes, strict=True)
+      ]
+      seed = 1 + zero_after(leaves[0])
+    return stacks
 
   def run(self, stage: int) -> None:
     """Runs what this stage needs and no earlier one has run."""
@@ -171,12 +189,3 @@ class Backward:
     self.first = (reduced == -jnp.inf).astype(jnp.int32)  # 0 for squared norms, NaN too
     self.shared = {name: value for name, value in self.shared.items() if self.last_use.get(name, -1) > stage}
     self.shared[ZERO] = zero
-
-
-def _stacked(each: Sequence[jax.Array], axis: int) -> jax.Array:
-  """`jnp.stack`, one after the other, so that not all need exist at the same time."""
-  shape = [*each[0].shape[:axis], len(each), *each[0].shape[axis:]]
-  total = jnp.zeros(shape, each[0].dtype)
-  for i, one in enumerate(each):
-    total = jax.lax.dynamic_update_slice_in_dim(total, jnp.expand_dims(one, axis), i, axis)
-  return total

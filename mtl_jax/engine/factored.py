@@ -74,7 +74,7 @@ def factored_gram(
   """
   pullbacks = linearized.pullbacks
   programs = [trace(pullback, layers) for pullback in pullbacks]
-  counts = [len(pullback.cotangents) for pullback in pullbacks]
+  counts = [len(pullback.each) for pullback in pullbacks]
   if not programs[0].leaves:
     raise UserError("no parameter is shared, so there are no gradients to balance: use a loss weighter.")
   plans = {path: plan_of(programs, path, counts, products) for path in programs[0].leaves}

@@ -27,10 +27,10 @@ class ConvTrunk(nn.Module):
     return nn.Dense(10)(nn.LayerNorm()(x.mean(axis=(1, 2))))
 
 
-def problem(num_tasks, *, trunk=None, batch=24, features=16, cut=True, own_inputs=False, seed=0):
+def problem(num_tasks, *, trunk=None, head=None, batch=24, features=16, cut=True, own_inputs=False, seed=0):
   """`(net, tasks, batch, inputs)` of a regression problem."""
   names = [f"t{i}" for i in range(num_tasks)]
-  heads = {name: mtl.from_linen(nn.Dense(1)) for name in names}
+  heads = {name: mtl.from_linen(nn.Dense(1) if head is None else head) for name in names}
   net = mtl.arch.hard_sharing(mtl.from_linen(Trunk() if trunk is None else trunk), heads)
   if not cut:
     net = net._replace(split=None)
@@ -51,6 +51,16 @@ def one_step(net, tasks, batch, inputs, balancer, engine, *, compute_dtype=None)
   step = jax.jit(mtl.make_train_step(objective, balancer, tx, engine))
   new, metrics = step(state, batch)
   return state.params, new.params, metrics
+
+
+def temporary_memory(net, tasks, batch, engine):
+  """What a compiled step of MGDA needs beside its arguments and results, bytes."""
+  balancer, tx = mtl.balance.mgda(), optax.sgd(0.1)
+  state = jax.eval_shape(lambda: mtl.init_train_state(net, tasks, balancer, tx, batch, jax.random.key(0)))
+  step = jax.jit(mtl.make_train_step(mtl.objective(net, tasks), balancer, tx, engine), donate_argnums=0)
+  memory = step.lower(state, batch).compile().memory_analysis()
+  assert memory is not None
+  return memory.temp_size_in_bytes
 
 
 def relative_distance(a, b):

@@ -9,7 +9,7 @@ import pytest
 import mtl_jax as mtl
 from mtl_jax.balance._layers import by_path
 from tests.balance._table import TABLE
-from tests.engine._problem import ConvTrunk, one_step, problem, relative_distance, update
+from tests.engine._problem import ConvTrunk, Trunk, one_step, problem, relative_distance, temporary_memory, update
 
 ENGINES = {
   "stacked in turn": mtl.engine.stacked(one_by_one=True),
@@ -193,21 +193,9 @@ def test_an_engine_says_what_it_cannot_serve():
 @pytest.mark.usefixtures("optimized")
 def test_gram_keeps_one_leaf_of_rows_and_stacked_keeps_all():
   """T = 32, MLP 256-1024x4, batch 256: `gram`'s temporary memory is under 60 % of `stacked`'s."""
-  net, tasks, batch, inputs = problem(32, trunk=Trunk1024(), batch=256, features=256)
-
-  def temp(engine):
-    balancer, tx = mtl.balance.pcgrad(), optax.sgd(0.1)
-    state = jax.eval_shape(lambda: mtl.init_train_state(net, tasks, balancer, tx, batch, jax.random.key(0)))
-    step = jax.jit(mtl.make_train_step(mtl.objective(net, tasks), balancer, tx, engine), donate_argnums=0)
-    return step.lower(state, batch).compile().memory_analysis().temp_size_in_bytes
+  net, tasks, batch, _ = problem(32, trunk=Trunk((1024,) * 4), batch=256, features=256)
 
   rows = 32 * 4 * (256 * 1024 + 3 * 1024 * 1024)
-  stacked, gram = temp(mtl.engine.stacked()), temp(mtl.engine.gram())
+  stacked, gram = (temporary_memory(net, tasks, batch, engine) for engine in (mtl.engine.stacked(), mtl.engine.gram()))
   assert stacked > rows
   assert gram < 0.6 * stacked
-
-
-def Trunk1024():
-  from tests.engine._problem import Trunk
-
-  return Trunk((1024,) * 4)

@@ -1,5 +1,6 @@
 """`factored` finds the Gram matrix that rows give, without making the rows of dense kernels."""
 
+import functools
 import sys
 
 import flax.linen as nn
@@ -17,7 +18,16 @@ from mtl_jax.engine._linearize import linearize
 from mtl_jax.engine._rows import rows
 from mtl_jax.engine.factored import factored_gram
 from tests import _nets
-from tests.engine._problem import ConvTrunk, Trunk, convolutions, one_step, problem, relative_distance, update
+from tests.engine._problem import (
+  ConvTrunk,
+  Trunk,
+  convolutions,
+  one_step,
+  problem,
+  relative_distance,
+  temporary_memory,
+  update,
+)
 
 KERNEL = "kernel$"
 
@@ -221,20 +231,22 @@ def test_rows_are_made_where_they_are_cheaper():
 def test_no_rows_of_wide_kernels_are_kept(optimized):
   """T = 8, MLP 64-1024x2, batch 16: all they hold is less than half the rows of a kernel, which `stacked` holds."""
   net, tasks, batch, _ = problem(8, trunk=Trunk((1024,) * 2), batch=16, features=64)
-  balancer, tx = mtl.balance.mgda(), optax.sgd(0.1)
-  state = jax.eval_shape(lambda: mtl.init_train_state(net, tasks, balancer, tx, batch, jax.random.key(0)))
-
-  def temp(engine):
-    step = jax.jit(mtl.make_train_step(mtl.objective(net, tasks), balancer, tx, engine), donate_argnums=0)
-    memory = step.lower(state, batch).compile().memory_analysis()
-    assert memory is not None
-    return memory.temp_size_in_bytes
-
+  temp = functools.partial(temporary_memory, net, tasks, batch)
   kernel_rows = 4 * 8 * 1024 * 1024
   assert temp(mtl.engine.stacked()) > kernel_rows
   assert temp(mtl.engine.gram()) < kernel_rows / 2
   for one_by_one in (True, False):  # the update itself is an eighth of that
     assert temp(mtl.engine.factored(one_by_one=one_by_one)) < kernel_rows / 2
+
+
+def test_a_task_adds_little_more_than_its_cotangent(optimized):
+  """Batch 256, features 512, heads 64-1: the cotangents of all tasks are made into one stack, none lie beside it."""
+
+  def temp(count):
+    net, tasks, batch, _ = problem(count, trunk=Trunk((512,)), head=mtl.nn.MLP((64,), out=1), batch=256, features=64)
+    return temporary_memory(net, tasks, batch, mtl.engine.factored())
+
+  assert (temp(16) - temp(8)) / 8 < 1.6 * 4 * 256 * 512
 
 
 @pytest.mark.parametrize("engine", [mtl.engine.gram(), mtl.engine.factored(), mtl.engine.stacked()])
