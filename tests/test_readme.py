@@ -14,11 +14,13 @@ import mtl_jax as mtl
 from mtl_jax import cli, recipes
 from mtl_jax._commands import COMMANDS
 from mtl_jax._options import build_balancer
+from tests._launch import finish, start
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 PAGES = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/design.md", "docs/scale.md")]
-BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+BLOCKS = BLOCK.findall(README)
 LINES = re.findall(r"^mtl-jax .*$", README, re.MULTILINE)
 
 
@@ -64,6 +66,14 @@ def test_train_step_and_fit_learn_every_task(namespaces):
   lines = [line for line in names["run"].history if line["kind"] == "valid"]
   assert all(lines[-1][f"{name}/loss"] < lines[0][f"{name}/loss"] for name in names["tasks"])
   assert names["run"].best_step > lines[0]["step"]
+
+
+def test_the_page_on_scale_runs_on_eight_devices():
+  """Its blocks, one after the other, as a reader would: with JAX's own settings."""
+  blocks = BLOCK.findall((ROOT / "docs/scale.md").read_text())
+  ((code, out, _, err),) = finish([start(["-c", "\n".join(blocks)], devices=8)])
+  assert code == 0, err[-3000:]
+  assert "P('data',)" in out.splitlines()
 
 
 @pytest.mark.parametrize("line", LINES)

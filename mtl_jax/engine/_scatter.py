@@ -55,7 +55,11 @@ def _sum_own_part(leaf: jax.Array, skip: int) -> jax.Array:
   dimension = _devices.largest_dimension(leaf.shape[skip:], _devices.count())
   if dimension is None:
     return jnp.where(jax.lax.axis_index(_devices.DATA) == 0, jax.lax.psum(leaf, _devices.DATA), 0)
-  return jax.lax.psum_scatter(leaf, _devices.DATA, scatter_dimension=skip + dimension, tiled=True)
+  # As a matrix, its rows divided: of most other shapes TPUs' compiler makes an all-reduce, which sends twice as much.
+  front = jnp.moveaxis(leaf, skip + dimension, 0)
+  matrix = front.reshape(front.shape[0], -1)
+  part = jax.lax.psum_scatter(matrix, _devices.DATA, scatter_dimension=0, tiled=True)
+  return jnp.moveaxis(part.reshape(-1, *front.shape[1:]), 0, skip + dimension)
 
 
 def _gather(part: jax.Array, dimension: int | None, skip: int) -> jax.Array:

@@ -1,14 +1,17 @@
 """Compiles one step for eight TPUs with each engine, and prints what they send as JSON; run with a TPU compiler."""
 
+import functools
 import json
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import PartitionSpec as P
 
 import mtl_jax as mtl
-from mtl_jax.plan import plan
+from mtl_jax.plan import plan, plan_step
+from mtl_jax.plan._topology import open_topology
 
 WIDTHS = (512,) * 3
 INPUTS = 256
@@ -37,7 +40,20 @@ def main():
     found[f"pcgrad stacked {rules}"] = {entry.kind: entry.bytes for entry in report.collectives}
     assert report.memory is not None
     found[f"pcgrad stacked {rules}"]["arguments"] = report.memory.arguments
+  for engine in (mtl.engine.stacked(), mtl.engine.gram()):
+    report = per_device(net, tasks, batch, engine)
+    found[f"pcgrad {engine.name} shard_map"] = {entry.kind: entry.bytes for entry in report.collectives}
   print(json.dumps(found))
+
+
+def per_device(net, tasks, batch, engine):
+  """The step as a program for one device of eight."""
+  balancer, tx, target = mtl.balance.pcgrad(), optax.adam(1e-3), open_topology("v5e:2x4")
+  create = functools.partial(mtl.init_train_state, net, tasks, balancer, tx, engine=engine)
+  state = jax.eval_shape(lambda batch: create(batch, jax.random.key(0)), batch)
+  step = mtl.make_train_step(mtl.objective(net, tasks), balancer, tx, engine)
+  mapped = jax.shard_map(step, mesh=target.mesh, in_specs=(P(), P("data")), out_specs=P())
+  return plan_step(mapped, state, batch, target, engine.name)
 
 
 if __name__ == "__main__":

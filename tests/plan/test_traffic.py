@@ -37,6 +37,8 @@ def traffic():
     ("pcgrad gram", (TASKS + 2) * SHARED),
     (f"pcgrad sketched({K})", 2 * SHARED + 2 * TASKS * 4 * K),
     ("pcgrad factored", (TASKS + 2) * SHARED),  # no layer pays: 1024 examples, layers of 512
+    ("pcgrad stacked shard_map", (TASKS + 1) * SHARED),
+    ("pcgrad gram shard_map", (TASKS + 2) * SHARED),
     ("pcgrad stacked zero", (TASKS + 1) * SHARED),  # the new parameters are gathered in place of the gradient
   ],
 )
