@@ -141,8 +141,10 @@ class Backward:
         if name in ended and i not in places and in_axes[i] == axis and (x.shape, x.dtype) == (like.shape, like.dtype)
       )
       places.append(next(fits, None))
+    # Buffers of plain zeros would depend on nothing, and the compiler would make those of all stages at the start.
+    zero = self.shared[ZERO]
     buffers = [
-      jnp.zeros(like.shape, like.dtype) if place is None else sources[place]
+      jnp.full(like.shape, zero, like.dtype) if place is None else sources[place]
       for like, place in zip(shapes, places, strict=True)
     ]
 

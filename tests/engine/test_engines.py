@@ -191,6 +191,17 @@ def test_an_engine_says_what_it_cannot_serve():
 
 
 @pytest.mark.usefixtures("optimized")
+def test_layers_add_no_cotangents_of_all_tasks():
+  """T = 8, batch 256, layers of 64 and 96 by turns: two more add less than the T cotangents of one."""
+
+  def temp(layers):
+    net, tasks, batch, _ = problem(8, trunk=Trunk((64, 96) * (layers // 2)), batch=256, features=16)
+    return temporary_memory(net, tasks, batch, mtl.engine.gram())
+
+  assert temp(6) - temp(4) < 8 * 4 * 256 * 64
+
+
+@pytest.mark.usefixtures("optimized")
 def test_gram_keeps_one_leaf_of_rows_and_stacked_keeps_all():
   """T = 32, MLP 256-1024x4, batch 256: `gram`'s temporary memory is under 60 % of `stacked`'s."""
   net, tasks, batch, _ = problem(32, trunk=Trunk((1024,) * 4), batch=256, features=256)
