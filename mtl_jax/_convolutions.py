@@ -11,8 +11,8 @@ import jax.extend.core as jex
 import jax.numpy as jnp
 import numpy as np
 
+from mtl_jax import _devices
 from mtl_jax._equations import convolves, function_of, inner
-from mtl_jax.balance._gram import on_one_cpu
 
 _LOOPS = ("scan", "while", "cond")
 
@@ -36,7 +36,7 @@ def canonical(function: Callable[..., Any]) -> Callable[..., Any]:
   """
 
   def run(*args):
-    if not on_one_cpu():
+    if not _devices.on_one_cpu():
       return function(*args)
     closed, shapes = jax.make_jaxpr(function, return_shape=True)(*args)
     rewrite = any(map(_loops, closed.jaxpr.eqns))

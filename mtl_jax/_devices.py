@@ -42,6 +42,11 @@ def is_local() -> bool:
   return DATA in jax.sharding.get_abstract_mesh().manual_axes
 
 
+def on_one_cpu() -> bool:
+  """Whether the program runs on a single CPU device, where arrays may be flattened and sliced as suits the caches."""
+  return platform() == "cpu" and not is_divided() and not is_local()
+
+
 def shards() -> int:
   """The devices that the compiler divides the axis `data` among; 1 without such an axis."""
   mesh = jax.sharding.get_abstract_mesh()

@@ -45,7 +45,7 @@ def gram_of_each(trees: Sequence[Any]) -> Float[Array, "T T"]:
   >>> gram_of_each([{"w": jnp.array([3.0, 4.0])}, {"w": jnp.array([1.0, 0.0])}]).tolist()
   [[25.0, 3.0], [3.0, 1.0]]
   """
-  if not on_one_cpu():
+  if not _devices.on_one_cpu():
     return gram(jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees))
 
   def of_leaf(*each):
@@ -64,11 +64,6 @@ def leaf_gram(leaf: jax.Array) -> Float[Array, "T T"]:
   return inner_products(leaf, leaf)
 
 
-def on_one_cpu() -> bool:
-  """Whether the program runs on a single CPU device, where arrays may be flattened and sliced as suits the caches."""
-  return _devices.platform() == "cpu" and not _devices.is_divided() and not _devices.is_local()
-
-
 def inner_products(left: jax.Array, right: jax.Array, axis: int = 0) -> Float[Array, "S T"]:
   """The inner products of arrays of one shape, accumulated in float32.
 
@@ -80,7 +75,7 @@ def inner_products(left: jax.Array, right: jax.Array, axis: int = 0) -> Float[Ar
   Returns:
     (S, T).
   """
-  if not on_one_cpu():
+  if not _devices.on_one_cpu():
     # No reshape: flattening a sharded leaf gathers it, while this contracts to one (T, T) all-reduce. On TPU the
     # default precision of a float32 product is bfloat16.
     axes = tuple(i for i in range(left.ndim) if i != axis)

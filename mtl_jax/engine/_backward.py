@@ -11,10 +11,11 @@ import jax.numpy as jnp
 from mtl_jax import _devices
 from mtl_jax._equations import convolves
 from mtl_jax._pieces import even, in_pieces
-from mtl_jax.balance._gram import on_one_cpu
 from mtl_jax.engine._linearize import Pullback
 from mtl_jax.engine._program import ZERO, Name, Program, after, evaluate, leading_to, named, zero_after
 from mtl_jax.engine._scatter import scattered
+
+AT_ONCE = 8  # tasks a batch on CPU: products of full speed, and what is made on the way does not grow with T
 
 
 class Backward:
@@ -41,8 +42,8 @@ class Backward:
     at_once: int | None,
     keep: bool = False,
   ):
-    self.program, self.count, self.at_once = program, len(pullback.each), at_once
-    self.in_place = at_once is not None and on_one_cpu()
+    self.program, self.count, self.at_once = program, len(pullback.cotangents), at_once
+    self.in_place = at_once is not None and _devices.on_one_cpu()
     self.shared, self.first = dict(program.constants), jnp.zeros((), jnp.int32)
     self.axes = {name: axis for wanted in reversed(stages) for name, axis in wanted.items()}
     cotangents = self._separate(pullback) if at_once is None else self._stacked(pullback)
@@ -64,13 +65,15 @@ class Backward:
 
   def _stacked(self, pullback: Pullback) -> list[jax.Array]:
     """The cotangents of all tasks, made one after the other, so that only the stack need exist."""
-    seed, stacks = _devices.own(jnp.ones(())), []
+    likes = jax.tree.leaves(pullback.cotangents[0])
+    axes = [self._axis(name, jnp.ndim(like)) for name, like in zip(self.program.cotangents, likes, strict=True)]
+    stacks = [
+      jnp.zeros((*like.shape[:axis], self.count, *like.shape[axis:]), like.dtype)
+      for like, axis in zip(likes, axes, strict=True)
+    ]
+    seed = _devices.own(jnp.ones(()))
     for i, cotangent in enumerate(pullback.each):
       leaves = jax.tree.leaves(cotangent(seed))
-      axes = [self._axis(name, jnp.ndim(x)) for name, x in zip(self.program.cotangents, leaves, strict=True)]
-      if not stacks:
-        shapes = [(*x.shape[:axis], self.count, *x.shape[axis:]) for x, axis in zip(leaves, axes, strict=True)]
-        stacks = [jnp.zeros(shape, x.dtype) for shape, x in zip(shapes, leaves, strict=True)]
       stacks = [
         jax.lax.dynamic_update_slice_in_dim(stack, jnp.expand_dims(x, axis), i, axis)
         for stack, x, axis in zip(stacks, leaves, axes, strict=True)
@@ -142,9 +145,8 @@ class Backward:
       )
       places.append(next(fits, None))
     # Buffers of plain zeros would depend on nothing, and the compiler would make those of all stages at the start.
-    zero = self.shared[ZERO]
     buffers = [
-      jnp.full(like.shape, zero, like.dtype) if place is None else sources[place]
+      jnp.full(like.shape, self.shared[ZERO], like.dtype) if place is None else sources[place]
       for like, place in zip(shapes, places, strict=True)
     ]
 

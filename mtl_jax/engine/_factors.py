@@ -14,15 +14,14 @@ import numpy as np
 
 from mtl_jax import _devices
 from mtl_jax._pieces import even, in_pieces
-from mtl_jax.balance._gram import inner_products, on_one_cpu
+from mtl_jax.balance._gram import inner_products
 from mtl_jax.engine._backward import Backward
 from mtl_jax.engine._program import Equation, Name, Program
 
 # What a float32 product of highest precision costs in products of the default one, off CPU: six bfloat16 passes on TPU,
 # and about as much in GPU arithmetic without TF32.
 _PASSES = 6
-AT_ONCE = 8  # tasks a batch on CPU: products of full speed, and what is made on the way does not grow with T
-_MADE = 2**21  # numbers made at a time on CPU on the way to inner products: likewise
+_MADE = 2**21  # numbers made at a time on CPU on the way to inner products: of full speed, and no more with more tasks
 _HIGHEST = (jax.lax.Precision.HIGHEST, (jax.lax.Precision.HIGHEST,) * 2)
 _BARE = ("transpose", "reshape", "squeeze", "expand_dims", "copy", "convert_element_type")
 
@@ -225,7 +224,7 @@ def _through(kernel: jax.Array, left: jax.Array, right: jax.Array) -> jax.Array:
     product = jnp.einsum("nm,mto->nto", kernel, part, precision="highest")
     return jax.lax.dynamic_update_slice_in_dim(total, inner_products(left, product, axis=1), start, 1)
 
-  size = even(tasks, max(_MADE // (n * out), 1)) if on_one_cpu() else tasks
+  size = even(tasks, max(_MADE // (n * out), 1)) if _devices.on_one_cpu() else tasks
   return in_pieces(tasks, size, some, jnp.zeros((count, tasks), jnp.float32))
 
 

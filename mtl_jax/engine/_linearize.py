@@ -21,7 +21,8 @@ class Pullback(NamedTuple):
 
   Attributes:
     tasks: Their positions in the order of all tasks; those of the batch's part k are T k to T (k + 1).
-    each: `cotangent = f(seed)` for each of them, the gradient of seed times its loss with respect to the features.
+    cotangents: For each of them the gradient of its loss with respect to the features.
+    each: The same as functions of what they are multiplied by, so that one can be made to wait for another.
     weighted: `weighted(weights) -> cotangent`, the sum of them times weights, (T,) of all tasks: computed anew, so that
       nobody keeps T cotangents while task gradients are taken.
     pull: `pull(cotangent) -> shared_grads`, linear: one backward pass of the trunk. In a program for one device of
@@ -29,14 +30,10 @@ class Pullback(NamedTuple):
   """
 
   tasks: tuple[int, ...]
+  cotangents: tuple[Any, ...]
   each: tuple[Callable[[jax.Array], Any], ...]
   weighted: Callable[[jax.Array], Any]
   pull: Callable[[Any], Any]
-
-  @property
-  def cotangents(self) -> tuple[Any, ...]:
-    """The gradient of each loss with respect to the features."""
-    return tuple(cotangent(_devices.own(jnp.ones(()))) for cotangent in self.each)
 
 
 class Linearized(NamedTuple):
@@ -189,9 +186,9 @@ def _whole(objective, params, state, batch, key) -> Linearized:
     return in_order(by_name, names), aux
 
   values, vjp, aux = jax.vjp(losses, params["shared"], params["task"], has_aux=True)
-  units = jnp.eye(len(names), dtype=jnp.float32)
+  units = tuple(_devices.own(jnp.eye(len(names), dtype=jnp.float32)))
   each = tuple(lambda seed, unit=unit: seed * unit for unit in units)
-  pullback = Pullback(tuple(range(len(names))), each, _devices.own, lambda cotangent: vjp(cotangent)[0])
+  pullback = Pullback(tuple(range(len(names))), units, each, _devices.own, lambda cotangent: vjp(cotangent)[0])
 
   def pull_heads(weights):
     return vjp(_devices.own(weights))[1]
@@ -210,7 +207,7 @@ def _cut(objective: Objective, params, state, batch, key) -> Linearized:
       params["shared"],
       has_aux=True,
     )
-    pulls = []
+    cotangents, each = [], []
     for name, head in branch.heads.items():
       # Each head sees one task only: its own vjp costs T small backward passes in all, not T of every head.
       losses[name], head_vjp, task_state[name] = jax.vjp(
@@ -219,9 +216,11 @@ def _cut(objective: Objective, params, state, batch, key) -> Linearized:
         features,
         has_aux=True,
       )
-      pulls.append(lambda seed, pull=head_vjp, dtype=losses[name].dtype: pull(seed.astype(dtype)))
-      head_grads[name], _ = pulls[-1](_devices.own(jnp.ones(())))
-    groups.append((tuple(branch.heads), pulls, lambda c, vjp=vjp: vjp(c)[0]))
+      dtype = losses[name].dtype
+      head_grads[name], cotangent = head_vjp(_devices.own(jnp.ones((), dtype)))
+      cotangents.append(cotangent)
+      each.append(lambda seed, pull=head_vjp, dtype=dtype: pull(seed.astype(dtype))[1])
+    groups.append((tuple(branch.heads), tuple(cotangents), tuple(each), lambda c, vjp=vjp: vjp(c)[0]))
   names = objective.names
   position = {name: i for i, name in enumerate(names)}
 
@@ -242,14 +241,12 @@ def _cut(objective: Objective, params, state, batch, key) -> Linearized:
   )
 
 
-def _branch(tasks: tuple[int, ...], pulls: list[Callable[[jax.Array], Any]], pull: Any) -> Pullback:
-  each = tuple(lambda seed, pull_head=pull_head: pull_head(seed)[1] for pull_head in pulls)
-
+def _branch(tasks: tuple[int, ...], cotangents: tuple[Any, ...], each: tuple[Any, ...], pull: Any) -> Pullback:
   def weighted(weights):
     weights = _devices.own(weights)
     return _added(cotangent(weights[task]) for task, cotangent in zip(tasks, each, strict=True))
 
-  return Pullback(tasks, each, weighted, pull)
+  return Pullback(tasks, cotangents, each, weighted, pull)
 
 
 def _added(trees: Iterable[Any]) -> Any:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from mtl_jax import _devices
 from mtl_jax.balance._combine import weighted_sum
-from mtl_jax.balance._gram import leaf_gram, on_one_cpu
+from mtl_jax.balance._gram import leaf_gram
 from mtl_jax.engine._backward import Backward
 from mtl_jax.engine._factors import (
   Term,
@@ -58,7 +58,7 @@ def plan_of(programs: list[Program], path: str, counts: list[int], products: boo
   known = [terms for terms in groups if terms is not None]
   if len(known) == len(groups) and len({terms[0].layout for terms in known}) == 1:
     pay = products and pays(known, counts)
-    if pay or on_one_cpu():
+    if pay or _devices.on_one_cpu():
       reduce, gradient = factored_products if pay else row_products, functools.partial(factored_gradient, known[0][0])
       held = sum(n * out * t for t, terms in zip(counts, known, strict=True) for n, _, out in (x.sizes for x in terms))
       return Plan([*known], _factors, reduce, gradient, held)

@@ -34,7 +34,7 @@ class Work(NamedTuple):
 def work_of(pullbacks: Sequence[Pullback], layers: str | None) -> Work:
   """Counts the backward passes of all pullbacks."""
   programs = [trace(pullback, layers) for pullback in pullbacks]
-  counts = [len(pullback.each) for pullback in pullbacks]
+  counts = [len(pullback.cotangents) for pullback in pullbacks]
   plans = {path: plan_of(programs, path, counts, products=True) for path in programs[0].shapes}
   saved = gathered = rows = left = 0
   for path, plan in plans.items():

@@ -56,7 +56,7 @@ def choose(linearized: Linearized, balancer: Balancer, memory: float) -> tuple[E
     return stacked(), "the balancer looks at the task gradients themselves"
   if not needs_gram(balancer):
     return losses(), "the balancer needs no task gradients"
-  tasks = sum(len(pullback.each) for pullback in linearized.pullbacks)
+  tasks = sum(len(pullback.cotangents) for pullback in linearized.pullbacks)
   devices = _devices.count() * _devices.shards()
   work = work_of(linearized.pullbacks, balancer.layers)
   held = 4 * tasks * work.parameters / devices

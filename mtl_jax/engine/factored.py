@@ -12,9 +12,8 @@ import numpy as np
 
 from mtl_jax import _devices
 from mtl_jax._errors import UserError
-from mtl_jax.engine._backward import Backward
+from mtl_jax.engine._backward import AT_ONCE, Backward
 from mtl_jax.engine._engine import Engine, weighing
-from mtl_jax.engine._factors import AT_ONCE
 from mtl_jax.engine._linearize import Linearized, Pullback, in_task_order
 from mtl_jax.engine._plan import keeps, plan_of, wanted
 from mtl_jax.engine._program import Program, trace
@@ -74,7 +73,7 @@ def factored_gram(
   """
   pullbacks = linearized.pullbacks
   programs = [trace(pullback, layers) for pullback in pullbacks]
-  counts = [len(pullback.each) for pullback in pullbacks]
+  counts = [len(pullback.cotangents) for pullback in pullbacks]
   if not programs[0].leaves:
     raise UserError("no parameter is shared, so there are no gradients to balance: use a loss weighter.")
   plans = {path: plan_of(programs, path, counts, products) for path in programs[0].leaves}
@@ -125,4 +124,4 @@ def _short(linearized: Linearized, program: Program, kept: dict[str, Any]) -> Pu
     return jax.tree.unflatten(jax.tree.structure(linearized.shared), grads)
 
   tasks = tuple(task for pullback in linearized.pullbacks for task in pullback.tasks)
-  return Pullback(tasks, (), lambda weights: weights, pull)
+  return Pullback(tasks, (), (), lambda weights: weights, pull)

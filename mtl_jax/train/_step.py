@@ -14,7 +14,6 @@ from mtl_jax import _devices, shard
 from mtl_jax._convolutions import canonical
 from mtl_jax._errors import UserError
 from mtl_jax.balance._balancer import Balancer
-from mtl_jax.balance._gram import on_one_cpu
 from mtl_jax.engine import Engine, auto, check_serves
 from mtl_jax.engine._linearize import linearize, losses_of
 from mtl_jax.objective import Objective
@@ -186,7 +185,7 @@ def _norm(grads: Any) -> jax.Array:
   """The norm of all gradients; on CPU small ones as one, since many heads have many."""
   leaves = jax.tree.leaves(grads)
   small = [jnp.ravel(leaf) for leaf in leaves if leaf.size < _SMALL]
-  if not on_one_cpu() or len({leaf.dtype for leaf in small}) != 1:
+  if not _devices.on_one_cpu() or len({leaf.dtype for leaf in small}) != 1:
     return optax.tree.norm(grads)
   return optax.tree.norm([jnp.concatenate(small), *(leaf for leaf in leaves if leaf.size >= _SMALL)])
 
@@ -207,7 +206,7 @@ def _guard(
   """`after(old)` if the step's losses and gradient are fine, else `old` with the mishap counted."""
   fine = jnp.isfinite(grad_norm) & ~jnp.any(bad_losses)
   running = (old.skipped == 0) if stop else jnp.ones((), bool)
-  if on_one_cpu():
+  if _devices.on_one_cpu():
     # A branch updates the state in place; to choose between two states copies of both are made, at half the time of a
     # small step. An accelerator's queue would have to wait for the host to choose the branch.
     kept = jax.lax.cond(fine & running, after, lambda old: old, old)

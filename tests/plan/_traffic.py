@@ -1,6 +1,5 @@
 """Compiles one step for eight TPUs with each engine, and prints what they send as JSON; run with a TPU compiler."""
 
-import functools
 import json
 
 import flax.linen as nn
@@ -33,24 +32,31 @@ def main():
   }.items():
     made = [mtl.engine.sketched(K) if name == "sketched" else getattr(mtl.engine, name)() for name in engines]
     for report in plan(net, tasks, getattr(mtl.balance, balancer)(), optax.adam(1e-3), batch, "v5e:2x4", made):
-      found[f"{balancer} {report.engine}"] = {entry.kind: entry.bytes for entry in report.collectives}
+      found[f"{balancer} {report.engine}"] = sizes(report)
   for rules in ("zero", "fsdp"):
     made = [mtl.engine.stacked()]
     (report,) = plan(net, tasks, mtl.balance.pcgrad(), optax.adam(1e-3), batch, "v5e:2x4", made, rules=rules)
-    found[f"pcgrad stacked {rules}"] = {entry.kind: entry.bytes for entry in report.collectives}
+    found[f"pcgrad stacked {rules}"] = sizes(report)
     assert report.memory is not None
     found[f"pcgrad stacked {rules}"]["arguments"] = report.memory.arguments
   for engine in (mtl.engine.stacked(), mtl.engine.gram()):
     report = per_device(net, tasks, batch, engine)
-    found[f"pcgrad {engine.name} shard_map"] = {entry.kind: entry.bytes for entry in report.collectives}
+    found[f"pcgrad {engine.name} shard_map"] = sizes(report)
   print(json.dumps(found))
+
+
+def sizes(report):
+  return {entry.kind: entry.bytes for entry in report.collectives}
 
 
 def per_device(net, tasks, batch, engine):
   """The step as a program for one device of eight."""
   balancer, tx, target = mtl.balance.pcgrad(), optax.adam(1e-3), open_topology("v5e:2x4")
-  create = functools.partial(mtl.init_train_state, net, tasks, balancer, tx, engine=engine)
-  state = jax.eval_shape(lambda batch: create(batch, jax.random.key(0)), batch)
+
+  def create(batch):
+    return mtl.init_train_state(net, tasks, balancer, tx, batch, jax.random.key(0), engine=engine)
+
+  state = jax.eval_shape(create, batch)
   step = mtl.make_train_step(mtl.objective(net, tasks), balancer, tx, engine)
   mapped = jax.shard_map(step, mesh=target.mesh, in_specs=(P(), P("data")), out_specs=P())
   return plan_step(mapped, state, batch, target, engine.name)
