@@ -39,11 +39,14 @@ class Objective:
     losses: The function itself.
     names: The tasks, in the order of all vectors over tasks.
     branches: The same losses cut at the shared features, or None for nets that cannot be cut.
+    present: `present(batch) -> {task: bool}`, whether the batch, over all devices, has labels of the task; without
+      entries for tasks that always have. The aux of any other function may hold such a dictionary as `"present"`.
   """
 
   losses: Callable[..., tuple[dict[str, jax.Array], dict[str, Any]]]
   names: tuple[str, ...]
   branches: Callable[[jax.Array | None], tuple[tuple[Branch, ...], dict[str, Any]]] | None = None
+  present: Callable[[Any], dict[str, jax.Array]] = lambda batch: {}
 
   def __call__(self, params: Params, state: State, batch: Any, key: jax.Array | None = None):
     """The task losses and `{"state": new_state}`."""
@@ -112,8 +115,12 @@ def objective(
       losses |= {name: loss(name, predictions[name], batch) for name in names}
     return {name: losses[name] for name in tasks}, {"state": state}
 
+  def present(batch):
+    masks = {name: task.mask(batch) for name, task in tasks.items() if task.mask is not None}
+    return {name: _devices.total(jnp.sum(mask, dtype=jnp.float32)) > 0 for name, mask in masks.items()}
+
   if net.split is None:
-    return Objective(whole, tuple(tasks))
+    return Objective(whole, tuple(tasks), present=present)
   _check_names("the net", net.split.heads, tasks)
   split = net.split
 
@@ -145,7 +152,7 @@ def objective(
         )
     return {name: losses[name] for name in tasks}, {"state": {"shared": shared, "task": task_state}}
 
-  return Objective(joined, tuple(tasks), branches)
+  return Objective(joined, tuple(tasks), branches, present)
 
 
 def _of_tasks(names: list[str], after: State, before: State) -> State:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from mtl_jax.balance._rows import column
 
 State = Any
+Weigh = Callable[..., tuple[jax.Array, State]]
 
 
 class Stats(NamedTuple):
@@ -22,21 +23,36 @@ class Stats(NamedTuple):
     cross_gram: $J_1 J_2^T$, (T, T), float32: the gradients on the first part of the batch against those on the second,
       two independent samples of the same expectation.
     rows: J itself, the task gradients of the shared parameters, leaves (T, ...).
+    present: Which tasks have labels in this batch, (T,) bool; None: all. The gradients of the others are 0, and their
+      losses mean nothing.
   """
 
   losses: jax.Array
   gram: Any = None
   cross_gram: Any = None
   rows: Any = None
+  present: Any = None
+
+  @property
+  def num_present(self) -> jax.Array:
+    """The number of tasks present, at least 1, in the dtype of the losses."""
+    tasks = self.losses.shape[0]
+    count = tasks if self.present is None else jnp.maximum(jnp.sum(self.present), 1)
+    return jnp.asarray(count, self.losses.dtype)
+
+  def filled(self) -> Stats:
+    """The statistics with `present` as an array, and losses of 1, whose logarithm is harmless, for absent tasks."""
+    present = jnp.ones(self.losses.shape[0], bool) if self.present is None else self.present
+    return self._replace(present=present, losses=jnp.where(present, self.losses, jnp.ones_like(self.losses)))
 
   def scaled(self, factors: jax.Array) -> Stats:
     """The statistics after each loss is multiplied by its factor, (T,)."""
     square = factors[:, None] * factors[None, :]
-    return Stats(
-      self.losses * factors,
-      None if self.gram is None else self.gram * square,
-      None if self.cross_gram is None else self.cross_gram * square,
-      jax.tree.map(lambda r: r * column(factors, r), self.rows),
+    return self._replace(
+      losses=self.losses * factors,
+      gram=None if self.gram is None else self.gram * square,
+      cross_gram=None if self.cross_gram is None else self.cross_gram * square,
+      rows=jax.tree.map(lambda r: r * column(factors, r), self.rows),
     )
 
 
@@ -44,6 +60,9 @@ class Balancer(NamedTuple):
   """A method of balancing tasks, as pure functions of the tasks' statistics.
 
   Weights multiply the plain gradients of the plain losses; equal weighting is all ones.
+
+  A task without labels in the whole batch is absent from that step. The weights of the tasks that are present are those
+  of the method on them alone, an absent task has weight 0, and what the state holds of it stays as it is.
 
   Attributes:
     init: `init(num_tasks, shared=None) -> state`, a pytree; a random method keeps its PRNG key there. `shared` are the
@@ -57,8 +76,8 @@ class Balancer(NamedTuple):
       how far an iterative solver was from convergence.
     combine: `combine(stats, state) -> (update, weights, state)`, the update as a tree like a row: for methods whose
       update is no pull-back of weights. None: `weigh` decides. Such methods need the `rows`.
-    observe: `observe(before, after, state) -> state`, called with the losses before and after the update of the
-      parameters, on the same batch with the same dropout. None: the step saves that second forward pass.
+    observe: `observe(before, after, state) -> state`, called with the `Stats` of the losses before and after the
+      update of the parameters, on the same batch with the same dropout. None: the step saves that second forward pass.
     split: The batch is cut into as many independent parts, each with gradients of its own (for `cross_gram`); these
       shares, which sum to 1, make the gradient that the weights multiply.
     layers: A regular expression: only shared parameters whose path it matches enter the Gram matrices. None: all.
@@ -72,35 +91,38 @@ class Balancer(NamedTuple):
   head_weights: Callable[[jax.Array, State], jax.Array] = lambda weights, state: jnp.ones_like(weights)
   report: Callable[[State], dict[str, jax.Array]] = lambda state: {}
   combine: Callable[[Stats, State], tuple[Any, jax.Array, State]] | None = None
-  observe: Callable[[jax.Array, jax.Array, State], State] | None = None
+  observe: Callable[[Stats, Stats, State], State] | None = None
   split: tuple[float, ...] = (1.0,)
   layers: str | None = None
   losses_above: Any = -jnp.inf
   scale: Literal["sum", "mean", "own"] = "sum"
 
 
-def loss_weighter(init: Callable[[int], State], weigh: Callable[..., Any], **options: Any) -> Balancer:
-  """A balancer that reads the losses only, whose weights scale the heads' gradients too."""
+def loss_weighter(init: Callable[[int], State], weigh: Weigh, **options: Any) -> Balancer:
+  """A balancer that reads the losses only, whose weights scale the heads' gradients too.
+
+  Here and below `weigh` gets `Stats.filled`; the weights that it gives absent tasks are replaced by 0.
+  """
   return Balancer(
-    without_shared(init), weigh, frozenset({"losses"}), head_weights=lambda weights, state: weights, **options
+    without_shared(init),
+    _of_present(weigh),
+    frozenset({"losses"}),
+    head_weights=lambda weights, state: weights,
+    **options,
   )
 
 
-def gram_balancer(
-  init: Callable[[int], State], weigh: Callable[..., Any], *, losses: bool = False, **options: Any
-) -> Balancer:
+def gram_balancer(init: Callable[[int], State], weigh: Weigh, *, losses: bool = False, **options: Any) -> Balancer:
   """A balancer that reads the Gram matrix, and maybe the losses; it leaves the heads' gradients alone."""
-  return Balancer(without_shared(init), weigh, _needs("gram", losses=losses), **options)
+  return Balancer(without_shared(init), _of_present(weigh), _needs("gram", losses=losses), **options)
 
 
-def cross_gram_balancer(
-  init: Callable[[int], State], weigh: Callable[..., Any], *, third: bool = False, **options: Any
-) -> Balancer:
+def cross_gram_balancer(init: Callable[[int], State], weigh: Weigh, *, third: bool = False, **options: Any) -> Balancer:
   """A balancer that reads the gradients on the two halves of the batch against each other.
 
   Args:
     init: As in `Balancer`.
-    weigh: As in `Balancer`.
+    weigh: As in `loss_weighter`.
     third: Cut the batch into three parts, the last for the update alone; False: the update takes both halves.
     options: As in `Balancer`.
 
@@ -108,7 +130,7 @@ def cross_gram_balancer(
     The balancer.
   """
   split = (0.0, 0.0, 1.0) if third else (0.5, 0.5)
-  return Balancer(without_shared(init), weigh, _needs("gram", "cross_gram"), split=split, **options)
+  return Balancer(without_shared(init), _of_present(weigh), _needs("gram", "cross_gram"), split=split, **options)
 
 
 def row_method(
@@ -116,11 +138,25 @@ def row_method(
 ) -> Balancer:
   """A method that makes the update from the task gradients themselves, `combine` in place of `weigh`."""
 
+  def combine_present(stats, state):
+    stats = stats.filled()
+    update, weights, state = combine(stats, state)
+    return update, jnp.where(stats.present, weights, 0.0), state
+
   def weigh(stats, state):
-    _, weights, state = combine(stats, state)
+    _, weights, state = combine_present(stats, state)
     return weights, state
 
-  return Balancer(init, weigh, _needs("rows", losses=losses), combine=combine, **options)
+  return Balancer(init, weigh, _needs("rows", losses=losses), combine=combine_present, **options)
+
+
+def _of_present(weigh: Weigh) -> Weigh:
+  def weigh_present(stats, state):
+    stats = stats.filled()
+    weights, state = weigh(stats, state)
+    return jnp.where(stats.present, weights, 0.0), state
+
+  return weigh_present
 
 
 def _needs(*fields: str, losses: bool = False) -> frozenset[str]:

@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import optax
 
 from mtl_jax._errors import UserError
+from mtl_jax.balance._present import keep_absent
 
 
 class Learned(NamedTuple):
-  """The learned vector, (T,), and its optimizer's state."""
+  """The learned vector, (T,), and the state of its optimizer for each entry, leaves (T, ...)."""
 
   value: jax.Array
   optimizer: Any
@@ -21,14 +22,17 @@ class Learned(NamedTuple):
 def start(tx: optax.GradientTransformation, num_tasks: int, value: float = 0.0) -> Learned:
   """All entries at `value`."""
   initial = jnp.full(num_tasks, value, jnp.float32)
-  return Learned(initial, tx.init(initial))
+  return Learned(initial, jax.vmap(tx.init)(initial))
 
 
-def descend(tx: optax.GradientTransformation, gradient: jax.Array, learned: Learned) -> Learned:
-  """One step of the optimizer."""
+def descend(
+  tx: optax.GradientTransformation, gradient: jax.Array, learned: Learned, present: jax.Array | None = None
+) -> Learned:
+  """One step of the optimizer, of each entry by itself; entries of tasks that are not `present` stay as they are."""
   with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer step counts
-    updates, optimizer = tx.update(gradient, learned.optimizer, learned.value)
-  return Learned(learned.value + jax.tree.leaves(updates)[0], optimizer)
+    updates, optimizer = jax.vmap(tx.update)(gradient, learned.optimizer, learned.value)
+  new = Learned(learned.value + jnp.asarray(updates), optimizer)
+  return new if present is None else keep_absent(present, new, learned)
 
 
 def check_learning_rate(method: str, learning_rate: float) -> None:

@@ -14,7 +14,7 @@ from mtl_jax._errors import UserError
 Preference: TypeAlias = Sequence[float] | jax.typing.ArrayLike | None
 
 
-def stateless_with(of: Callable[[int], jax.Array]) -> Callable[[int], tuple[()]]:
+def stateless_with(of: Callable[..., jax.Array]) -> Callable[[int], tuple[()]]:
   """The `init` of a method without memory whose preference must suit the number of tasks."""
 
   def init(num_tasks):
@@ -24,8 +24,10 @@ def stateless_with(of: Callable[[int], jax.Array]) -> Callable[[int], tuple[()]]
   return init
 
 
-def preferences(method: str, preference: Preference) -> Callable[[int], jax.Array]:
-  """The function `num_tasks -> (T,)` of a method's option `preference`; None: 1 / T each.
+def preferences(method: str, preference: Preference) -> Callable[..., jax.Array]:
+  """The function `(num_tasks, present=None) -> (T,)` of a method's option `preference`; None: 1 / T each.
+
+  With `present`, (T,) bool, T counts the tasks present, and the preference of the others is 0.
 
   Raises:
     UserError: Negative or no positive entries; from the function: another number of entries than of tasks.
@@ -42,11 +44,12 @@ def preferences(method: str, preference: Preference) -> Callable[[int], jax.Arra
         f"{method}: preference is {given.tolist()}, expected no negative and at least one positive entry."
       )
 
-  def of(num_tasks):
-    if given is None:
-      return jnp.full(num_tasks, 1.0 / num_tasks)
-    if len(given) != num_tasks:
-      raise UserError(f"{method}: preference has {len(given)} entries, expected {num_tasks}, one a task.")
-    return jnp.asarray(given, jnp.result_type(float))
+  def of(num_tasks, present=None):
+    if given is not None and len(given) != num_tasks:
+      raise UserError(f"{method}: preference has {len(given)} entries, expected {num_tasks}, one per task.")
+    full = jnp.ones(num_tasks) if given is None else jnp.asarray(given, jnp.result_type(float))
+    if present is not None:
+      full = jnp.where(present, full, 0.0)
+    return full / jnp.maximum(jnp.sum(full), 1.0) if given is None else full
 
   return of

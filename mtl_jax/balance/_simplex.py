@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 from jax.scipy.linalg import cho_factor, cho_solve
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from mtl_jax.balance._interior import Iterate, interior_point
 from mtl_jax.balance._solution import Solution, epsilon, full_precision, relative_norms, scaled
 
 
-def project_simplex(x: Float[Array, " T"]) -> Float[Array, " T"]:
-  r"""The nearest point of the simplex, $\arg\min_{w \in \Delta} |w - x|$, by sorting.
+def project_simplex(x: Float[Array, " T"], present: Bool[Array, " T"] | None = None) -> Float[Array, " T"]:
+  r"""The nearest point of the simplex, $\arg\min_{w \in \Delta} |w - x|$, by sorting; of that of the tasks `present`.
 
   >>> project_simplex(jnp.array([0.5, 1.5, -3.0])).tolist()
   [0.0, 1.0, 0.0]
@@ -20,6 +20,7 @@ def project_simplex(x: Float[Array, " T"]) -> Float[Array, " T"]:
     Held, Wolfe, Crowder, *Validation of subgradient optimization*, 1974.
   """
   # Relative to the largest entry: the projection does not see a shift, float32 does.
+  x = x if present is None else jnp.where(present, x, -jnp.inf)
   x = jnp.maximum(x - jnp.max(x), -1.0)
   falling = -jnp.sort(-x)
   counts = jnp.arange(1, x.shape[0] + 1, dtype=x.dtype)

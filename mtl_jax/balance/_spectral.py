@@ -20,7 +20,7 @@ class Spectrum(NamedTuple):
   kept: Bool[Array, " T"]
 
 
-def spectrum(gram: Float[Array, "T T"], tolerance: float = 1.0) -> Spectrum:
+def spectrum(gram: Float[Array, "T T"], tolerance: float | jax.Array = 1.0) -> Spectrum:
   """The eigenvalues of G, of which those above `tolerance` roundings of the largest count.
 
   Args:
@@ -50,10 +50,14 @@ def apply_spectrum(
   return vectors @ jnp.where(wanted, function(jnp.where(kept, values, 1.0)) * along, 0.0)
 
 
-def pinv_apply(gram: Float[Array, "T T"], x: Float[Array, " T"]) -> Float[Array, " T"]:
+def pinv_apply(
+  gram: Float[Array, "T T"], x: Float[Array, " T"], tolerance: float | jax.Array | None = None
+) -> Float[Array, " T"]:
   """The pseudo-inverse of G times x: the least vector of those that solve G v = x best.
+
+  `tolerance` is as in `spectrum`; None: T.
 
   >>> pinv_apply(jnp.array([[2.0, 0.0], [0.0, 0.0]]), jnp.ones(2)).tolist()
   [0.5, 0.0]
   """
-  return apply_spectrum(spectrum(gram, gram.shape[0]), jnp.reciprocal, x)
+  return apply_spectrum(spectrum(gram, gram.shape[0] if tolerance is None else tolerance), jnp.reciprocal, x)

@@ -47,9 +47,9 @@ def aligned(scale: Literal["min", "median", "rmse"] = "min", preference: Prefere
 
   def weigh(stats, state):
     tasks = stats.gram.shape[0]
-    p = of(tasks).astype(stats.gram.dtype)
+    p = of(tasks, stats.present).astype(stats.gram.dtype)
     unit = scaled(stats.gram, jnp.full(tasks, relative_norms(stats.gram)[1]))
-    spectral = _solvers.spectrum(unit, tasks)
+    spectral = _solvers.spectrum(unit, stats.num_present)
     rank = jnp.sum(spectral.kept)
     # Eigenvalues rise, so those that count are the last.
     chosen = {

@@ -54,7 +54,7 @@ def chain(weighter: Balancer, balancer: Balancer) -> Balancer:
     return ChainState(weighter.init(num_tasks), balancer.init(num_tasks, shared), jnp.ones(num_tasks, jnp.float32))
 
   def first(stats, state):
-    factors, weighter_state = weighter.weigh(Stats(stats.losses), state.weighter)
+    factors, weighter_state = weighter.weigh(Stats(stats.losses, present=stats.present), state.weighter)
     return stats.scaled(factors), factors, weighter_state
 
   def weigh(stats, state):
@@ -77,7 +77,7 @@ def chain(weighter: Balancer, balancer: Balancer) -> Balancer:
     if weighter.observe is not None:
       weighter_state = weighter.observe(before, after, weighter_state)
     if balancer.observe is not None:
-      balancer_state = balancer.observe(before * state.factors, after * state.factors, balancer_state)
+      balancer_state = balancer.observe(before.scaled(state.factors), after.scaled(state.factors), balancer_state)
     return state._replace(weighter=weighter_state, balancer=balancer_state)
 
   return balancer._replace(

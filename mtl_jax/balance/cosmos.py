@@ -39,13 +39,15 @@ def cosmos(preference: Preference = None, lam: float = 2.0) -> Balancer:
   of = preferences("cosmos", preference)
 
   def weigh(stats, state):
-    r = of(stats.losses.shape[0]).astype(stats.losses.dtype)
-    unit = r / jnp.linalg.norm(r)
+    r = of(stats.losses.shape[0], stats.present).astype(stats.losses.dtype)
+    length = jnp.linalg.norm(r)  # 0 where no task of a positive preference is present
+    unit = r / jnp.where(length > 0, length, 1.0)
+    losses = jnp.where(stats.present, stats.losses, 0.0)
     # Relative to the largest loss: squares of 1e20 overflow.
-    largest = jnp.max(jnp.abs(stats.losses))
+    largest = jnp.max(jnp.abs(losses))
     largest = jnp.where(largest > 0, largest, 1.0)
 
-    relative = stats.losses / largest
+    relative = losses / largest
     size = jnp.sqrt(jnp.sum(relative * relative))
     along = relative / jnp.where(size > 0, size, 1.0)
     slope = (unit - jnp.sum(unit * along) * along) / jnp.where(size > 0, size, 1.0)

@@ -9,13 +9,14 @@ import jax.numpy as jnp
 
 from mtl_jax._errors import UserError
 from mtl_jax.balance._balancer import Balancer, row_method
+from mtl_jax.balance._present import keep_absent
 from mtl_jax.balance._rows import column, in_dtypes_of, memory, row_norms
 
 
 class DbState(NamedTuple):
-  """Steps taken, the averages of the gradients, leaves (T, ...), and the factors of the heads' gradients, (T,)."""
+  """Steps with labels, (T,), averages of the gradients, leaves (T, ...), factors of the heads' gradients, (T,)."""
 
-  step: jax.Array
+  steps: jax.Array
   averages: Any
   head_weights: jax.Array
 
@@ -26,7 +27,8 @@ def db(beta: float = 0.9, beta_sigma: float = 0.2) -> Balancer:
   $$ y_i \leftarrow \beta_k y_i + (1 - \beta_k) \nabla \log l_i, \qquad \beta_k = \beta / k^{\sigma}, \qquad
   update = \max_j |y_j| \sum_i y_i / |y_i| $$
 
-  in step k, with y starting at 0. Heads get the gradient of the logarithm of their loss, $\nabla l_i / l_i$.
+  in step k with labels of the task, with y starting at 0. Heads get the gradient of the logarithm of their loss,
+  $\nabla l_i / l_i$.
 
   Args:
     beta: $\beta$, from 0 to below 1; 0 is no memory.
@@ -55,24 +57,25 @@ def db(beta: float = 0.9, beta_sigma: float = 0.2) -> Balancer:
     )
 
   def init(num_tasks, shared=None):
-    return DbState(jnp.zeros((), jnp.int32), memory("db", num_tasks, shared), jnp.ones(num_tasks))
+    return DbState(jnp.zeros(num_tasks, jnp.int32), memory("db", num_tasks, shared), jnp.ones(num_tasks))
 
   def combine(stats, state):
-    step = state.step + 1
-    share = beta / step.astype(jnp.float32) ** beta_sigma
+    steps = keep_absent(stats.present, state.steps + 1, state.steps)
+    share = jnp.where(stats.present, beta / jnp.maximum(steps, 1).astype(jnp.float32) ** beta_sigma, 1.0)
 
     def average(y, g):
       new = g.astype(y.dtype) / column(stats.losses, y)
-      return new + share.astype(y.dtype) * (y - new)
+      return new + column(share, y) * (y - new)
 
-    averages = jax.tree.map(average, state.averages, stats.rows)
-    norms = row_norms(averages)
-    some, largest = jnp.where(norms > 0, norms, 1.0), jnp.max(norms)
+    averages = jax.tree.map(average, state.averages, stats.rows)  # exactly as they were where g is 0 and the share 1
+    norms = jnp.where(stats.present, row_norms(averages), 0.0)
+    some, largest = jnp.where(norms > 0, norms, jnp.inf), jnp.max(norms)
     # In this order nothing overflows: the factor of a short gradient may.
     directions = jax.tree.map(lambda y: jnp.sum(y / column(some, y), axis=0), averages)
     update = jax.tree.map(lambda u: largest.astype(u.dtype) * u, directions)
     weights = jnp.minimum(jnp.where(norms > 0, largest / some, 1.0), jnp.finfo(norms.dtype).max)
-    return in_dtypes_of(stats.rows, update), weights, DbState(step, averages, 1.0 / stats.losses)
+    head_weights = keep_absent(stats.present, 1.0 / stats.losses, state.head_weights)
+    return in_dtypes_of(stats.rows, update), weights, DbState(steps, averages, head_weights)
 
   return row_method(
     init,

@@ -12,10 +12,11 @@ from mtl_jax.balance._balancer import Balancer, loss_weighter
 
 
 class DwaState(NamedTuple):
-  """Steps seen, the running sum of this window's losses (T,), and the means of the last two windows, (2, T)."""
+  """Steps seen, this window's sums of losses and numbers of them, (T,), the means of the last two windows, (T, 2)."""
 
   step: jax.Array
   total: jax.Array
+  seen: jax.Array
   means: jax.Array
 
 
@@ -24,8 +25,8 @@ def dwa(temperature: float = 2.0, window: int = 100) -> Balancer:
 
   $$ w = T\, softmax(r / \tau), \qquad r_i = \bar l_i^{(k-1)} / \bar l_i^{(k-2)} $$
 
-  with $\bar l^{(k)}$ the mean losses of window $k$; ones during the first two windows. A task without a loss in
-  window $k - 2$ (no labels) counts as $r_i = 1$.
+  with $\bar l^{(k)}$ the mean losses of window $k$, over the steps with labels of the task; ones during the first two
+  windows. A window without any is left out of a task's windows, and with fewer than two $r_i = 1$.
 
   Args:
     temperature: $\tau$; the larger, the more even.
@@ -51,17 +52,21 @@ def dwa(temperature: float = 2.0, window: int = 100) -> Balancer:
     raise UserError(f"dwa: temperature is {temperature} and window {window}, expected above 0 and at least 1.")
 
   def init(num_tasks):
-    return DwaState(jnp.zeros((), jnp.int32), jnp.zeros(num_tasks, jnp.float32), jnp.zeros((2, num_tasks), jnp.float32))
+    zeros = jnp.zeros(num_tasks, jnp.float32)
+    return DwaState(jnp.zeros((), jnp.int32), zeros, zeros, jnp.zeros((num_tasks, 2), jnp.float32))
 
   def weigh(stats, state):
-    older, newer = state.means
+    older, newer = state.means.T
     rate = jnp.where(older > 0, newer / jnp.where(older > 0, older, 1.0), 1.0)
     logits = jnp.minimum(rate / temperature, float(jnp.finfo(rate.dtype).max))  # softmax of two infinities is NaN
-    weights = rate.shape[0] * jax.nn.softmax(logits)
+    weights = stats.num_present * jax.nn.softmax(logits, where=stats.present)
     weights = jnp.where(state.step >= 2 * window, weights, jnp.ones_like(weights))
-    total = state.total + stats.losses
+    total = state.total + jnp.where(stats.present, stats.losses, 0.0)
+    count = state.seen + stats.present.astype(jnp.float32)
     is_last = (state.step + 1) % window == 0
-    means = jnp.where(is_last, jnp.stack([newer, total / window]), state.means)
-    return weights, DwaState(state.step + 1, jnp.where(is_last, jnp.zeros_like(total), total), means)
+    means = jnp.stack([newer, total / jnp.maximum(count, 1.0)], axis=1)
+    means = jnp.where((is_last & (count > 0))[:, None], means, state.means)
+    total, count = (jnp.where(is_last, 0.0, x) for x in (total, count))
+    return weights, DwaState(state.step + 1, total, count, means)
 
   return loss_weighter(init, weigh)

@@ -11,6 +11,7 @@ import numpy as np
 from mtl_jax._errors import UserError
 from mtl_jax.balance._balancer import Balancer, row_method
 from mtl_jax.balance._combine import weighted_sum
+from mtl_jax.balance._present import keep_absent
 from mtl_jax.balance._rows import across, memory
 
 _EPS = 1e-7  # of the paper's code
@@ -65,6 +66,7 @@ def excess(eta: float = 0.01) -> Balancer:
     return ExcessState(squares, jnp.zeros(num_tasks), jnp.full(num_tasks, -np.log(num_tasks), jnp.float32))
 
   def combine(stats, state):
+    present = stats.present
     squares = jax.tree.map(lambda s, g: s + jnp.square(g.astype(s.dtype)), state.squares, stats.rows)
 
     def risk(g, s):
@@ -74,9 +76,12 @@ def excess(eta: float = 0.01) -> Balancer:
     risks = jnp.sum(jnp.stack(jax.tree.leaves(jax.tree.map(risk, stats.rows, squares))), axis=0)
     initial = jnp.where(state.initial > 0, state.initial, risks)
     relative = jnp.where(initial > 0, risks / jnp.where(initial > 0, initial, 1.0), 0.0)
-    log_weights = jax.nn.log_softmax(state.log_weights + jnp.minimum(eta * relative, _LARGEST))
-    weights = jnp.exp(log_weights)
-    state = ExcessState(squares, initial, jnp.maximum(log_weights, -_LARGEST))
+    raised = state.log_weights + jnp.minimum(eta * relative, _LARGEST)
+    weights = jax.nn.softmax(raised, where=present)
+    # What the tasks present have together stays as it is.
+    together, total = (jax.nn.logsumexp(x, where=present) for x in (state.log_weights, raised))
+    kept = jnp.where(present, jnp.maximum(raised - total + together, -_LARGEST), state.log_weights)
+    state = ExcessState(squares, keep_absent(present, initial, state.initial), kept)
     return weighted_sum(weights, stats.rows), weights, state
 
   return row_method(init, combine, head_weights=lambda weights, state: weights, scale="mean")

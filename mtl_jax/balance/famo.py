@@ -13,10 +13,11 @@ import optax
 from mtl_jax._errors import UserError
 from mtl_jax.balance._balancer import Balancer, loss_weighter
 from mtl_jax.balance._learned import Learned, check_learning_rate, descend, start
+from mtl_jax.balance._present import keep_absent
 
 
 class FamoState(NamedTuple):
-  """The logits s, (T,), and the last losses' logarithms, (T,), NaN before the first step."""
+  """The logits s, (T,), and the last losses' logarithms, (T,), NaN before the first."""
 
   logits: Learned
   last: jax.Array
@@ -72,20 +73,22 @@ def famo(
       raise UserError(f"famo: min_losses has shape {lowest.shape}, expected ({num_tasks},), one a task.")
     return FamoState(start(tx, num_tasks), jnp.full(num_tasks, jnp.nan, jnp.float32))
 
-  def learn(before, after, logits):
-    _, vjp = jax.vjp(jax.nn.softmax, logits.value)
-    learned = descend(tx, vjp(before - after)[0], logits)
-    known = ~jnp.any(jnp.isnan(before))  # not so before the first step
-    return jax.tree.map(lambda new, old: jnp.where(known, new, old), learned, logits)
+  def learn(before, after, logits, present):
+    _, vjp = jax.vjp(lambda s: jax.nn.softmax(s, where=present), logits.value)
+    return descend(tx, vjp(jnp.where(present, before - after, 0.0))[0], logits, present)
 
   def weigh(stats, state):
-    logs = log_distance(stats.losses)
-    logits = learn(state.last, logs, state.logits) if lazy else state.logits
+    logs, logits = log_distance(stats.losses), state.logits
+    if lazy:
+      logits = learn(state.last, logs, logits, stats.present & ~jnp.isnan(state.last))
     # z / D, relative to the largest
-    return jax.nn.softmax(jax.nn.log_softmax(logits.value) - logs), FamoState(logits, logs)
+    shares = jnp.where(stats.present, logits.value - logs, 0.0)
+    weights = jax.nn.softmax(shares, where=stats.present)
+    return weights, FamoState(logits, keep_absent(stats.present, logs, state.last))
 
   def observe(before, after, state):
-    return state._replace(logits=learn(log_distance(before), log_distance(after), state.logits))
+    logs = log_distance(before.losses), log_distance(after.losses)
+    return state._replace(logits=learn(*logs, state.logits, before.filled().present))
 
   def report(state):
     return {"share": jax.nn.softmax(state.logits.value)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 from mtl_jax.balance._balancer import Balancer, loss_weighter, stateless
+from mtl_jax.balance._present import mean
 
 
 def geometric() -> Balancer:
@@ -26,6 +27,6 @@ def geometric() -> Balancer:
 
   def weigh(stats, state):
     logs = jnp.log(stats.losses)
-    return jnp.exp(jnp.mean(logs) - logs) / logs.shape[0], state
+    return jnp.exp(mean(logs, stats.present) - logs) / stats.num_present, state
 
   return loss_weighter(stateless, weigh, losses_above=0.0, scale="own")

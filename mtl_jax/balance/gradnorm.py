@@ -11,10 +11,12 @@ import optax
 from mtl_jax._errors import UserError
 from mtl_jax.balance._balancer import Balancer, gram_balancer
 from mtl_jax.balance._learned import Learned, check_learning_rate, descend, start
-from mtl_jax.balance._solution import norms
+from mtl_jax.balance._present import keep_absent, mean
+from mtl_jax.balance._solution import epsilon, norms
 
 _LEAST = 1e-3  # weights are kept above it: a step of the optimizer may cross 0
 _LARGEST = 1e30  # of the ratio of two losses: means of it stay finite in float32
+_TINY = 1e-30  # in place of the sum of no weights
 
 
 class GradNormState(NamedTuple):
@@ -36,14 +38,15 @@ def gradnorm(
   r_i = \frac{l_i / l_i^{(1)}}{\tfrac1T \sum_j l_j / l_j^{(1)}} $$
 
   with $n_i = |g_i|$ and the target $\bar n r_i^\alpha$ held constant: one step of an optimizer of their own, without
-  weight decay, then weights are rescaled to sum to T. They scale the losses, so the gradients of the heads too.
+  weight decay, then weights are rescaled to sum to T. They scale the losses, so the gradients of the heads too. Where
+  some tasks have no labels the others take the step, and keep the sum that they had.
 
   Args:
     alpha: $\alpha$, at least 0: how strongly slow tasks are favoured; 0 makes the gradients equally long.
     learning_rate: Of Adam on w.
     layer: A regular expression for the paths of the shared parameters whose gradients are measured; None: all. The
       paper takes the last shared layer.
-    optimizer: Any optimizer of w in place of Adam.
+    optimizer: Any optimizer of w in place of Adam, for each entry by itself.
 
   Returns:
     The balancer.
@@ -75,15 +78,17 @@ def gradnorm(
     initial = jnp.where(state.initial > 0, state.initial, losses)
     ratios = jnp.where(initial > 0, losses / jnp.where(initial > 0, initial, 1.0), 1.0)
     ratios = jnp.minimum(ratios, _LARGEST)
-    mean = jnp.mean(ratios)
-    rates = jnp.where(mean > 0, ratios / jnp.where(mean > 0, mean, 1.0), 1.0)
+    average = mean(ratios, stats.present)
+    rates = jnp.where(average > 0, ratios / jnp.where(average > 0, average, 1.0), 1.0)
     lengths = norms(stats.gram).astype(weights.dtype)
-    target = jnp.mean(weights * lengths) * rates**alpha
-    # The derivative of the sum of |w n - target| with the target held constant.
-    gradient = jnp.sign(weights * lengths - target) * lengths
-    learned = descend(tx, gradient, state.learned)
+    target = mean(weights * lengths, stats.present) * rates**alpha
+    # The derivative of the sum of |w n - target| with the target held constant; what is rounding has no sign.
+    gap = weights * lengths - target
+    gradient = jnp.where(jnp.abs(gap) > 4 * epsilon(target) * target, jnp.sign(gap), 0.0) * lengths
+    learned = descend(tx, gradient, state.learned, stats.present)
     raised = jnp.maximum(learned.value, _LEAST)
-    learned = learned._replace(value=raised * (raised.shape[0] / jnp.sum(raised)))
-    return weights, GradNormState(learned, initial)
+    together = jnp.sum(jnp.where(stats.present, weights, 0.0)) / jnp.sum(raised, where=stats.present, initial=_TINY)
+    learned = learned._replace(value=jnp.where(stats.present, raised * together, weights))
+    return weights, GradNormState(learned, keep_absent(stats.present, initial, state.initial))
 
   return gram_balancer(init, weigh, losses=True, layers=layer, head_weights=lambda weights, state: weights)

@@ -61,7 +61,7 @@ def gradvac(beta: float = 0.5, seed: int = 0) -> Balancer:
     return GradVacState(jax.random.key(seed), jnp.zeros((num_tasks, num_tasks), jnp.float32))
 
   def weigh(stats, state):
-    orders, key = random_orders(state.key, stats.gram.shape[0])
+    orders, key = random_orders(state.key, stats.present)
     weights, cosines, met = vaccinate(stats.gram, state.target.astype(stats.gram.dtype), orders)
     moved = state.target + beta * (cosines.astype(state.target.dtype) - state.target)
     return weights, GradVacState(key, jnp.where(met, moved, state.target))

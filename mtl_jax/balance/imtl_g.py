@@ -34,7 +34,8 @@ def imtl_g() -> Balancer:
 
   def weigh(stats, state):
     longest = relative_norms(stats.gram)[1]
-    v = _solvers.pinv_apply(scaled(stats.gram, jnp.full(stats.gram.shape[0], longest)), norms(stats.gram) / longest)
+    unit = scaled(stats.gram, jnp.full(stats.gram.shape[0], longest))
+    v = _solvers.pinv_apply(unit, norms(stats.gram) / longest, stats.num_present)
     total = jnp.sum(v)
     vanishes = jnp.abs(total) <= 8 * jnp.finfo(v.dtype).eps * jnp.sum(jnp.abs(v))
     return jnp.where(vanishes, 0.0, v / jnp.where(vanishes, 1.0, total)), state

@@ -19,7 +19,7 @@ def imtl_l(learning_rate: float = 1e-3, optimizer: optax.GradientTransformation 
 
   Args:
     learning_rate: Of Adam on s.
-    optimizer: Any optimizer of s in place of Adam.
+    optimizer: Any optimizer of s in place of Adam, for each entry by itself.
 
   Returns:
     The balancer; it reports `log_scale`, s.
@@ -40,7 +40,7 @@ def imtl_l(learning_rate: float = 1e-3, optimizer: optax.GradientTransformation 
 
   def weigh(stats, state):
     weights = jnp.exp(state.value)
-    return weights, descend(tx, weights * stats.losses - 1.0, state)
+    return weights, descend(tx, weights * stats.losses - 1.0, state, stats.present)
 
   def report(state):
     return {"log_scale": state.value}

@@ -13,7 +13,8 @@ def krum(n_byzantine: int, n_selected: int = 1) -> Balancer:
 
   $$ s_i = \sum_{j \in N_i} |g_i - g_j|^2, \qquad |g_i - g_j|^2 = G_{ii} + G_{jj} - 2 G_{ij} $$
 
-  with $N_i$ the T - `n_byzantine` - 2 nearest others; those with the least $s_i$ are selected.
+  with $N_i$ the T - `n_byzantine` - 2 nearest others; those with the least $s_i$ are selected. In a step where fewer
+  than `n_byzantine` + 3 tasks have labels, outliers cannot be told, and all of those tasks are averaged.
 
   Args:
     n_byzantine: How many gradients may be arbitrary, at least 0.
@@ -49,13 +50,17 @@ def krum(n_byzantine: int, n_selected: int = 1) -> Balancer:
     return ()
 
   def weigh(stats, state):
-    gram, tasks = stats.gram, stats.gram.shape[0]
+    gram, present, tasks = stats.gram, stats.present, stats.gram.shape[0]
     check(tasks)
+    count, places = jnp.sum(present), jnp.arange(tasks)
     squares = jnp.diagonal(gram)
     distances = jnp.maximum(squares[:, None] + squares[None, :] - 2.0 * gram, 0.0)
-    distances = jnp.where(jnp.eye(tasks, dtype=bool), jnp.inf, distances)
-    scores = jnp.sum(jnp.sort(distances, axis=1)[:, : tasks - n_byzantine - 2], axis=1)
-    order = jnp.argsort(scores)  # stable: of equals the first
-    return jnp.zeros_like(squares).at[order[:n_selected]].set(1.0 / n_selected), state
+    others = present[:, None] & present[None, :] & ~jnp.eye(tasks, dtype=bool)
+    nearest = (places < count - n_byzantine - 2)[None, :]
+    scores = jnp.sum(jnp.where(nearest, jnp.sort(jnp.where(others, distances, jnp.inf), axis=1), 0.0), axis=1)
+    order = jnp.argsort(jnp.where(present, scores, jnp.inf))  # stable: of equals the first
+    selected = jnp.where(count < n_byzantine + 3, count, jnp.minimum(n_selected, count))
+    share = 1.0 / jnp.maximum(selected, 1).astype(squares.dtype)
+    return jnp.zeros_like(squares).at[order].set(jnp.where(places < selected, share, 0.0)), state
 
   return gram_balancer(check, weigh, scale="mean")

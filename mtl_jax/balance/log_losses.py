@@ -30,6 +30,7 @@ def log_losses(balancer: Balancer) -> Balancer:
   """
 
   def logarithmic(stats):
+    stats = stats.filled()
     factors = jnp.exp(-jnp.log(stats.losses))  # NaN outside of the domain
     return stats.scaled(factors)._replace(losses=jnp.log(stats.losses)), factors
 
@@ -46,7 +47,7 @@ def log_losses(balancer: Balancer) -> Balancer:
 
   def observe(before, after, state):
     assert balancer.observe is not None
-    return balancer.observe(jnp.log(before), jnp.log(after), state)
+    return balancer.observe(logarithmic(before)[0], logarithmic(after)[0], state)
 
   return balancer._replace(
     weigh=weigh,

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from mtl_jax._errors import UserError, check_choice
 from mtl_jax.balance._balancer import Balancer, gram_balancer
 from mtl_jax.balance._main import check_main
+from mtl_jax.balance._present import keep_absent
 from mtl_jax.balance._solution import norms
 
 Strategy = Literal["both", "reduce", "enlarge"]
@@ -19,7 +20,7 @@ def metabalance(main: int = 0, relax: float = 0.7, beta: float = 0.9, strategy: 
 
   $$ w_i = r \frac{m_{main}}{m_i} + (1 - r), \qquad m_i \leftarrow \beta m_i + (1 - \beta) |g_i| $$
 
-  so $w_{main} = 1$.
+  so $w_{main} = 1$. In a step without labels of the main task the others are measured against its average so far.
 
   Args:
     main: The position of the main task in the order of the tasks.
@@ -55,9 +56,11 @@ def metabalance(main: int = 0, relax: float = 0.7, beta: float = 0.9, strategy: 
     return jnp.zeros(num_tasks, jnp.float32)
 
   def weigh(stats, averages):
-    averages = beta * averages + (1.0 - beta) * norms(stats.gram).astype(averages.dtype)
+    lengths = norms(stats.gram).astype(averages.dtype)
+    averages = keep_absent(stats.present, beta * averages + (1.0 - beta) * lengths, averages)
     target = averages[main]
-    ratios = jnp.where(averages > 0, target / jnp.where(averages > 0, averages, 1.0), 1.0)
+    known = (averages > 0) & (stats.present[main] | (target > 0))
+    ratios = jnp.where(known, target / jnp.where(known, averages, 1.0), 1.0)
     ratios = jnp.minimum(ratios, jnp.finfo(ratios.dtype).max)
     if strategy == "reduce":
       ratios = jnp.minimum(ratios, 1.0)

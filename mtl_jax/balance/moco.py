@@ -12,6 +12,7 @@ from mtl_jax.balance import _solvers
 from mtl_jax.balance._balancer import Balancer, row_method
 from mtl_jax.balance._combine import weighted_sum
 from mtl_jax.balance._gram import gram
+from mtl_jax.balance._present import keep_absent, on_simplex
 from mtl_jax.balance._rows import column, in_dtypes_of, memory, row_norms
 from mtl_jax.balance._solution import full_precision
 
@@ -19,9 +20,9 @@ Normalize = Literal["none", "l2", "loss", "loss+"]
 
 
 class MocoState(NamedTuple):
-  """Steps taken, the tracked gradients, leaves (T, ...), and the weights, (T,)."""
+  """Steps with labels, (T,), the tracked gradients, leaves (T, ...), and the weights, (T,)."""
 
-  step: jax.Array
+  steps: jax.Array
   tracked: Any
   weights: jax.Array
 
@@ -34,7 +35,8 @@ def moco(
   $$ y_i \leftarrow y_i - \beta_k (y_i - g_i), \qquad
   \lambda \leftarrow \Pi_\Delta\big(\lambda - \gamma_k (Y Y^T + \rho I) \lambda\big), \qquad update = Y^T \lambda $$
 
-  with $\beta_k = \beta / k^{decay}$ and $\gamma_k = \gamma / k^{decay}$ in step k. y starts at 0, $\lambda$ at 1 / T.
+  with $\beta_k = \beta / k^{decay}$ and $\gamma_k = \gamma / k^{decay}$ in step k, where $\beta_k$ counts the steps
+  with labels of the task. y starts at 0, $\lambda$ at 1 / T.
 
   Args:
     beta: The step size of the tracked gradients, above 0 to 1; 1 is no memory.
@@ -70,22 +72,26 @@ def moco(
 
   def init(num_tasks, shared=None):
     tracked = memory("moco", num_tasks, shared)
-    return MocoState(jnp.zeros((), jnp.int32), tracked, jnp.full(num_tasks, 1.0 / num_tasks, jnp.float32))
+    return MocoState(jnp.zeros(num_tasks, jnp.int32), tracked, jnp.full(num_tasks, 1.0 / num_tasks, jnp.float32))
 
   @full_precision
   def combine(stats, state):
-    step = state.step + 1
-    falling = 1.0 / step.astype(jnp.float32) ** decay
-    tracked = jax.tree.map(
-      lambda y, g: y - column(beta * falling, y) * (y - g.astype(y.dtype)), state.tracked, stats.rows
-    )
+    present = stats.present
+    steps = keep_absent(present, state.steps + 1, state.steps)
+    share = jnp.where(present, beta / jnp.maximum(steps, 1).astype(jnp.float32) ** decay, 0.0)
+    tracked = jax.tree.map(lambda y, g: y - column(share, y) * (y - g.astype(y.dtype)), state.tracked, stats.rows)
+    falling = 1.0 / jnp.max(jnp.where(present, steps, 1)).astype(jnp.float32) ** decay
     divisors = row_norms(tracked) if normalize in ("l2", "loss+") else jnp.ones_like(state.weights)
     divisors = divisors * stats.losses if by_loss else divisors
     divisors = jnp.where(divisors > 0, divisors, 1.0)
     unit = jax.tree.map(lambda y: y / column(divisors, y), tracked)
-    pull = gram(unit) @ state.weights + rho * state.weights
-    weights = _solvers.project_simplex(state.weights - gamma * falling * pull)
+    products = gram(unit)
+
+    def step(w):
+      return _solvers.project_simplex(w - gamma * falling * (products @ w + rho * w), present)
+
+    weights, kept = on_simplex(state.weights, present, step)
     update = in_dtypes_of(stats.rows, weighted_sum(weights, unit))
-    return update, weights / divisors, MocoState(step, tracked, weights)
+    return update, weights / divisors, MocoState(steps, tracked, kept)
 
   return row_method(init, combine, losses=by_loss, losses_above=0.0 if by_loss else -jnp.inf, scale="mean")

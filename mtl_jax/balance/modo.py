@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from mtl_jax._errors import UserError
 from mtl_jax.balance import _solvers
 from mtl_jax.balance._balancer import Balancer, cross_gram_balancer
+from mtl_jax.balance._present import on_simplex
 from mtl_jax.balance._solution import full_precision
 
 
@@ -44,9 +45,10 @@ def modo(gamma: float = 0.1, rho: float = 0.1, third: bool = False) -> Balancer:
 
   @full_precision
   def weigh(stats, weights):
-    pull = stats.cross_gram @ weights + rho * weights
-    weights = _solvers.project_simplex(weights - gamma * pull)
-    return weights, weights
+    def step(w):
+      return _solvers.project_simplex(w - gamma * (stats.cross_gram @ w + rho * w), stats.present)
+
+    return on_simplex(weights, stats.present, step)
 
   return cross_gram_balancer(
     lambda num_tasks: jnp.full(num_tasks, 1.0 / num_tasks, jnp.float32), weigh, third=third, scale="mean"

@@ -38,10 +38,12 @@ def pbi(preference: Preference = None, theta: float = 5.0) -> Balancer:
   of = preferences("pbi", preference)
 
   def weigh(stats, state):
-    r = of(stats.losses.shape[0]).astype(stats.losses.dtype)
-    unit = r / jnp.linalg.norm(r)
-    largest = jnp.max(jnp.abs(stats.losses))
-    relative = stats.losses / jnp.where(largest > 0, largest, 1.0)
+    r = of(stats.losses.shape[0], stats.present).astype(stats.losses.dtype)
+    length = jnp.linalg.norm(r)  # 0 where no task of a positive preference is present
+    unit = r / jnp.where(length > 0, length, 1.0)
+    losses = jnp.where(stats.present, stats.losses, 0.0)
+    largest = jnp.max(jnp.abs(losses))
+    relative = losses / jnp.where(largest > 0, largest, 1.0)
     beside = relative - jnp.sum(relative * unit) * unit
     distance = jnp.sqrt(jnp.sum(beside * beside))
     # Within rounding of the ray the direction of the distance is noise.

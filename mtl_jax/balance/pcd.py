@@ -13,6 +13,7 @@ from mtl_jax._errors import UserError
 from mtl_jax.balance._balancer import Balancer, gram_balancer
 from mtl_jax.balance._interior import Iterate, interior_point
 from mtl_jax.balance._main import check_main
+from mtl_jax.balance._present import keep_absent
 from mtl_jax.balance._solution import full_precision, norms, scaled
 
 _RIDGE = 1e-6  # of unit directions: bounds the multipliers where constraints exclude each other
@@ -20,9 +21,9 @@ _MISSED = 0.1  # a constraint missed by this share of its bound tells that they 
 
 
 class PcdState(NamedTuple):
-  """Steps taken, the moving averages of the squared lengths, (T,), and whether the last constraints could be met."""
+  """Steps with labels, averages of squared lengths, (T,) each, and whether the last constraints could be met."""
 
-  step: jax.Array
+  steps: jax.Array
   squares: jax.Array
   feasible: jax.Array
 
@@ -72,14 +73,16 @@ def pcd(tau: float | Sequence[float] = 0.02, main: int = 0, beta: float = 0.999)
     check_main("pcd", main, num_tasks)
     if given.ndim == 1 and len(given) != num_tasks:
       raise UserError(f"pcd: tau has {len(given)} entries, expected {num_tasks}, one a task.")
-    return PcdState(jnp.zeros((), jnp.int32), jnp.zeros(num_tasks, jnp.float32), jnp.ones((), jnp.float32))
+    steps = jnp.zeros(num_tasks, jnp.int32)
+    return PcdState(steps, jnp.zeros(num_tasks, jnp.float32), jnp.ones((), jnp.float32))
 
   @full_precision
   def weigh(stats, state):
-    gram, step = stats.gram, state.step + 1
-    lengths = norms(gram)
+    gram, lengths = stats.gram, norms(stats.gram)
     squares = beta * state.squares + (1.0 - beta) * jnp.square(lengths).astype(state.squares.dtype)
-    typical = jnp.sqrt(squares / (1.0 - beta ** step.astype(squares.dtype))).astype(gram.dtype)
+    steps, squares = keep_absent(stats.present, (state.steps + 1, squares), (state.steps, state.squares))
+    taken = jnp.maximum(steps, 1).astype(squares.dtype)
+    typical = jnp.sqrt(squares / (1.0 - beta**taken)).astype(gram.dtype)
     counts = (lengths > 0) & (typical > 0)
     relative = jnp.where(counts, lengths / jnp.where(counts, typical, 1.0), 1.0)
     wanted = jnp.asarray(given, gram.dtype) * (relative / relative[main])
@@ -87,7 +90,7 @@ def pcd(tau: float | Sequence[float] = 0.02, main: int = 0, beta: float = 0.999)
     has_main = lengths[main] > 0
     longer = jnp.where(lengths > 0, lengths[main] / jnp.where(lengths > 0, lengths, 1.0), 0.0)
     weights = jnp.where(has_main, directions * jnp.minimum(longer, jnp.finfo(gram.dtype).max / 1e6), 0.0)
-    return weights, PcdState(step, squares, feasible.astype(jnp.float32))
+    return weights, PcdState(steps, squares, feasible.astype(jnp.float32))
 
   return gram_balancer(init, weigh, report=lambda state: {"feasible": state.feasible}, scale="own")
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from mtl_jax.balance._balancer import Balancer, gram_balancer
+from mtl_jax.balance._present import of_present, random_bits
 
 
 def pcgrad(seed: int = 0) -> Balancer:
@@ -36,16 +37,17 @@ def pcgrad(seed: int = 0) -> Balancer:
   """
 
   def weigh(stats, key):
-    orders, key = random_orders(key, stats.gram.shape[0])
+    orders, key = random_orders(key, stats.present)
     return project(stats.gram, orders), key
 
   return gram_balancer(lambda num_tasks: jax.random.key(seed), weigh)
 
 
-def random_orders(key: jax.Array, tasks: int) -> tuple[Int[Array, "T T"], jax.Array]:
+def random_orders(key: jax.Array, present: Bool[Array, " T"]) -> tuple[Int[Array, "T T"], jax.Array]:
   """An order of all tasks for each of them, drawn independently, and the key of the next draw."""
   key, draw = jax.random.split(key)
-  return jnp.argsort(jax.random.bits(draw, (tasks, tasks)), axis=1), key
+  bits = of_present(random_bits(draw, present.shape[0]), present)
+  return jnp.argsort(of_present(bits.T, present).T, axis=1), key
 
 
 def project(gram: Float[Array, "T T"], orders: Int[Array, "T T"]) -> Float[Array, " T"]:

@@ -15,7 +15,7 @@ from mtl_jax.balance._layers import by_path, matching
 
 
 class PerGroupState(NamedTuple):
-  """The balancer's state of each group, and the weights of each, (groups, T)."""
+  """The balancer's state of each group, and the last weights of each, (groups, T)."""
 
   balancer: tuple[Any, ...]
   weights: jax.Array
@@ -75,12 +75,17 @@ def per_group(balancer: Balancer, groups: Sequence[str]) -> Balancer:
 
   def combine(stats, state):
     parts = grouped(stats.rows)
-    found = [combine_rows(balancer, part, stats.losses, own) for part, own in zip(parts, state.balancer, strict=True)]
+    present = None if stats.present is None else stats.present[None]
+    found = [
+      combine_rows(balancer, part, stats.losses, own, present=present)
+      for part, own in zip(parts, state.balancer, strict=True)
+    ]
     updates, weights, states = zip(*found, strict=True)
     by_name = {path: leaf for update in updates for path, leaf in update.items()}
     update = jax.tree.unflatten(jax.tree.structure(stats.rows), [by_name[path] for path in by_path(stats.rows)])
     weights = jnp.stack(weights)
-    return update, jnp.mean(weights, axis=0), PerGroupState(states, weights)
+    kept = jnp.where(stats.filled().present[None, :], weights, state.weights)
+    return update, jnp.mean(weights, axis=0), PerGroupState(states, kept)
 
   def weigh(stats, state):
     _, weights, state = combine(stats, state)

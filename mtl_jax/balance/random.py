@@ -9,20 +9,35 @@ import jax.numpy as jnp
 
 from mtl_jax._errors import check_choice
 from mtl_jax.balance._balancer import Balancer, loss_weighter
+from mtl_jax.balance._present import of_present
 
 
-def _bernoulli(key, tasks):
-  drawn = jax.random.bernoulli(key, shape=(tasks,)).astype(jnp.float32)
-  drawn = jnp.where(jnp.any(drawn > 0), drawn, 1.0)
-  return drawn / jnp.sum(drawn)
+def _bernoulli(key, present):
+  drawn = of_present(jax.random.bernoulli(key, shape=present.shape), present) & present
+  drawn = jnp.where(jnp.any(drawn), drawn, present).astype(jnp.float32)
+  return drawn / jnp.maximum(jnp.sum(drawn), 1.0)
+
+
+def _dirichlet(key, present):
+  drawn = jnp.where(present, of_present(jax.random.exponential(key, present.shape, jnp.float32), present), 0.0)
+  return drawn / jnp.maximum(jnp.sum(drawn), jnp.finfo(jnp.float32).tiny)
+
+
+def _one(key, present):
+  place = jnp.floor(jax.random.uniform(key) * jnp.sum(present)).astype(jnp.int32)
+  return (present & (jnp.cumsum(present) - 1 == place)).astype(jnp.float32)
+
+
+def _softmax_of(draw):
+  return lambda key, present: jax.nn.softmax(of_present(draw(key, present.shape, jnp.float32), present), where=present)
 
 
 _DISTRIBUTIONS = {
-  "normal": lambda key, tasks: jax.nn.softmax(jax.random.normal(key, (tasks,), jnp.float32)),
-  "uniform": lambda key, tasks: jax.nn.softmax(jax.random.uniform(key, (tasks,), jnp.float32)),
-  "dirichlet": lambda key, tasks: jax.random.dirichlet(key, jnp.ones(tasks, jnp.float32)),
+  "normal": _softmax_of(jax.random.normal),
+  "uniform": _softmax_of(jax.random.uniform),
+  "dirichlet": _dirichlet,
   "bernoulli": _bernoulli,
-  "one": lambda key, tasks: jax.nn.one_hot(jax.random.randint(key, (), 0, tasks), tasks, dtype=jnp.float32),
+  "one": _one,
 }
 
 
@@ -59,6 +74,6 @@ def random(
 
   def weigh(stats, key):
     key, draw = jax.random.split(key)
-    return _DISTRIBUTIONS[distribution](draw, stats.losses.shape[0]), key
+    return _DISTRIBUTIONS[distribution](draw, stats.present), key
 
   return loss_weighter(lambda num_tasks: jax.random.key(seed), weigh, scale="mean")

@@ -39,22 +39,21 @@ def rescale(balancer: Balancer, scale: Literal["paper", "sum", "mean"]) -> Balan
   if scale in ("paper", balancer.scale):
     return balancer
 
-  def factor(weights):
-    tasks = weights.shape[0]
-    own = {"sum": 1.0, "mean": float(tasks)}.get(balancer.scale)
+  def factor(weights, tasks):
+    own = {"sum": jnp.ones_like(tasks), "mean": tasks}.get(balancer.scale)
     if own is None:
-      size = jnp.sum(jnp.abs(weights))
+      size = jnp.sum(jnp.abs(weights)).astype(tasks.dtype)
       own = jnp.where(size > 0, tasks / jnp.where(size > 0, size, 1.0), 1.0)
-    return jnp.asarray(own if scale == "sum" else own / tasks, weights.dtype)
+    return (own if scale == "sum" else own / tasks).astype(weights.dtype)
 
   def weigh(stats, state):
     weights, state = balancer.weigh(stats, state)
-    return weights * factor(weights), state
+    return weights * factor(weights, stats.num_present), state
 
   def combine(stats, state):
     assert balancer.combine is not None
     update, weights, state = balancer.combine(stats, state)
-    share = factor(weights)
+    share = factor(weights, stats.num_present)
     return jax.tree.map(lambda u: u * share.astype(u.dtype), update), weights * share, state
 
   return balancer._replace(weigh=weigh, combine=None if balancer.combine is None else combine, scale=scale)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from mtl_jax._errors import UserError
 from mtl_jax.balance import _solvers
 from mtl_jax.balance._balancer import Balancer, cross_gram_balancer
+from mtl_jax.balance._present import mean, on_simplex
 from mtl_jax.balance._solution import full_precision
 
 
@@ -56,19 +57,23 @@ def sdmgrad(
 
   @full_precision
   def weigh(stats, w):
-    gram, tasks = stats.cross_gram, w.shape[0]
+    gram, present = stats.cross_gram, stats.present
+    mean_share = jnp.where(present, 1.0 / stats.num_present.astype(gram.dtype), 0.0)
     size = jnp.max(jnp.abs(gram))
     gram = gram / jnp.where(size > 0, size, 1.0)
-    scale = jnp.mean(jnp.sqrt(jnp.maximum(jnp.diagonal(gram), 0.0)))
+    scale = mean(jnp.sqrt(jnp.maximum(jnp.diagonal(gram), 0.0)), present)
     gram = gram / jnp.square(jnp.maximum(scale, 1e-3))
 
     def step(_, carry):
       w, velocity = carry
-      velocity = momentum * velocity + gram @ (w + lam / tasks)
-      return _solvers.project_simplex(w - learning_rate * velocity), velocity
+      velocity = momentum * velocity + gram @ (w + lam * mean_share)
+      return _solvers.project_simplex(w - learning_rate * velocity, present), velocity
 
-    w, _ = jax.lax.fori_loop(0, steps, step, (w, jnp.zeros_like(w)))
-    return (w + lam / tasks) / (1.0 + lam), w
+    def steps_from(w):
+      return jax.lax.fori_loop(0, steps, step, (w, jnp.zeros_like(w)))[0]
+
+    after, kept = on_simplex(w, present, steps_from)
+    return (after + lam * mean_share) / (1.0 + lam), kept
 
   return cross_gram_balancer(
     lambda num_tasks: jnp.full(num_tasks, 1.0 / num_tasks, jnp.float32), weigh, third=third, scale="mean"

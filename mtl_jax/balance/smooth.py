@@ -9,14 +9,15 @@ import jax.numpy as jnp
 
 from mtl_jax._errors import UserError
 from mtl_jax.balance._balancer import Balancer
+from mtl_jax.balance._present import keep_absent
 
 
 class SmoothState(NamedTuple):
-  """The balancer's state, the average weights, (T,), and steps taken."""
+  """The balancer's state, the average weights, (T,), and the steps with labels of each task, (T,)."""
 
   balancer: Any
   average: jax.Array
-  step: jax.Array
+  steps: jax.Array
 
 
 def smooth(balancer: Balancer, beta: float = 0.9) -> Balancer:
@@ -57,14 +58,15 @@ def smooth(balancer: Balancer, beta: float = 0.9) -> Balancer:
     )
 
   def init(num_tasks, shared=None):
-    zero = jnp.zeros((), jnp.int32)
-    return SmoothState(balancer.init(num_tasks, shared), jnp.zeros(num_tasks, jnp.float32), zero)
+    zeros = jnp.zeros(num_tasks, jnp.int32)
+    return SmoothState(balancer.init(num_tasks, shared), jnp.zeros(num_tasks, jnp.float32), zeros)
 
   def weigh(stats, state):
     weights, inner = balancer.weigh(stats, state.balancer)
-    weights = weights.astype(jnp.float32)
-    average = jnp.where(state.step == 0, weights, beta * state.average + (1.0 - beta) * weights)
-    return average, SmoothState(inner, average, state.step + 1)
+    weights, present = weights.astype(jnp.float32), stats.filled().present
+    average = jnp.where(state.steps == 0, weights, beta * state.average + (1.0 - beta) * weights)
+    kept = keep_absent(present, (average, state.steps + 1), (state.average, state.steps))
+    return jnp.where(present, average, 0.0), SmoothState(inner, *kept)
 
   def observe(before, after, state):
     assert balancer.observe is not None

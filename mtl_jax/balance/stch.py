@@ -12,10 +12,11 @@ from mtl_jax.balance._balancer import Balancer, loss_weighter
 
 
 class StchState(NamedTuple):
-  """Steps taken, and the sum of each task's losses over the last window of the warm-up, (T,)."""
+  """Steps taken, and of each task's losses over the last window of the warm-up the sum and the number, (T,)."""
 
   step: jax.Array
   total: jax.Array
+  seen: jax.Array
 
 
 def stch(mu: float = 1.0, warmup: int = 1000, window: int = 100) -> Balancer:
@@ -24,7 +25,7 @@ def stch(mu: float = 1.0, warmup: int = 1000, window: int = 100) -> Balancer:
   $$ T \mu \log \sum_i \exp\big(\log(l_i / n_i) / \mu\big), \qquad w_i = T \, softmax(\log(l / n) / \mu)_i \,/\, l_i $$
 
   The nadir $n_i$ is the task's mean loss in the last `window` steps of the warm-up, during which $\sum_i \log l_i$
-  is minimised ($w_i = 1 / l_i$).
+  is minimised ($w_i = 1 / l_i$). Where a task has no labels in those steps, its nadir is its next loss.
 
   Args:
     mu: $\mu$, positive: the smaller, the more only the worst task counts.
@@ -54,15 +55,17 @@ def stch(mu: float = 1.0, warmup: int = 1000, window: int = 100) -> Balancer:
     )
 
   def init(num_tasks):
-    return StchState(jnp.zeros((), jnp.int32), jnp.zeros(num_tasks, jnp.float32))
+    zeros = jnp.zeros(num_tasks, jnp.float32)
+    return StchState(jnp.zeros((), jnp.int32), zeros, zeros)
 
   def weigh(stats, state):
     logs = jnp.log(stats.losses)
     is_warmup = state.step < warmup
-    nadir = jnp.log(jnp.where(is_warmup, 1.0, state.total / window))
-    share = jax.nn.softmax((logs - nadir) / mu) * logs.shape[0]
-    counts = is_warmup & (state.step >= warmup - window)
+    counts = jnp.where(is_warmup, state.step >= warmup - window, state.seen == 0) & stats.present
     total = state.total + jnp.where(counts, stats.losses, 0.0)
-    return jnp.where(is_warmup, 1.0, share) * jnp.exp(-logs), StchState(state.step + 1, total)
+    count = state.seen + counts.astype(jnp.float32)
+    nadir = jnp.log(jnp.where(is_warmup | (count == 0), 1.0, total / jnp.maximum(count, 1.0)))
+    share = jax.nn.softmax((logs - nadir) / mu, where=stats.present) * stats.num_present
+    return jnp.where(is_warmup, 1.0, share) * jnp.exp(-logs), StchState(state.step + 1, total, count)
 
   return loss_weighter(init, weigh, losses_above=0.0, scale="own")

@@ -7,12 +7,15 @@ import jax.numpy as jnp
 
 from mtl_jax._errors import UserError
 from mtl_jax.balance._balancer import Balancer, row_method
+from mtl_jax.balance._rows import column
 
 
 def trimmed_mean(k: int) -> Balancer:
   r"""Coordinate-wise trimmed mean: up to k arbitrary gradients cannot move it far (mean scale).
 
   $$ update_p = \frac{1}{T - 2k} \sum_{i = k + 1}^{T - k} g_{(i) p}, \qquad g_{(1) p} \le \dots \le g_{(T) p} $$
+
+  In a step where fewer than 2 k + 1 tasks have labels, it is the median of those.
 
   Args:
     k: How many of the largest and of the smallest entries of each coordinate are dropped, at least 0; 0 is the mean.
@@ -42,9 +45,17 @@ def trimmed_mean(k: int) -> Balancer:
     return ()
 
   def combine(stats, state):
-    tasks = stats.losses.shape[0]
-    check(tasks)
-    update = jax.tree.map(lambda r: jnp.mean(jnp.sort(r, axis=0)[k : tasks - k], axis=0), stats.rows)
-    return update, jnp.full_like(stats.losses, 1.0 / tasks), state
+    check(stats.losses.shape[0])
+    count = jnp.sum(stats.present)
+    cut = jnp.clip(k, 0, (jnp.maximum(count, 1) - 1) // 2)
+    places = jnp.arange(stats.losses.shape[0])
+    kept = (places >= cut) & (places < count - cut)
+
+    def one(r):
+      rising = jnp.sort(jnp.where(column(stats.present, r).astype(bool), r, jnp.inf), axis=0)
+      among = jnp.sum(jnp.where(column(kept, r).astype(bool), rising, 0.0), axis=0)
+      return among / jnp.maximum(count - 2 * cut, 1).astype(r.dtype)
+
+    return jax.tree.map(one, stats.rows), jnp.full_like(stats.losses, 1.0) / stats.num_present, state
 
   return row_method(check, combine, scale="mean")

@@ -38,7 +38,7 @@ def uncertainty(
     learning_rate: Of Adam on s.
     classification: Which tasks have the classification form, (T,); None: all have the regression form, as in the
       usual implementations.
-    optimizer: Any optimizer of s in place of Adam.
+    optimizer: Any optimizer of s in place of Adam, for each entry by itself.
 
   Returns:
     The balancer.
@@ -69,11 +69,13 @@ def uncertainty(
 
   def weigh(stats, state):
     def objective(s):
-      return jnp.sum(factor(s.shape[0]) * jnp.exp(-s) * stats.losses + 0.5 * s)
+      terms = factor(s.shape[0]) * jnp.exp(-s) * stats.losses + 0.5 * s
+      return jnp.sum(jnp.where(stats.present, terms, 0.0))
 
     s = state.log_variance.value
     value, gradient = jax.value_and_grad(objective)(s)
-    return factor(s.shape[0]) * jnp.exp(-s), UncertaintyState(descend(tx, gradient, state.log_variance), value)
+    learned = descend(tx, gradient, state.log_variance, stats.present)
+    return factor(s.shape[0]) * jnp.exp(-s), UncertaintyState(learned, value)
 
   def report(state):
     return {"log_variance": state.log_variance.value, "objective": state.objective}

@@ -18,11 +18,15 @@ class Levels(NamedTuple):
     params: The parameters now, shared and the heads'.
     train: `train(params) -> (T,)`, the losses on the training batch: the lower level.
     valid: `valid(params) -> (T,)`, the losses on the validation batch: the upper level.
+    present: Which tasks have labels in the training batch, (T,) bool. The losses of the others are 0.
+    valid_present: Which have in the validation batch.
   """
 
   params: Any
   train: Callable[[Any], jax.Array]
   valid: Callable[[Any], jax.Array]
+  present: jax.Array
+  valid_present: jax.Array
 
 
 class Bilevel(NamedTuple):

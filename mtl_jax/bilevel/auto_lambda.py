@@ -69,7 +69,7 @@ def auto_lambda(
     which = counted(state.value.shape[0])
     upper = jax.grad(lambda p: jnp.sum(which * levels.valid(p)))(unrolled)
     _, along = jax.jvp(levels.train, (levels.params,), (upper,))
-    state = descend(tx, -inner_learning_rate * along, state)
+    state = descend(tx, -inner_learning_rate * along, state, levels.present)
     return state.value, None, state
 
   return Bilevel(without_shared(init), learn, report=lambda state: {"weights": state.value})

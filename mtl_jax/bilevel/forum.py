@@ -15,6 +15,7 @@ from mtl_jax.balance._balancer import without_shared
 from mtl_jax.balance._gram import gram
 from mtl_jax.balance._interior import Iterate, interior_point
 from mtl_jax.balance._learned import Learned, descend, start
+from mtl_jax.balance._present import far_off, on_simplex
 from mtl_jax.bilevel._bilevel import Bilevel, check_rates, descent
 
 
@@ -78,7 +79,8 @@ def forum(
     return ForumState(start(tx, num_tasks), jnp.full(num_tasks, 1.0 / num_tasks, jnp.float32), jnp.zeros((), jnp.int32))
 
   def learn(levels, state):
-    weights, pull = jax.vjp(jax.nn.softmax, state.logits.value)
+    present, valid_present = levels.present, levels.valid_present
+    weights, pull = jax.vjp(lambda s: jax.nn.softmax(s, where=present), state.logits.value)
     near = jax.lax.fori_loop(
       0, inner_steps, lambda _, p: descent(levels, weights, inner_learning_rate, p), levels.params
     )
@@ -93,13 +95,16 @@ def forum(
     lengths = jnp.where(lengths > 0, lengths, 1.0)
     units = products[:-1, :-1] / lengths[:, None] / lengths[None, :]
     across, square = products[:-1, -1] / lengths, products[-1, -1] + jnp.sum(of_logits**2)
-    found = constrained_shares(units, across, square, phi)
-
     step = state.step + 1
-    shares = state.shares + step.astype(jnp.float32) ** -decay * (found - state.shares)
+
+    def average(before):
+      found = jnp.where(valid_present, constrained_shares(far_off(units, valid_present), across, square, phi), 0.0)
+      return before + step.astype(jnp.float32) ** -decay * (found - before)
+
+    shares, kept = on_simplex(state.shares, valid_present, average)
     multiplier = jnp.maximum(0.0, jnp.sum(shares * slack(across, square, phi)))
-    logits = descend(tx, multiplier * of_logits, state.logits)
-    return multiplier * weights, shares / lengths, ForumState(logits, shares, step)
+    logits = descend(tx, multiplier * of_logits, state.logits, present)
+    return multiplier * weights, shares / lengths, ForumState(logits, kept, step)
 
   def report(state):
     return {"weights": jax.nn.softmax(state.logits.value), "shares": state.shares}

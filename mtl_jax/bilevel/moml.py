@@ -9,6 +9,7 @@ import optax
 from mtl_jax.balance import _solvers
 from mtl_jax.balance._balancer import without_shared
 from mtl_jax.balance._learned import descend, start
+from mtl_jax.balance._present import far_off
 from mtl_jax.bilevel._bilevel import Bilevel, check_rates, descent
 
 
@@ -44,16 +45,17 @@ def moml(
   tx = optax.adam(learning_rate) if optimizer is None else optimizer
 
   def learn(levels, state):
-    weights, pull = jax.vjp(jax.nn.softmax, state.value)
+    weights, pull = jax.vjp(lambda s: jax.nn.softmax(s, where=levels.present), state.value)
     unrolled = descent(levels, weights, inner_learning_rate)
     upper = jax.jacrev(levels.valid)(unrolled)  # one row a task
     along = jax.vmap(lambda row: jax.jvp(levels.train, (levels.params,), (row,))[1])(upper)
     rows = jax.vmap(lambda row: pull(row)[0])(-inner_learning_rate * along)
     lengths = jnp.linalg.norm(rows, axis=1, keepdims=True)
     rows = rows / jnp.where(lengths > 0, lengths, 1.0)
-    shares = _solvers.simplex_qp(jnp.matmul(rows, rows.T, precision="highest")).x
-    state = descend(tx, jnp.sum(shares[:, None] * rows, axis=0), state)
-    return jax.nn.softmax(state.value), None, state
+    products = far_off(jnp.matmul(rows, rows.T, precision="highest"), levels.valid_present)
+    shares = jnp.where(levels.valid_present, _solvers.simplex_qp(products).x, 0.0)
+    state = descend(tx, jnp.sum(shares[:, None] * rows, axis=0), state, levels.present)
+    return jax.nn.softmax(state.value, where=levels.present), None, state
 
   return Bilevel(
     without_shared(lambda num_tasks: start(tx, num_tasks)),

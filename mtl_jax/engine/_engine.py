@@ -62,7 +62,7 @@ def weigh_and_pull(
   linearized: Linearized, balancer: Balancer, balancer_state: Any, matrix: jax.Array | None
 ) -> tuple[Grads, jax.Array, Any]:
   """The combined gradient by one weighted backward pass, the weights from G, and the balancer's state."""
-  stats = statistics(balancer, linearized.losses, matrix)
+  stats = statistics(balancer, linearized.losses, matrix, linearized.present)
   weights, balancer_state = balancer.weigh(stats, balancer_state)
   return linearized.pull(weights), weights, balancer_state
 

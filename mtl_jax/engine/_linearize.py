@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -12,7 +12,7 @@ import numpy as np
 
 from mtl_jax import _devices
 from mtl_jax._errors import UserError
-from mtl_jax.balance._combine import spread
+from mtl_jax.balance._combine import shares_of, spread
 from mtl_jax.objective import Objective
 
 
@@ -49,6 +49,7 @@ class Linearized(NamedTuple):
     at_features: Whether the cotangents are gradients at a shared representation (a net with a cut), or merely the
       T unit vectors of the losses.
     split: The share of each part of the batch in the gradient, as in `Balancer`.
+    present: Which tasks have labels in which part of the batch, (parts, T) bool; None: all have.
   """
 
   names: tuple[str, ...]
@@ -59,10 +60,16 @@ class Linearized(NamedTuple):
   pull_heads: Callable[[jax.Array], Any]
   at_features: bool
   split: tuple[float, ...] = (1.0,)
+  present: jax.Array | None = None
+
+  @property
+  def here(self) -> jax.Array:
+    """Which tasks have labels anywhere in the batch, (T,) bool."""
+    return jnp.ones(len(self.names), bool) if self.present is None else jnp.any(self.present, axis=0)
 
   def pull(self, weights: jax.Array) -> Any:
     """The gradient of the shared parameters, sum_t w_t g_t, in one backward pass a group; weights (T,)."""
-    weights = spread(weights, self.split)
+    weights = spread(weights, self.split, self.present)
     return _devices.total(_added(pullback.pull(pullback.weighted(weights)) for pullback in self.pullbacks))
 
 
@@ -92,8 +99,10 @@ def linearize(
   parts = []
   params = _devices.own(params)
   for part, part_key in _parts(batch, key, len(split)):
-    parts.append((_cut if cut else _whole)(objective, params, state, part, part_key))
-    state = parts[-1].aux.get("state", state)
+    linear = (_cut if cut else _whole)(objective, params, state, part, part_key)
+    present = labelled(objective, linear.names, part, linear.aux)
+    parts.append(linear._replace(present=None if present is None else present[None]))
+    state = linear.aux.get("state", state)
   return _over_devices(parts[0] if len(parts) == 1 else _join(parts, split))
 
 
@@ -105,11 +114,28 @@ def losses_of(
   batch: Any,
   key: jax.Array | None,
   split: tuple[float, ...],
+  present: jax.Array | None = None,
 ) -> jax.Array:
   """The losses that `linearize` would find, (T,), in the order of `names`; the net's new state is dropped."""
   parts = _parts(batch, key, len(split))
   found = [in_order(_call(objective, params, state, part, part_key)[0], names) for part, part_key in parts]
-  return _devices.total(jnp.mean(jnp.stack(found), axis=0))
+  return _devices.total(_mean(found, present))
+
+
+def labelled(objective: Any, names: tuple[str, ...], batch: Any, aux: Mapping[str, Any]) -> jax.Array | None:
+  """Which tasks have labels in the batch, over all devices, (T,) bool; None where all always have.
+
+  Args:
+    objective: The objective.
+    names: Its tasks.
+    batch: The batch.
+    aux: What the objective gave beside the losses on this batch.
+  """
+  by_name = objective.present(batch) if isinstance(objective, Objective) else aux.get("present", {})
+  if not by_name:
+    return None
+  here = jnp.stack([jnp.asarray(by_name.get(name, True), bool) for name in names])
+  return here if isinstance(objective, Objective) else _devices.total(here.astype(jnp.float32)) > 0
 
 
 def in_order(by_name: dict[str, jax.Array], names: tuple[str, ...]) -> jax.Array:
@@ -169,11 +195,25 @@ def _join(parts: list[Linearized], split: tuple[float, ...]) -> Linearized:
     for pullback in part.pullbacks
   )
 
-  def pull_heads(weights):
-    return _added(part.pull_heads(weights * share) for part, share in zip(parts, split, strict=True) if share)
+  rows = [part.present for part in parts if part.present is not None]
+  present = jnp.concatenate(rows) if rows else None
+  shares = shares_of(split, tasks, present)
 
-  losses = jnp.mean(jnp.stack([part.losses for part in parts]), axis=0)
-  return parts[-1]._replace(losses=losses, pullbacks=pullbacks, pull_heads=pull_heads, split=split)
+  def pull_heads(weights):
+    used = [(part, own) for part, own, share in zip(parts, shares, split, strict=True) if share]
+    return _added(part.pull_heads(weights * own.astype(weights.dtype)) for part, own in used)
+
+  losses = _mean([part.losses for part in parts], present)
+  return parts[-1]._replace(losses=losses, pullbacks=pullbacks, pull_heads=pull_heads, split=split, present=present)
+
+
+def _mean(losses: list[jax.Array], present: jax.Array | None) -> jax.Array:
+  """The losses, (T,), over those parts of the batch that have labels of the task."""
+  stacked = jnp.stack(losses)
+  if present is None or len(losses) == 1:
+    return jnp.mean(stacked, axis=0)
+  count = jnp.sum(present, axis=0, dtype=jnp.float32)
+  return jnp.sum(jnp.where(present, stacked, 0.0), axis=0) / jnp.maximum(count, 1.0)
 
 
 def _whole(objective, params, state, batch, key) -> Linearized:

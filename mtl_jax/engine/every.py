@@ -25,7 +25,8 @@ def every(k: int = 10, engine: Engine | None = None) -> Engine:
 
   $$ cost = 1\, forward + 1\, backward + \tfrac1k\, (engine's\ surplus) $$
 
-  The balancer's state changes at those steps only. A skipped step (a loss that was not finite) does not count.
+  The balancer's state changes at those steps only. A skipped step (a loss that was not finite) does not count. A task
+  without labels at such a step keeps the weight that it had, at first 1.
 
   Args:
     k: Steps between, at least 1.
@@ -52,14 +53,16 @@ def every(k: int = 10, engine: Engine | None = None) -> Engine:
     return EveryState(jnp.zeros((), jnp.int32), jnp.ones(num_tasks, jnp.float32), inner.init(num_tasks))
 
   def run(linearized, balancer, balancer_state, state):
+    here = linearized.here
+
     def anew():
       grads, weights, after, engine_state = inner.run(linearized, balancer, balancer_state, state.engine)
-      return grads, weights.astype(jnp.float32), after, engine_state
+      return grads, jnp.where(here, weights.astype(jnp.float32), state.weights), after, engine_state
 
     def again():
       return linearized.pull(state.weights), state.weights, balancer_state, state.engine
 
     grads, weights, balancer_state, engine_state = jax.lax.cond(state.step % k == 0, anew, again)
-    return grads, weights, balancer_state, EveryState(state.step + 1, weights, engine_state)
+    return grads, jnp.where(here, weights, 0.0), balancer_state, EveryState(state.step + 1, weights, engine_state)
 
   return Engine(f"every({k}, {inner.name})", inner.serves - {"rows"}, init, run, inner.per_device)

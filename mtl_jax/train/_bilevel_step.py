@@ -10,11 +10,12 @@ import jax.numpy as jnp
 import optax
 
 from mtl_jax._convolutions import canonical
+from mtl_jax.balance._balancer import Stats
 from mtl_jax.bilevel._bilevel import Bilevel, Levels
-from mtl_jax.engine._linearize import in_order, losses_of
+from mtl_jax.engine._linearize import in_order, labelled
 from mtl_jax.objective import Objective
 from mtl_jax.train._state import TrainState
-from mtl_jax.train._step import Nonfinite, check_nonfinite, check_tasks, finish
+from mtl_jax.train._step import Found, Nonfinite, check_nonfinite, check_tasks, finish
 
 
 def make_bilevel_step(
@@ -70,17 +71,28 @@ def make_bilevel_step(
       return in_order(by_name, names), aux
 
     def valid(params):
-      return losses_of(objective, names, params, state.state, valid_batch, valid_key, (1.0,))
+      by_name, aux = objective(params, state.state, valid_batch, valid_key)
+      return in_order(by_name, names), aux
 
-    levels = Levels(state.params, lambda params: train(params)[0], valid)
+    here = labelled(objective, names, batch, train(state.params)[1])
+    upper_here = labelled(objective, names, valid_batch, valid(state.params)[1])
+    present, valid_present = (jnp.ones(len(names), bool) if found is None else found for found in (here, upper_here))
+    levels = Levels(
+      state.params, lambda params: train(params)[0], lambda params: valid(params)[0], present, valid_present
+    )
     weights, valid_weights, learned = method.learn(levels, state.balancer)
+    weights = jnp.where(present, weights, 0.0)
+    if here is not None and valid_weights is not None:
+      here = here | valid_present  # its head learns from validation data
 
     def weighted(params):
       losses, aux = train(params)
-      upper = 0.0 if valid_weights is None else jnp.sum(valid_weights * valid(params))
+      upper = 0.0 if valid_weights is None else jnp.sum(valid_weights * valid(params)[0])
       return jnp.sum(weights * losses) + upper, (losses, aux)
 
     grads, (losses, aux) = jax.grad(weighted, has_aux=True)(state.params)
-    return finish(state, tx, grads, names, losses, weights, aux, method, lambda _: learned, state.engine, nonfinite)
+    stats = Stats(losses, present=here)
+    found = Found(grads, names, stats, weights, aux, lambda _: learned, state.engine)
+    return finish(state, tx, found, method, nonfinite)
 
   return canonical(step)

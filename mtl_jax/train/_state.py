@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from mtl_jax._errors import UserError
@@ -32,6 +33,7 @@ class TrainState(NamedTuple):
     skipped: Steps skipped because a loss or gradient was not finite or a loss outside the balancer's domain, int32.
     nonfinite: How many of them each task caused by such a loss, (T,) int32.
     first_nonfinite: The first such step, -1 if there was none, int32.
+    empty: Steps that changed nothing since no task had labels, int32.
   """
 
   step: jax.Array
@@ -44,6 +46,7 @@ class TrainState(NamedTuple):
   skipped: jax.Array
   nonfinite: jax.Array
   first_nonfinite: jax.Array
+  empty: Any = np.int32(0)
 
 
 def init_train_state(
@@ -92,4 +95,5 @@ def init_train_state(
     skipped=jnp.zeros((), jnp.int32),
     nonfinite=jnp.zeros(len(tasks), jnp.int32),
     first_nonfinite=jnp.full((), -1, jnp.int32),
+    empty=jnp.zeros((), jnp.int32),
   )

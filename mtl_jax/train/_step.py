@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,8 @@ from jax.sharding import PartitionSpec as P
 from mtl_jax import _devices, shard
 from mtl_jax._convolutions import canonical
 from mtl_jax._errors import UserError
-from mtl_jax.balance._balancer import Balancer
+from mtl_jax.balance._balancer import Balancer, Stats
+from mtl_jax.bilevel import Bilevel
 from mtl_jax.engine import Engine, auto, check_serves
 from mtl_jax.engine._linearize import linearize, losses_of
 from mtl_jax.objective import Objective
@@ -30,6 +32,7 @@ def make_train_step(
   engine: Engine | None = None,
   *,
   nonfinite: Nonfinite = "skip",
+  freeze_absent: bool = True,
   mesh: jax.sharding.Mesh | None = None,
   rules: shard.AnyRules = None,
 ) -> Callable[[TrainState, Any], tuple[TrainState, dict[str, Any]]]:
@@ -38,6 +41,9 @@ def make_train_step(
   $$ \theta_{shared} \leftarrow \theta_{shared} + tx(J^T w), \; \theta_t \leftarrow \theta_t + tx(v_t \nabla_t l_t) $$
 
   The same function runs on one device and, jitted with a batch sharded over a mesh, on many.
+
+  A task without labels in the whole batch is absent: it has weight 0, the balancer weighs the others as if there were
+  no more, and the task's head stays as it is. A step without any label changes nothing; the state counts it.
 
   Args:
     objective: From `mtl.objective`, or any function `(params, state, batch, key) -> ({task: loss}, {"state": state})`
@@ -48,13 +54,16 @@ def make_train_step(
     nonfinite: What happens when a loss or the gradient is NaN or infinite, or a loss is not in the balancer's domain
       (zero or negative where it takes logarithms). `"skip"`: the step changes nothing but
       the counters of the state. `"stop"`: so do all later steps, until somebody looks. `"ignore"`: no check.
+    freeze_absent: Whether the head of an absent task keeps its parameters and the optimizer's memory of them; False:
+      the optimizer takes its gradient for 0, and may move it (momentum, weight decay).
     mesh: The devices among which `jax.jit` will divide the step, so that engines can choose by them and place what
       they keep; None: that of `jax.set_mesh`, if any.
     rules: Those by which `mtl.shard.state_shardings` places the state on the mesh; None: replicated.
 
   Returns:
-    `step(train_state, batch) -> (train_state, metrics)` with metrics `losses` and `weights` by task, `grad_norm`,
-    `skipped`, and `balancer`, what the balancer reports. All are device arrays; reading them waits for the step.
+    `step(train_state, batch) -> (train_state, metrics)` with metrics `losses` and `weights` by task, `present`, whether
+    a task has labels, for those that may have none, `grad_norm`, `skipped`, and `balancer`, what the balancer reports.
+    All are device arrays; reading them waits for the step.
 
   Raises:
     UserError: The engine cannot serve the balancer, or an unknown `nonfinite`.
@@ -90,26 +99,18 @@ def make_train_step(
     grads = {"shared": shared, "task": heads}
     if _devices.shards() > 1:
       grads = shard.constrain_gradients(grads, rules)
+    before = Stats(linear.losses, present=None if linear.present is None else linear.here)
 
     def observed(params):
       if balancer.observe is None:
         return balancer_state
-      after = losses_of(objective, linear.names, params, state.state, batch, key, balancer.split)
-      return balancer.observe(linear.losses, after, balancer_state)
+      after = losses_of(
+        objective, linear.names, params, state.state, batch, key, balancer.split, present=linear.present
+      )
+      return balancer.observe(before, before._replace(losses=after), balancer_state)
 
-    return finish(
-      state,
-      tx,
-      grads,
-      linear.names,
-      linear.losses,
-      weights,
-      linear.aux,
-      balancer,
-      observed,
-      engine_state,
-      nonfinite,
-    )
+    found = Found(grads, linear.names, before, weights, linear.aux, observed, engine_state)
+    return finish(state, tx, found, balancer, nonfinite, freeze_absent=freeze_absent)
 
   return step
 
@@ -120,43 +121,62 @@ def check_nonfinite(nonfinite: str) -> None:
     raise UserError(f"nonfinite is {nonfinite!r}, expected 'stop', 'skip' or 'ignore'.")
 
 
+class Found(NamedTuple):
+  """What a step has found before its update.
+
+  Attributes:
+    grads: The gradient of all parameters.
+    names: The tasks.
+    stats: Their losses, (T,), and which of them have labels.
+    weights: (T,), for the metrics.
+    aux: The objective's aux.
+    method_state: `method_state(params)`, the method's state after the step, from the parameters after the update.
+    engine_state: The engine's state after the step.
+  """
+
+  grads: Any
+  names: tuple[str, ...]
+  stats: Stats
+  weights: jax.Array
+  aux: dict[str, Any]
+  method_state: Callable[[Any], Any]
+  engine_state: Any
+
+
 def finish(
   state: TrainState,
   tx: optax.GradientTransformation,
-  grads: Any,
-  names: tuple[str, ...],
-  losses: jax.Array,
-  weights: jax.Array,
-  aux: dict[str, Any],
-  method: Any,
-  method_state: Callable[[Any], Any],
-  engine_state: Any,
+  found: Found,
+  method: Balancer | Bilevel,
   nonfinite: Nonfinite,
+  *,
+  freeze_absent: bool = True,
 ) -> tuple[TrainState, dict[str, Any]]:
   """What any step does once it has its gradients: the update, the guard against mishaps, the metrics.
 
   Args:
     state: The state before the step.
     tx: The optimizer.
-    grads: The gradient of all parameters.
-    names: The tasks.
-    losses: (T,).
-    weights: (T,), for the metrics.
-    aux: The objective's aux.
+    found: What the step has found.
     method: The balancer or bilevel method.
-    method_state: `method_state(params)`, its state after the step, from the parameters after the update.
-    engine_state: The engine's state after the step.
     nonfinite: As in `make_train_step`.
+    freeze_absent: As in `make_train_step`.
 
   Returns:
     The state after the step, and the metrics.
   """
+  grads, names, stats, weights, aux, method_state, engine_state = found
+  losses, here = stats.losses, stats.filled().present
+  present = {} if stats.present is None else dict(zip(names, stats.present, strict=True))
   grad_norm = _norm(grads)
 
   def after(state):
-    with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer step counts
-      updates, opt_state = tx.update(grads, state.opt_state, state.params)
+    value = jnp.sum(jnp.where(here, weights.astype(losses.dtype) * losses, 0.0))
+    updates, opt_state = _update(tx, grads, state, value)
     params = optax.apply_updates(state.params, updates)
+    if freeze_absent and present:
+      params = keep_absent_heads(present, params, state.params)
+      opt_state = keep_absent_heads(present, opt_state, state.opt_state)
     return state._replace(
       params=params,
       state=aux.get("state", state.state),
@@ -165,20 +185,69 @@ def finish(
       engine=engine_state,
     )
 
+  bad = here & (~jnp.isfinite(losses) | ~(losses > jnp.asarray(method.losses_above, losses.dtype)))
+  empty = ~jnp.any(here) if present else None
   if nonfinite == "ignore":
-    new = after(state)
+    new = after(state) if empty is None else _guard(state, after, jnp.zeros_like(bad), jnp.ones((), bool), empty)
   else:
-    bad = ~jnp.isfinite(losses) | ~(losses > jnp.asarray(method.losses_above, losses.dtype))
-    new = _guard(state, after, bad, grad_norm, stop=nonfinite == "stop")
+    fine = jnp.isfinite(grad_norm) & ~jnp.any(bad)
+    new = _guard(state, after, bad, fine, empty, stop=nonfinite == "stop")
   new = new._replace(step=state.step + 1)
   metrics = {
     "losses": dict(zip(names, losses, strict=True)),
     "weights": dict(zip(names, weights, strict=True)),
+    "present": present,
     "grad_norm": grad_norm,
     "skipped": new.skipped,
     "balancer": method.report(new.balancer),
   }
   return new, metrics
+
+
+def _update(
+  tx: optax.GradientTransformation, grads: Any, state: TrainState, value: jax.Array
+) -> tuple[optax.Updates, optax.OptState]:
+  """The optimizer's update, given what optax calls `value` and `grad` too."""
+  update = optax.with_extra_args_support(tx).update
+  try:
+    with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer step counts
+      return update(grads, state.opt_state, state.params, value=value, grad=grads)
+  except TypeError as error:
+    missing = re.search(r"missing \d+ required keyword-only arguments?: (.*)", str(error))
+    if missing is None:
+      raise
+    raise UserError(
+      f"the optimizer needs {missing[1]}, which the train step does not give: it gives value, the weighted sum of the "
+      "losses, and grad. Choose an optimizer without a line search."
+    ) from error
+
+
+def keep_absent_heads(present: Mapping[str, jax.Array], new: Any, old: Any) -> Any:
+  """`new`, but for what belongs to heads of absent tasks: their parameters, or an optimizer's arrays for them.
+
+  Args:
+    present: Whether each task has labels.
+    new: Parameters, or any tree that holds trees laid out like them.
+    old: The same before the step.
+
+  Returns:
+    The tree, with the leaves of those heads from `old`.
+  """
+
+  def one(path, after, before):
+    task = _task_of(path)
+    return after if task is None or task not in present else jnp.where(present[task], after, before)
+
+  return jax.tree_util.tree_map_with_path(one, new, old)
+
+
+def _task_of(path: tuple[Any, ...]) -> str | None:
+  """The task whose head a leaf belongs to, `... / "task" / name / ...`; None: it is shared, or of no parameter."""
+  keys = [getattr(entry, "key", None) for entry in path]
+  for first, second in zip(keys, keys[1:], strict=False):
+    if first in ("shared", "task") and isinstance(second, str):
+      return second if first == "task" else None
+  return None
 
 
 def _norm(grads: Any) -> jax.Array:
@@ -201,21 +270,28 @@ def check_tasks(names: tuple[str, ...], state: TrainState) -> None:
 
 
 def _guard(
-  old: TrainState, after: Callable[[TrainState], TrainState], bad_losses: jax.Array, grad_norm: jax.Array, *, stop: bool
+  old: TrainState,
+  after: Callable[[TrainState], TrainState],
+  bad_losses: jax.Array,
+  fine: jax.Array,
+  empty: jax.Array | None,
+  *,
+  stop: bool = False,
 ) -> TrainState:
-  """`after(old)` if the step's losses and gradient are fine, else `old` with the mishap counted."""
-  fine = jnp.isfinite(grad_norm) & ~jnp.any(bad_losses)
+  """`after(old)` if the step is `fine` and not `empty` of labels, else `old` with the mishap counted."""
   running = (old.skipped == 0) if stop else jnp.ones((), bool)
+  taken = fine & running if empty is None else fine & running & ~empty
   if _devices.on_one_cpu():
     # A branch updates the state in place; to choose between two states copies of both are made, at half the time of a
     # small step. An accelerator's queue would have to wait for the host to choose the branch.
-    kept = jax.lax.cond(fine & running, after, lambda old: old, old)
+    kept = jax.lax.cond(taken, after, lambda old: old, old)
   else:
-    kept = jax.tree.map(lambda a, b: jnp.where(fine & running, a, b), after(old), old)
+    kept = jax.tree.map(lambda a, b: jnp.where(taken, a, b), after(old), old)
   mishap = ~fine & running
   first = jnp.where(mishap & (old.first_nonfinite < 0), old.step, old.first_nonfinite)
   return kept._replace(
     skipped=old.skipped + mishap.astype(jnp.int32),
     nonfinite=old.nonfinite + jnp.where(mishap, bad_losses, False).astype(jnp.int32),
     first_nonfinite=first,
+    empty=old.empty if empty is None else old.empty + (empty & running).astype(jnp.int32),
   )

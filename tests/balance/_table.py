@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
+import jax.numpy as jnp
+
 import mtl_jax as mtl
 
 
@@ -21,6 +24,8 @@ class Method(NamedTuple):
     weighs_heads: Heads get weighted gradients; None: those of loss weighters do.
     continuous: Weights change little where the gradients do.
     least: The fewest tasks it takes.
+    main: The first task is not like the others: there is no method on the others alone.
+    among: `among(indices) -> Balancer`, the method for some of the tasks, where that is not `make` of their number.
   """
 
   make: Callable[[int], mtl.balance.Balancer]
@@ -34,13 +39,20 @@ class Method(NamedTuple):
   weighs_heads: bool | None = None
   continuous: bool = True
   least: int = 1
+  main: bool = False
+  among: Callable[[jax.Array], mtl.balance.Balancer] | None = None
 
 
 TABLE: dict[str, Method] = {
   "aligned": Method(lambda t: mtl.balance.aligned(), equivariant=True),
   "cagrad": Method(lambda t: mtl.balance.cagrad(c=1.0), equivariant=True, non_conflicting=True),
   "config": Method(lambda t: mtl.balance.config(), equivariant=True, linear=True),
-  "constant": Method(lambda t: mtl.balance.constant([1.0 + i for i in range(t)]), nonnegative=True, linear=True),
+  "constant": Method(
+    lambda t: mtl.balance.constant([1.0 + i for i in range(t)]),
+    nonnegative=True,
+    linear=True,
+    among=lambda some: mtl.balance.constant(1.0 + some.astype(jnp.float32)),
+  ),
   "cosmos": Method(lambda t: mtl.balance.cosmos(), equivariant=True),
   "db": Method(lambda t: mtl.balance.db(), nonnegative=True, equivariant=True),
   "dualproj": Method(
@@ -66,13 +78,13 @@ TABLE: dict[str, Method] = {
   "imtl_g": Method(lambda t: mtl.balance.imtl_g(), total=1.0, equivariant=True),
   "imtl_l": Method(lambda t: mtl.balance.imtl_l(), nonnegative=True, equivariant=True),
   "krum": Method(lambda t: mtl.balance.krum(n_byzantine=0), simplex=True, total=1.0, least=3),
-  "metabalance": Method(lambda t: mtl.balance.metabalance(), nonnegative=True),
+  "metabalance": Method(lambda t: mtl.balance.metabalance(), nonnegative=True, main=True),
   "mgda": Method(lambda t: mtl.balance.mgda(), simplex=True, total=1.0, equivariant=True, non_conflicting=True),
   "moco": Method(lambda t: mtl.balance.moco(), simplex=True, total=1.0, equivariant=True),
   "modo": Method(lambda t: mtl.balance.modo(), simplex=True, total=1.0, equivariant=True),
   "nash": Method(lambda t: mtl.balance.nash(), nonnegative=True, equivariant=True),
   "pbi": Method(lambda t: mtl.balance.pbi(), equivariant=True),
-  "pcd": Method(lambda t: mtl.balance.pcd(), nonnegative=True),
+  "pcd": Method(lambda t: mtl.balance.pcd(), nonnegative=True, main=True),
   "pcgrad": Method(lambda t: mtl.balance.pcgrad()),
   "random": Method(lambda t: mtl.balance.random(), simplex=True, total=1.0),
   "scale_invariant": Method(lambda t: mtl.balance.scale_invariant(), nonnegative=True, equivariant=True),

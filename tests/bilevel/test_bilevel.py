@@ -22,7 +22,7 @@ def quadratic(tasks: int, seed: int = 0) -> Levels:
   def losses(level):
     return lambda p: jnp.sum((jnp.einsum("tij,j->ti", a[level], p["w"]) - b[level]) ** 2, axis=1)
 
-  return Levels({"w": jnp.asarray(rng.normal(size=5), jnp.float32)}, losses(0), losses(1))
+  return Levels({"w": jnp.asarray(rng.normal(size=5), jnp.float32)}, losses(0), losses(1), *[jnp.ones(tasks, bool)] * 2)
 
 
 def unrolled(levels, weights, rate):
@@ -122,6 +122,7 @@ def test_auto_lambda_turns_away_from_a_harmful_task():
     p,
     lambda q: jnp.stack([jnp.sum((q - target) ** 2), jnp.sum((q - target) ** 2), jnp.sum((q + target) ** 2)]),
     lambda q: jnp.stack([jnp.sum((q - target) ** 2), jnp.zeros(()), jnp.zeros(())]),
+    *[jnp.ones(3, bool)] * 2,
   )
   method = mtl.bilevel.auto_lambda(learning_rate=0.01, inner_learning_rate=rate, primary=(True, False, False))
   state = method.init(3)

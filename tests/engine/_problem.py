@@ -27,19 +27,22 @@ class ConvTrunk(nn.Module):
     return nn.Dense(10)(nn.LayerNorm()(x.mean(axis=(1, 2))))
 
 
-def problem(num_tasks, *, trunk=None, head=None, batch=24, features=16, cut=True, own_inputs=False, seed=0):
-  """`(net, tasks, batch, inputs)` of a regression problem."""
+def problem(
+  num_tasks, *, trunk=None, head=None, batch=24, features=16, cut=True, own_inputs=False, seed=0, masked=False
+):
+  """`(net, tasks, batch, inputs)` of a regression problem; `masked`: with a mask `m_t0` for each task, all ones."""
   names = [f"t{i}" for i in range(num_tasks)]
   heads = {name: mtl.from_linen(nn.Dense(1) if head is None else head) for name in names}
   net = mtl.arch.hard_sharing(mtl.from_linen(Trunk() if trunk is None else trunk), heads)
   if not cut:
     net = net._replace(split=None)
-  tasks = {name: mtl.tasks.regression(f"y_{name}") for name in names}
+  tasks = {name: mtl.tasks.regression(f"y_{name}", mask=f"m_{name}" if masked else None) for name in names}
   keys = jax.random.split(jax.random.key(seed), 2 * num_tasks + 1)
   inputs = {name: f"x_{name}" for name in names} if own_inputs else "x"
   data = {f"y_{name}": jax.random.normal(key, (batch,)) for name, key in zip(names, keys, strict=False)}
   xs = inputs.values() if own_inputs else ["x"]
   data |= {x: jax.random.normal(key, (batch, features)) for x, key in zip(xs, keys[num_tasks:], strict=False)}
+  data |= {f"m_{name}": jnp.ones(batch) for name in names if masked}
   return net, tasks, data, inputs
 
 

@@ -1,5 +1,8 @@
 """Every engine gives the same update for every balancer it serves, on every kind of net."""
 
+import functools
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,45 +20,75 @@ ENGINES = {
   "gram": mtl.engine.gram(),
 }
 # Batched backward passes are tried on nets of every kind below; each program of a method takes seconds to compile.
-ALL = (ENGINES["stacked in turn"], ENGINES["gram"], mtl.engine.losses(), mtl.engine.every(2))
+ALL = (
+  ENGINES["stacked in turn"],
+  ENGINES["gram"],
+  mtl.engine.factored(),
+  mtl.engine.losses(),
+  mtl.engine.every(2),
+)
 
 
 def _jacobian_update(net, tasks, batch, inputs, balancer):
   """The step by definition: rows by jacrev, Gram matrix by matmul, weights times rows; heads their own gradient."""
   state = mtl.init_train_state(net, tasks, balancer, optax.sgd(0.1), batch, jax.random.key(1), inputs=inputs)
-  objective = mtl.objective(net, tasks, inputs)
-  parts = len(balancer.split)
+  parts = [jax.tree.map(lambda leaf, i=i: leaf[i :: len(balancer.split)], batch) for i in range(len(balancer.split))]
+  found = [_rows(mtl.objective(net, tasks, inputs), state, part) for part in parts]
+  return _by_definition(tasks, balancer, state.balancer, parts, *zip(*found, strict=True))
 
-  def losses(params, part):
-    by_name, _ = objective(params, state.state, jax.tree.map(lambda leaf: leaf[part::parts], batch), None)
-    return jnp.stack([by_name[name] for name in tasks])
 
-  rows = [jax.jacrev(losses)(state.params, part) for part in range(parts)]
+def _rows(objective, state, batch):
+  """The losses (T,) and their gradients, leaves (T, ...)."""
+
+  def losses(params):
+    return jnp.stack(list(objective(params, state.state, batch, None)[0].values()))
+
+  return losses(state.params), jax.jacrev(losses)(state.params)
+
+
+def _by_definition(tasks, balancer, balancer_state, batches, losses, rows):
+  """The update and the weights, from the losses and rows on each part of the batch."""
+  there = np.array([[float(batch.get(f"m_{task}", jnp.ones(1)).sum()) > 0 for task in tasks] for batch in batches])
+  labelled = there * np.array(balancer.split, np.float32)[:, None]
+  shares = labelled / np.maximum(labelled.sum(axis=0), 1e-9)
+  joint = jax.tree.map(
+    lambda *leaves: sum(jnp.einsum("t,t...->t...", s, leaf) for s, leaf in zip(shares, leaves, strict=True)), *rows
+  )
   flat = [
-    jnp.concatenate([leaf.reshape(len(tasks), -1) for leaf in jax.tree.leaves(r["shared"])], axis=1) for r in rows
+    jnp.concatenate([leaf.reshape(len(tasks), -1) for leaf in jax.tree.leaves(tree["shared"])], axis=1)
+    for tree in (joint, *rows)
   ]
-  joint = jax.tree.map(lambda *leaves: sum(s * leaf for s, leaf in zip(balancer.split, leaves, strict=True)), *rows)
-  whole = sum(share * matrix for share, matrix in zip(balancer.split, flat, strict=True))
   stats = mtl.balance.Stats(
-    sum(losses(state.params, part) for part in range(parts)) / parts,
-    jnp.matmul(whole, whole.T, precision="highest"),
-    jnp.matmul(flat[0], flat[-1 if parts < 2 else 1].T, precision="highest"),
+    sum(there.astype(np.float32) * jnp.stack(losses)) / np.maximum(there.sum(axis=0), 1).astype(np.float32),
+    jnp.matmul(flat[0], flat[0].T, precision="highest"),
+    jnp.matmul(flat[1], flat[min(2, len(rows))].T, precision="highest"),
     joint["shared"],
+    jnp.asarray(there.any(axis=0)),
   )
   if balancer.combine is None:
-    weights, balancer_state = balancer.weigh(stats, state.balancer)
+    weights, balancer_state = balancer.weigh(stats, balancer_state)
     shared = jax.tree.map(lambda r: jnp.tensordot(weights, r, axes=1), joint["shared"])
   else:
-    shared, weights, balancer_state = balancer.combine(stats, state.balancer)
+    shared, weights, balancer_state = balancer.combine(stats, balancer_state)
   head_weights = balancer.head_weights(weights, balancer_state)
   heads = jax.tree.map(lambda r: jnp.tensordot(head_weights, r, axes=1), joint["task"])
   return jax.tree.map(lambda g: -0.1 * g, {"shared": shared, "task": heads}), weights
 
 
+def _masks(names, size):
+  """All tasks; each way in which some have no labels; one whose labels are all in the first half of the batch."""
+  rng = np.random.default_rng(0)
+  some = rng.uniform(size=(len(names), size)) < 0.7
+  for present in itertools.product([True, False], repeat=len(names)):
+    if any(present):
+      yield np.where(np.array(present)[:, None], some | all(present), False)
+  yield np.where(np.arange(len(names))[:, None] == 0, np.arange(size) % 2 == 0, some)
+
+
 @pytest.mark.parametrize("name", TABLE)
 def test_every_engine_follows_the_definition(name):
-  """All engines that serve the method in one program, and the first again in bfloat16."""
-  net, tasks, batch, inputs = problem(3)
+  """All engines that serve the method in one program, whichever tasks have labels, and the first again in bfloat16."""
+  net, tasks, batch, inputs = problem(3, masked=True)
   balancer, tx = TABLE[name].make(3), optax.sgd(0.1)
   engines = [engine for engine in ALL if balancer.needs <= engine.serves]
   assert engines
@@ -66,21 +99,40 @@ def test_every_engine_follows_the_definition(name):
   steps = [mtl.make_train_step(mtl.objective(net, tasks), balancer, tx, engine) for engine in engines]
   low = mtl.objective(net, tasks, compute_dtype=jnp.bfloat16)
   steps.append(mtl.make_train_step(low, balancer, tx, engines[0]))
-  results = jax.jit(lambda states: [step(state, batch) for step, state in zip(steps, states, strict=True)])(states)
+  program = jax.jit(lambda states, batch: [step(state, batch) for step, state in zip(steps, states, strict=True)])
+  for masks in _masks(tasks, 24):
+    batch |= {f"m_{task}": jnp.asarray(mask, jnp.float32) for task, mask in zip(tasks, masks, strict=True)}
+    parts = [jax.tree.map(lambda leaf, i=i: leaf[i :: len(balancer.split)], batch) for i in range(len(balancer.split))]
+    rows = [_rows_of_problem(states[0].params, part) for part in parts]
+    expected, weights = _by_definition(tasks, balancer, states[0].balancer, parts, *zip(*rows, strict=True))
+    results = program(states, batch)
+    updates = [update(states[0].params, new.params) for new, _ in results]
+    for found, (new, metrics) in zip(updates[:-1], results[:-1], strict=True):
+      np.testing.assert_allclose([metrics["weights"][task] for task in tasks], weights, rtol=2e-3, atol=1e-5)
+      # An update is a difference of parameters, so it carries their rounding: 1e-7 of values ten times its size.
+      assert relative_distance(found, expected) < 2e-3
+      assert relative_distance(found, updates[0]) < 1e-5
+      for task, mask in zip(tasks, masks, strict=True):
+        assert bool(metrics["present"][task]) == mask.any()
+        assert mask.any() or all(not leaf.any() for leaf in jax.tree.leaves(found["task"][task]))
+      assert int(new.empty) == int(new.skipped) == 0
+    new, metrics = results[-1]
+    assert {leaf.dtype for leaf in jax.tree.leaves(new.params)} == {jnp.dtype("float32")}
+    assert int(metrics["skipped"]) == 0
+    if TABLE[name].continuous:  # bfloat16 keeps 8 bits: gradients to about 1 %, weights to a few
+      lows = np.array([metrics["weights"][task] for task in tasks])
+      np.testing.assert_allclose(lows, weights, atol=0.1 * np.abs(weights).max())
 
-  expected, weights = _jacobian_update(net, tasks, batch, inputs, balancer)
-  updates = [update(states[0].params, new.params) for new, _ in results]
-  for found, (_, metrics) in zip(updates[:-1], results[:-1], strict=True):
-    np.testing.assert_allclose([metrics["weights"][task] for task in tasks], weights, rtol=2e-3, atol=1e-5)
-    # An update is a difference of parameters, so it carries their rounding: 1e-7 of values ten times its size.
-    assert relative_distance(found, expected) < 2e-3
-    assert relative_distance(found, updates[0]) < 1e-5
-  new, metrics = results[-1]
-  assert {leaf.dtype for leaf in jax.tree.leaves(new.params)} == {jnp.dtype("float32")}
-  assert int(metrics["skipped"]) == 0
-  if TABLE[name].continuous:  # bfloat16 keeps 8 bits: gradients to about 1 %, weights to a few
-    lows = np.array([metrics["weights"][task] for task in tasks])
-    np.testing.assert_allclose(lows, weights, atol=0.1 * np.abs(weights).max())
+
+@functools.cache
+def _program_of_rows():
+  net, tasks, batch, _ = problem(3, masked=True)
+  state = mtl.init_train_state(net, tasks, mtl.balance.equal(), optax.sgd(0.1), batch, jax.random.key(1))
+  return jax.jit(lambda params, part: _rows(mtl.objective(net, tasks), state._replace(params=params), part))
+
+
+def _rows_of_problem(params, part):
+  return _program_of_rows()(params, part)
 
 
 @pytest.mark.parametrize("k", [1, 3])
