@@ -80,6 +80,11 @@ def is_linear(kinds: Sequence[Kind]) -> bool:
   return all(kind in (Kind.ZERO, Kind.LINEAR) for kind in kinds)
 
 
+def depends(kind: Kind) -> bool:
+  """Whether a value depends on the arguments."""
+  return kind in (Kind.LINEAR, Kind.OTHER)
+
+
 def _results(eqn: Any, kinds: list[Kind]) -> list[Kind]:
   name, params, count = eqn.primitive.name, eqn.params, len(eqn.outvars)
   if name == "scan":
@@ -88,9 +93,9 @@ def _results(eqn: Any, kinds: list[Kind]) -> list[Kind]:
     tests, constants = params["cond_nconsts"], params["body_nconsts"]
     results = _loop(params["body_jaxpr"].jaxpr, kinds[tests:], constants, count)
     (test,) = flow(params["cond_jaxpr"].jaxpr, [*kinds[:tests], *results])
-    return results if test in (Kind.ZERO, Kind.CONSTANT) else [Kind.OTHER] * count
+    return [Kind.OTHER] * count if depends(test) else results
   if name == "cond":
-    if kinds[0] not in (Kind.ZERO, Kind.CONSTANT):
+    if depends(kinds[0]):
       return [Kind.OTHER] * count
     branches = [flow(branch.jaxpr, kinds[1:]) for branch in params["branches"]]
     return [_either(*each) for each in zip(*branches, strict=True)]
