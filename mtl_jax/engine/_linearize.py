@@ -13,6 +13,7 @@ import numpy as np
 from mtl_jax import _devices
 from mtl_jax._errors import UserError
 from mtl_jax.balance._combine import spread
+from mtl_jax.balance._layers import by_path
 from mtl_jax.engine._leaves import divided, joined
 from mtl_jax.objective import Objective
 
@@ -88,14 +89,27 @@ def linearize(
 
   Returns:
     The `Linearized` objective.
+
+  Raises:
+    UserError: A parameter is no floating-point number, or the batch cannot be cut into its parts.
   """
   cut = isinstance(objective, Objective) and objective.branches is not None
   parts = []
+  _check_numbers(params)
   params = _devices.own(params)
   for part, part_key in _parts(batch, key, len(split)):
     parts.append((_cut if cut else _whole)(objective, params, state, part, part_key))
     state = parts[-1].aux.get("state", state)
   return _over_devices(parts[0] if len(parts) == 1 else _join(parts, split))
+
+
+def _check_numbers(params: Any) -> None:
+  """Raises a `UserError` for a parameter that has no gradient."""
+  for path, leaf in by_path(divided(params)[1]).items():
+    raise UserError(
+      f"parameter {path} has dtype {jax.typeof(leaf).dtype}, which has no gradient: make it a floating-point number, "
+      "or keep it in the net's state."
+    )
 
 
 def losses_of(

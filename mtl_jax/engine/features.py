@@ -65,7 +65,9 @@ def features() -> Engine:
         lambda *leaves: sum(w.astype(x.dtype) * x for w, x in zip(weights, leaves, strict=True)), *each
       )
 
-    return _devices.total(gram_of_each(at_shared)), linearized._replace(pullbacks=(pullback._replace(weighted=weighted),))
+    return _devices.total(gram_of_each(at_shared)), linearized._replace(
+      pullbacks=(pullback._replace(weighted=weighted),)
+    )
 
   return weighing("features", frozenset({"losses", "gram"}), gram)
 
@@ -77,7 +79,9 @@ def _representation(pullback: Pullback) -> list[bool]:
   alone = [[Kind.LINEAR if i == leaf else Kind.ZERO for i in leaves] for leaf in leaves]
   counts = [any(map(depends, flow(program, kinds))) for kinds in alone]
   if not any(counts):
-    raise UserError("engine 'features': no gradient at the features reaches the shared parameters: use a loss weighter.")
+    raise UserError(
+      "engine 'features': no gradient at the features reaches the shared parameters: use a loss weighter."
+    )
   return counts
 
 
