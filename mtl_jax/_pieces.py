@@ -33,6 +33,8 @@ def in_pieces(
   >>> in_pieces(5, 2, lambda start, size, total: total + size, 0)
   Array(5, dtype=int32, weak_type=True)
   """
+  if not count:
+    return carry
   whole = count // size
   if whole:
     carry = jax.lax.fori_loop(first, whole, lambda i, carry: body(i * size, size, carry), carry)

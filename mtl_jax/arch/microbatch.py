@@ -25,7 +25,8 @@ def microbatch(net: Net, count: int) -> Net:
     The net, with the same parameters.
 
   Raises:
-    UserError: `count` is below 1; or, when applied, does not divide the batch.
+    UserError: `count` is below 1; or, when applied, does not divide the batch, or a leaf of the features does not
+      begin with the examples.
 
   >>> import flax.linen as nn, jax.numpy as jnp, mtl_jax as mtl
   >>> net = mtl.arch.hard_sharing(mtl.from_linen(nn.Dense(8)), {"kind": mtl.from_linen(nn.Dense(3))})
@@ -53,6 +54,11 @@ def _in_pieces(apply: Any, count: int) -> Any:
       return a.reshape(size // count, count, *a.shape[1:]).swapaxes(0, 1)
 
     def join(a):
+      if a.shape[1:2] != (size // count,):
+        raise UserError(
+          f"microbatch: the trunk gives an array {a.shape[1:]} for {size // count} examples: pieces are joined along "
+          "the first axis, expected that of the examples."
+        )
       return a.swapaxes(0, 1).reshape(size, *a.shape[2:])
 
     @jax.checkpoint

@@ -48,7 +48,7 @@ class Backward:
     self.axes = {name: axis for wanted in reversed(stages) for name, axis in wanted.items()}
     cotangents = self._separate(pullback) if at_once is None else self._stacked(pullback)
     self.values: dict[Name, Any] = dict(zip(program.cotangents, cotangents, strict=True))
-    self.shared[ZERO] = zero_after(jax.tree.leaves(cotangents)[0])
+    self.shared[ZERO] = zero_after(next(iter(jax.tree.leaves(cotangents)), self.first))
     self.stages, self.todo, done = stages, [], set()
     for wanted in stages:
       self.todo.append(leading_to(program, wanted, done))
@@ -180,6 +180,9 @@ class Backward:
 
   def rows(self, name: Name) -> jax.Array:
     """The gradients of a parameter, (T, ...), `scattered` over devices."""
+    if name not in self.program.tasked:
+      value = self.shared[name]
+      return scattered(jnp.broadcast_to(value, (self.count, *value.shape)), 1)
     if self.at_once is None:
       return jnp.stack([scattered(row) for row in self.values[name]])
     return scattered(self.get(name), 1)

@@ -61,7 +61,7 @@ def terms_of(program: Program, path: str) -> list[Term] | None:
 def _terms(program: Program, name: Any, after: list[Equation]) -> list[Term] | None:
   name, bare = look_through(program, name, _BARE)
   after = [*after, *bare]
-  if isinstance(name, jex.Literal) or name not in program.makers or name not in program.tasked:
+  if not isinstance(name, Name) or name not in program.makers or name not in program.tasked:
     return None
   equation = program.equations[program.makers[name]]
   eqn = equation.eqn
@@ -74,7 +74,7 @@ def _terms(program: Program, name: Any, after: list[Equation]) -> list[Term] | N
     return None
   contracted, batched = eqn.params["dimension_numbers"]
   tasked = [not isinstance(o, jex.Literal) and o in program.tasked for o in equation.inputs]
-  if any(batched) or sum(tasked) != 1:
+  if any(batched) or sum(tasked) != 1 or not jnp.issubdtype(eqn.outvars[0].aval.dtype, jnp.floating):
     return None
   shared = tasked.index(False)
   axes = (tuple(contracted[shared]), tuple(contracted[1 - shared]))
@@ -112,10 +112,12 @@ def _reordering(equation: Equation) -> Any:
 def look_through(program: Program, name: Any, kinds: tuple[str, ...]) -> tuple[Any, list[Equation]]:
   """What a value was before the operations of these kinds that end the way to it, and them, the last first."""
   passed = []
-  while not isinstance(name, jex.Literal) and name in program.makers:
+  while isinstance(name, Name) and name in program.makers:
     equation = program.equations[program.makers[name]]
     eqn = equation.eqn
     if eqn is None or eqn.primitive.name not in kinds or not jnp.issubdtype(eqn.invars[0].aval.dtype, jnp.floating):
+      break
+    if isinstance(equation.inputs[0], jex.Literal):
       break
     passed.append(equation)
     name = equation.inputs[0]

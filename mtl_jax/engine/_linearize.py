@@ -13,6 +13,8 @@ import numpy as np
 from mtl_jax import _devices
 from mtl_jax._errors import UserError
 from mtl_jax.balance._combine import shares_of, spread
+from mtl_jax.balance._layers import by_path
+from mtl_jax.engine._leaves import divided, joined
 from mtl_jax.objective import Objective
 
 
@@ -21,7 +23,7 @@ class Pullback(NamedTuple):
 
   Attributes:
     tasks: Their positions in the order of all tasks; those of the batch's part k are T k to T (k + 1).
-    cotangents: For each of them the gradient of its loss with respect to the features.
+    cotangents: For each of them the gradient of its loss with respect to the features, those of floating point.
     each: The same as functions of what they are multiplied by, so that one can be made to wait for another.
     weighted: `weighted(weights) -> cotangent`, the sum of them times weights, (T,) of all tasks: computed anew, so that
       nobody keeps T cotangents while task gradients are taken.
@@ -94,9 +96,13 @@ def linearize(
 
   Returns:
     The `Linearized` objective.
+
+  Raises:
+    UserError: A parameter is no floating-point number, or the batch cannot be cut into its parts.
   """
   cut = isinstance(objective, Objective) and objective.branches is not None
   parts = []
+  _check_numbers(params)
   params = _devices.own(params)
   for part, part_key in _parts(batch, key, len(split)):
     linear = (_cut if cut else _whole)(objective, params, state, part, part_key)
@@ -104,6 +110,15 @@ def linearize(
     parts.append(linear._replace(present=None if present is None else present[None]))
     state = linear.aux.get("state", state)
   return _over_devices(parts[0] if len(parts) == 1 else _join(parts, split))
+
+
+def _check_numbers(params: Any) -> None:
+  """Raises a `UserError` for a parameter that has no gradient."""
+  for path, leaf in by_path(divided(params)[1]).items():
+    raise UserError(
+      f"parameter {path} has dtype {jax.typeof(leaf).dtype}, which has no gradient: make it a floating-point number, "
+      "or keep it in the net's state."
+    )
 
 
 def losses_of(
@@ -242,16 +257,20 @@ def _cut(objective: Objective, params, state, batch, key) -> Linearized:
   shared, task_state = state["shared"], dict(state["task"])
   losses, head_grads, groups = {}, {}, []
   for branch in branches:
-    features, vjp, shared = jax.vjp(
-      lambda p, branch=branch, shared=shared: branch.trunk(p, shared, batch, keys["shared"]),
-      params["shared"],
-      has_aux=True,
-    )
+
+    def trunk(p, branch=branch, shared=shared):
+      features, after = branch.trunk(p, shared, batch, keys["shared"])
+      features, others = divided(features)  # masks and indices go on to the heads as they are
+      return features, (others, after)
+
+    features, vjp, (others, shared) = jax.vjp(trunk, params["shared"], has_aux=True)
     cotangents, each = [], []
     for name, head in branch.heads.items():
       # Each head sees one task only: its own vjp costs T small backward passes in all, not T of every head.
       losses[name], head_vjp, task_state[name] = jax.vjp(
-        lambda p, f, name=name, head=head: head(p, task_state[name], f, batch, keys["task"][name]),
+        lambda p, f, name=name, head=head, others=others: head(
+          p, task_state[name], joined(f, others), batch, keys["task"][name]
+        ),
         params["task"][name],
         features,
         has_aux=True,

@@ -65,10 +65,7 @@ def plan_of(programs: list[Program], path: str, counts: list[int], products: boo
   # Inner products do not need the transpose that may end the way to a gradient, a copy of all rows.
   bare = ("transpose",) if len(programs) == 1 else ()
   found = [look_through(program, program.leaves[path], bare) for program in programs]
-  sources: list[Source] = [
-    name if isinstance(name, int) and name in program.tasked else None
-    for (name, _), program in zip(found, programs, strict=True)
-  ]
+  sources: list[Source] = [name for name, _ in found]
   like = programs[0].shapes[path]
   make, gradient = functools.partial(_rows, like), functools.partial(_weighted_rows, found[0][1])
   return Plan(

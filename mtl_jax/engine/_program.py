@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from mtl_jax._equations import function_of
 from mtl_jax.balance._layers import matching
+from mtl_jax.engine._flow import Kind, flow, is_linear
 from mtl_jax.engine._linearize import Pullback
 
 Name = int
@@ -35,19 +36,22 @@ class Program(NamedTuple):
     equations: In the order of the trace.
     constants: What the forward pass left, by name.
     cotangents: The names of the inputs, the cotangents at the features.
-    leaves: The gradient of each parameter, by path.
+    leaves: The gradient of each parameter, by path; None: it is zero, or has no entries.
     shapes: Its shape and dtype.
     tasked: All names whose values depend on the cotangents; the others are the same for all tasks.
     makers: For each name the index of the equation that makes it.
+    linear: Whether all gradients are linear in the cotangents, as far as can be seen: a `jax.custom_vjp` may give
+      others, and then the gradient of a weighted sum of losses is not the weighted sum of their gradients.
   """
 
   equations: tuple[Equation, ...]
   constants: dict[Name, Any]
   cotangents: tuple[Name, ...]
-  leaves: dict[str, Operand]
+  leaves: dict[str, Name | None]
   shapes: dict[str, jax.ShapeDtypeStruct]
   tasked: frozenset[Name]
   makers: dict[Name, int]
+  linear: bool
 
 
 def trace(pullback: Pullback, layers: str | None) -> Program:
@@ -64,20 +68,23 @@ def trace(pullback: Pullback, layers: str | None) -> Program:
     makers.update(dict.fromkeys(equation.outputs, i))
     if tasked.intersection(named(equation.inputs)):
       tasked.update(equation.outputs)
-  return Program(
-    equations,
-    {names[var]: const for var, const in zip(closed.jaxpr.constvars, closed.consts, strict=True)},
-    cotangents,
-    dict(zip(shapes, (_operand(var, names) for var in closed.jaxpr.outvars), strict=True)),
-    shapes,
-    frozenset(tasked),
-    makers,
-  )
+  constants = {names[var]: const for var, const in zip(closed.jaxpr.constvars, closed.consts, strict=True)}
+  kinds, leaves = flow(closed.jaxpr, [Kind.LINEAR] * len(cotangents)), {}
+  for (path, like), var, kind in zip(shapes.items(), closed.jaxpr.outvars, kinds, strict=True):
+    operand = _operand(var, names)
+    if isinstance(operand, jex.Literal):
+      constants[name := next(fresh)] = jnp.asarray(operand.val, like.dtype)
+      operand = name
+    leaves[path] = None if kind is Kind.ZERO or 0 in like.shape else operand
+  return Program(equations, constants, cotangents, leaves, shapes, frozenset(tasked), makers, is_linear(kinds))
 
 
 def _flat(jaxpr: Any, names: dict[Any, Operand], fresh: Any) -> Iterable[Equation]:
   for eqn in jaxpr.eqns:
     inputs = tuple(_operand(var, names) for var in eqn.invars)
+    if any(isinstance(operand, jex.Literal) for operand in inputs):  # perhaps an argument of what is inlined
+      both = zip(eqn.invars, inputs, strict=True)
+      eqn = eqn.replace(invars=[operand if isinstance(operand, jex.Literal) else var for var, operand in both])
     if eqn.primitive is jex.primitives.jit_p and not eqn.params["jaxpr"].consts:
       inner = eqn.params["jaxpr"].jaxpr
       scope = dict(zip(inner.invars, inputs, strict=True))
@@ -111,7 +118,7 @@ def named(operands: Iterable[Operand]) -> list[Name]:
 
 def zero_after(value: jax.Array) -> jax.Array:
   """0 that is there when the array is: unless that begins with NaN, but the compiler cannot know."""
-  return jnp.minimum(jnp.abs(jnp.ravel(value)[:1].sum().astype(jnp.float32)), 0.0)
+  return jnp.minimum(jnp.abs(jnp.ravel(value)[:1].sum()).astype(jnp.float32), 0.0)
 
 
 def after(value: jax.Array, zero: jax.Array) -> jax.Array:

@@ -6,7 +6,6 @@ import functools
 from typing import Any
 
 import jax
-import jax.extend.core as jex
 import jax.numpy as jnp
 import numpy as np
 
@@ -14,6 +13,7 @@ from mtl_jax import _devices
 from mtl_jax._errors import UserError
 from mtl_jax.engine._backward import AT_ONCE, Backward
 from mtl_jax.engine._engine import Engine, weighing
+from mtl_jax.engine._flow import is_linear, traced
 from mtl_jax.engine._linearize import Linearized, Pullback, in_task_order
 from mtl_jax.engine._plan import keeps, plan_of, wanted
 from mtl_jax.engine._program import Program, trace
@@ -79,10 +79,9 @@ def factored_gram(
   plans = {path: plan_of(programs, path, counts, products) for path in programs[0].leaves}
   first = programs[0]
   in_turn = _devices.is_divided() if one_by_one is None else one_by_one
-  # A gradient that does not depend on the cotangents is 0, since it is linear in them.
   stages = sorted(
     (path for path, plan in plans.items() if any(wanted(each) for each in plan.sources)),
-    key=lambda path: -1 if isinstance(first.leaves[path], jex.Literal) else first.makers.get(first.leaves[path], -1),
+    key=lambda path: -1 if (name := first.leaves[path]) is None else first.makers.get(name, -1),
   )
   keep = keeps(plans, programs, counts, layers)
   backwards = [
@@ -109,8 +108,31 @@ def factored_gram(
   total = _devices.total(total)
   if keep:
     linearized = linearized._replace(pullbacks=(_short(linearized, first, kept),))
+  else:
+    each = [_weighing(pullback, program, sum(counts)) for pullback, program in zip(pullbacks, programs, strict=True)]
+    linearized = linearized._replace(pullbacks=tuple(each))
   back = in_task_order(pullbacks)
   return total[back][:, back] if len(pullbacks) > 1 else total, linearized
+
+
+def _weighing(pullback: Pullback, program: Program, count: int) -> Pullback:
+  """The pullback whose gradients for weights of `count` tasks are the weighted gradients.
+
+  Backward passes that are not linear, by a `jax.custom_vjp`, are run for each task: of a weighted sum of losses they
+  would make something else.
+  """
+  weighted, kinds = traced(pullback.weighted, jax.ShapeDtypeStruct((count,), jnp.float32))
+  if program.linear and is_linear(kinds):
+    return pullback._replace(weighted=weighted)
+
+  def pull(weights):
+    total = None
+    for task, cotangent in zip(pullback.tasks, pullback.cotangents, strict=True):
+      row = jax.tree.map(lambda x, w=weights[task]: w.astype(x.dtype) * x, pullback.pull(cotangent))
+      total = row if total is None else jax.tree.map(jnp.add, total, row)
+    return total
+
+  return pullback._replace(weighted=lambda weights: weights, pull=pull)
 
 
 def _short(linearized: Linearized, program: Program, kept: dict[str, Any]) -> Pullback:

@@ -71,9 +71,14 @@ def sketch(leaves: dict[str, jax.Array], key: jax.Array, k: int) -> jax.Array:
   """Signed sums of every k-th entry of all leaves, (k,), float32; the same signs for the same key."""
   total = jnp.zeros(k, jnp.float32)
   for path, leaf in leaves.items():
+    if not leaf.size:
+      continue
     # Each leaf begins at a sum of its own, or the small ones would all meet in the first.
     start = zlib.crc32(path.encode())
-    signed = _signed(leaf.reshape(-1), jax.random.fold_in(key, start))
+    flat = leaf.reshape(-1)
+    if jnp.issubdtype(flat.dtype, jnp.complexfloating):
+      flat = jnp.concatenate([flat.real, flat.imag])
+    signed = _signed(flat, jax.random.fold_in(key, start))
     blocks = jnp.pad(signed, (0, -signed.size % k)).reshape(-1, k)
     total += jnp.roll(blocks.sum(axis=0, dtype=jnp.float32), start % k)
   return total
