@@ -219,13 +219,13 @@ CALL_ERRORS = {
   "scalar loss": (
     task(loss=lambda p, batch: p.mean()),
     {},
-    r"task 'b': its loss has shape \(\), expected one value an example, \(B,\)",
+    r"task 'b': its loss has shape \(\), expected one value per example, \(B,\)",
   ),
   "loss matrix": (task(loss=lambda p, batch: p), {}, r"task 'b': its loss has shape \(6, 1\), expected .*\(B,\)"),
   "short mask": (
     task(mask=lambda batch: jnp.ones(5)),
     {},
-    r"task 'b': its mask has shape \(5,\), expected \(6,\), one value in \[0, 1\] an example",
+    r"task 'b': its mask has shape \(5,\), expected \(6,\), one weight per example",
   ),
   "mask matrix": (task(mask=lambda batch: jnp.ones((6, 1))), {}, r"task 'b': its mask has shape \(6, 1\), expected"),
   "mask of ready-made tasks": (

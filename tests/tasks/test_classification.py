@@ -172,7 +172,10 @@ def test_shapes_that_do_not_fit_are_told_in_one_line(name):
   [
     (lambda: mtl.tasks.classification("y", 1), "num_classes is 1, expected at least 2"),
     (lambda: mtl.tasks.classification("y", 2, label_smoothing=1.0), r"label_smoothing is 1.0, expected in \[0, 1\)"),
-    (lambda: mtl.tasks.classification("y", 3, class_weights=[1.0, 2.0]), "2 class_weights, expected 3"),
+    (
+      lambda: mtl.tasks.classification("y", 3, class_weights=[1.0, 2.0]),
+      r"class_weights are \[1.0, 2.0\], expected numbers of shape \(3,\)",
+    ),
     (lambda: mtl.tasks.classification("y", 2, class_weights=[1.0, -2.0]), "class_weights.*at least 0"),
     (lambda: mtl.tasks.binary("y", positive_weight=0.0), "positive_weight is 0.0, expected above 0"),
     (lambda: mtl.tasks.multilabel("y", 0), "num_labels is 0, expected at least 1"),
