@@ -29,7 +29,7 @@ class Labels(NamedTuple):
 
 def labels_of(
   name: str,
-  arrays: Mapping[str, np.ndarray],
+  arrays: Mapping[str, Any],
   label: str,
   mask: str | None,
   weight: str | None,

@@ -6,8 +6,6 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
-
 from mtl_jax.tasks._metrics import Metric
 
 
@@ -37,7 +35,7 @@ class Task:
   mask: Callable[[Mapping[str, Any]], Any] | None = None
   metrics: Mapping[str, Metric] = dataclasses.field(default_factory=dict)
   output: Callable[[Any], dict[str, Any]] = lambda prediction: {"prediction": prediction}
-  check: Callable[[str, Mapping[str, np.ndarray]], None] = lambda name, arrays: None
+  check: Callable[[str, Mapping[str, Any]], None] = lambda name, arrays: None
   checked: tuple[str, ...] = ()
 
   @property
