@@ -13,6 +13,7 @@ from mtl_jax import recipes, shard
 from mtl_jax._errors import UserError, nearest
 from mtl_jax._options import build_balancer, build_engine
 from mtl_jax.balance import Balancer, rescale
+from mtl_jax.data import check
 from mtl_jax.data._arrays import as_arrays, take
 from mtl_jax.net import Net
 from mtl_jax.objective import objective
@@ -163,6 +164,7 @@ def train_run(
     The fit, and `{task: {metric: value}}` on the test data.
   """
   model = build(config)
+  check(splits.test, model.tasks, model.recipe.inputs)  # before training; `fit` checks the others
   options = _options(config, model, mesh, rules)
   programs = compile_run(config, splits, mesh, rules) if programs is None else programs
   result = fit(

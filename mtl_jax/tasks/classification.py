@@ -94,7 +94,7 @@ def binary(
   mask: str | None = None,
   weight: str | None = None,
   positive_weight: float = 1.0,
-  class_weights: tuple[float, float] | None = None,
+  class_weights: Sequence[float] | None = None,
 ) -> Task:
   r"""Yes or no, by sigmoid cross entropy on one logit.
 
@@ -129,7 +129,7 @@ def multilabel(
   mask: str | None = None,
   weight: str | None = None,
   positive_weight: float = 1.0,
-  class_weights: Sequence[float] | Sequence[tuple[float, float]] | None = None,
+  class_weights: Sequence[float | Sequence[float]] | None = None,
 ) -> Task:
   r"""Any of `num_labels` labels at once, by the mean of their sigmoid cross entropies.
 

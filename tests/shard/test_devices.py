@@ -61,8 +61,7 @@ def test_batch_statistics_of_a_device_are_those_of_the_whole_batch(found):
 
 
 def test_inputs_of_several_parts_train_like_on_one_device(found):
-  assert set(found["parts"]) == {"tree", "keys"}
-  assert max(found["parts"].values()) < ROUNDING, found["parts"]
+  assert found["parts"] < ROUNDING
 
 
 def test_a_run_goes_on_over_another_mesh_by_other_rules(found):
