@@ -11,8 +11,10 @@ import jax.numpy as jnp
 
 from mtl_jax import _devices
 from mtl_jax._errors import UserError, nearest
+from mtl_jax._inputs import Inputs, Keys, input_keys, input_of
 from mtl_jax.net import Net, Params, State, split_keys
 from mtl_jax.tasks._task import Task
+from mtl_jax.tasks._weights import behind
 
 
 class Branch(NamedTuple):
@@ -56,20 +58,24 @@ class Objective:
 def objective(
   net: Net,
   tasks: Mapping[str, Task],
-  inputs: str | Mapping[str, str] = "x",
+  inputs: Inputs = "x",
   *,
   train: bool = True,
   compute_dtype: Any = None,
 ) -> Objective:
-  r"""The task losses of a multi-task net, each the masked mean over its labelled examples.
+  r"""The task losses of a multi-task net, each the weighted mean over its labelled examples.
 
-  $$ l_t = \sum_b m_{tb} \, \ell_t(\hat y_{tb}, y_{tb}) \big/ \sum_b m_{tb}, \qquad l_t = 0 \text{ without labels} $$
+  $$ l_t = \sum_b w_{tb} \, \ell_t(\hat y_{tb}, y_{tb}) \big/ \sum_b w_{tb}, \qquad l_t = 0 \text{ without labels} $$
+
+  The weights $w$ are those of `Task.mask`, 1 without. Where they are given per entry, such as per label or per token,
+  b runs over all entries of the batch.
 
   Args:
     net: A multi-task net, `x -> {task: prediction}`.
     tasks: The tasks, in the order of all vectors over tasks. Exactly the tasks of the net.
-    inputs: The key of the batch that holds the input, or `{task: key}` when tasks have inputs of their own; tasks
-      with the same key share one forward pass.
+    inputs: The key of the batch that holds the input, an array or a tree of arrays. Several keys, such as
+      `("image", "text")`: the net gets the dictionary `{key: entry}` of them. `{task: key or keys}` when tasks have
+      inputs of their own; tasks with the same keys share one forward pass.
     train: Whether the net runs in training mode (dropout, batch statistics).
     compute_dtype: Compute in this dtype, for example `jnp.bfloat16`. Parameters, predictions, losses and
       gradients stay float32.
@@ -92,9 +98,9 @@ def objective(
   tasks = dict(tasks)
   if not tasks:
     raise UserError("objective needs at least one task, found none: pass tasks={name: task}.")
-  keys = dict.fromkeys(tasks, inputs) if isinstance(inputs, str) else dict(inputs)
+  keys = input_keys(tasks, inputs)
   _check_names("inputs", keys, tasks)
-  groups: dict[str, list[str]] = {}
+  groups: dict[Keys, list[str]] = {}
   for name in tasks:
     groups.setdefault(keys[name], []).append(name)
 
@@ -161,48 +167,50 @@ def _of_tasks(names: list[str], after: State, before: State) -> State:
 
 
 def _masked_mean(name: str, task: Task, prediction: Any, batch: Any) -> jax.Array:
-  mask = None if task.mask is None else jnp.asarray(task.mask(batch)).astype(jnp.float32)
-  losses = jnp.asarray(task.loss(prediction if mask is None else _stop_unlabelled(prediction, mask), batch))
-  if losses.ndim != 1:
-    raise UserError(
-      f"task {name!r}: its loss has shape {losses.shape}, expected one value an example, (B,): "
-      "sum or average over the other axes."
-    )
-  if mask is None:
+  weights = None if task.mask is None else jnp.asarray(task.mask(batch)).astype(jnp.float32)
+  losses = jnp.asarray(task.loss(prediction if weights is None else _stop_unlabelled(prediction, weights), batch))
+  check_shapes(name, losses, weights)
+  if weights is None:
     return jnp.mean(losses, dtype=jnp.float32) / _devices.count()
-  if mask.shape != losses.shape:
-    raise UserError(
-      f"task {name!r}: its mask has shape {mask.shape}, expected {losses.shape}, one value in [0, 1] an example."
-    )
-  total = jnp.sum(jnp.where(mask > 0, losses, 0.0) * mask, dtype=jnp.float32)
-  count = _devices.total(jnp.sum(mask))
+  total = jnp.sum(jnp.where(weights > 0, losses, 0.0) * weights, dtype=jnp.float32)
+  count = _devices.total(jnp.sum(weights))
   return jnp.where(count > 0, total / jnp.where(count > 0, count, 1.0), 0.0)
 
 
-def _stop_unlabelled(prediction: Any, mask: jax.Array) -> Any:
-  """`prediction` without the gradient of the examples of mask 0, where a loss of NaN labels has NaN derivatives."""
+def check_shapes(name: str, losses: Any, weights: Any) -> None:
+  """Refuses losses of a task that are neither (B,) nor shaped like its weights, and weights that fit no losses.
+
+  Broadcasting (B,) against (B, 1) would give (B, B) losses, whose mean looks like one.
+  """
+  if weights is not None and weights.ndim and weights.shape == losses.shape:
+    return
+  if losses.ndim != 1:
+    raise UserError(
+      f"task {name!r}: its loss has shape {losses.shape}, expected one value per example, (B,): sum or average over "
+      "the other axes, or give mask= weights of that very shape."
+    )
+  if weights is not None:
+    raise UserError(
+      f"task {name!r}: its mask has shape {weights.shape}, expected {losses.shape}, one weight per example, as many as "
+      "its loss has values."
+    )
+
+
+def _stop_unlabelled(prediction: Any, weights: jax.Array) -> Any:
+  """`prediction` without the gradient where all weights are 0, since a loss of NaN labels has NaN derivatives there."""
+  per_example = weights if weights.ndim < 2 else jnp.max(weights, axis=tuple(range(1, weights.ndim)))
 
   def stop(leaf):
-    if mask.ndim != 1 or leaf.shape[:1] != mask.shape:
-      return leaf
-    is_labelled = jnp.reshape(mask > 0, (-1,) + (1,) * (leaf.ndim - 1))
-    return jnp.where(is_labelled, leaf, jax.lax.stop_gradient(leaf))
+    for own in (weights, per_example):
+      if own.ndim and leaf.shape[: own.ndim] == own.shape:
+        return jnp.where(behind(own, leaf.ndim) > 0, leaf, jax.lax.stop_gradient(leaf))
+    return leaf
 
   return jax.tree.map(stop, prediction)
 
 
 def _cast(tree: Any, dtype: Any) -> Any:
   return jax.tree.map(lambda a: a.astype(dtype) if jnp.issubdtype(a.dtype, jnp.floating) else a, tree)
-
-
-def input_of(batch: Mapping[str, Any], key: str) -> Any:
-  """The input of a batch, or one clear line when it is missing."""
-  if key not in batch:
-    raise UserError(
-      f"the batch has no input {key!r}, only {', '.join(map(repr, batch))}"
-      f"{nearest(key, batch)}: set inputs= to the key that holds the input."
-    )
-  return batch[key]
 
 
 def _check_names(what: str, found: Mapping[str, Any], tasks: Mapping[str, Any]) -> None:

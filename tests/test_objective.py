@@ -101,6 +101,35 @@ def test_the_loss_is_the_weighted_mean_under_fractional_masks():
   np.testing.assert_allclose(losses["b"], np.average((prediction - BATCH["b"]) ** 2, weights=weight), rtol=1e-6)
 
 
+ENTRIES = np.array([[1, 0], [0, 0], [3, 0.5], [0, 2], [1, 1], [0, 0]], np.float32)
+
+
+@pytest.mark.parametrize("kind", ["multilabel", "regression", "own"])
+@pytest.mark.parametrize("label", HOSTILE)
+def test_weights_of_entries_make_the_mean_over_all_entries(kind, label):
+  truth = np.stack([BATCH["a"], 1 - BATCH["a"]], axis=1).astype(np.float32)
+  batch = BATCH | {"b": np.where(ENTRIES > 0, truth, np.float32(label)), "w": ENTRIES}
+  own = mtl.Task(lambda p, batch: jnp.sqrt(jnp.abs(p - batch["b"])), lambda batch: batch["w"])
+  task = {
+    "multilabel": mtl.tasks.multilabel("b", 2, weight="w"),
+    "regression": mtl.tasks.regression("b", size=2, weight="w", loss="absolute"),
+    "own": own,
+  }[kind]
+  net = mtl.arch.hard_sharing(mtl.from_linen(nn.Dense(4)), {"b": mtl.from_linen(nn.Dense(2))})
+  gradients, (losses, _) = value_and_gradients(net, {"b": task}, batch)
+
+  def expected(params):
+    prediction = net.apply(params, {"shared": {}, "task": {"b": {}}}, jnp.asarray(BATCH["x"]))[0]["b"]
+    away = jnp.abs(prediction - truth)
+    values = {"multilabel": jnp.logaddexp(0.0, prediction) - prediction * truth, "regression": away, "own": away**0.5}
+    return (values[kind] * ENTRIES).sum() / ENTRIES.sum()
+
+  params, _ = net.init(KEY, jnp.asarray(BATCH["x"]))
+  want, want_gradients = jax.value_and_grad(expected)(params)
+  np.testing.assert_allclose(losses["b"], want, rtol=1e-5)
+  close(gradients["b"], want_gradients)
+
+
 def test_without_a_mask_the_loss_is_the_mean():
   net = linear(("b",))
   params, state = net.init(KEY, BATCH["x"])
@@ -219,13 +248,23 @@ CALL_ERRORS = {
   "scalar loss": (
     task(loss=lambda p, batch: p.mean()),
     {},
-    r"task 'b': its loss has shape \(\), expected one value an example, \(B,\)",
+    r"task 'b': its loss has shape \(\), expected one value per example, \(B,\)",
   ),
   "loss matrix": (task(loss=lambda p, batch: p), {}, r"task 'b': its loss has shape \(6, 1\), expected .*\(B,\)"),
+  "loss matrix against weights": (
+    task(loss=lambda p, batch: p - batch["b"][None, :], mask=lambda batch: jnp.ones((6, 1))),
+    {},
+    r"task 'b': its loss has shape \(6, 6\), expected one value per example, \(B,\)",
+  ),
+  "scalar loss and weight": (
+    task(loss=lambda p, batch: p.mean(), mask=lambda batch: jnp.ones(())),
+    {},
+    r"task 'b': its loss has shape \(\), expected one value per example",
+  ),
   "short mask": (
     task(mask=lambda batch: jnp.ones(5)),
     {},
-    r"task 'b': its mask has shape \(5,\), expected \(6,\), one value in \[0, 1\] an example",
+    r"task 'b': its mask has shape \(5,\), expected \(6,\), one weight per example",
   ),
   "mask matrix": (task(mask=lambda batch: jnp.ones((6, 1))), {}, r"task 'b': its mask has shape \(6, 1\), expected"),
   "mask of ready-made tasks": (

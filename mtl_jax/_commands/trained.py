@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -48,7 +49,7 @@ class Predict:
   run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
   """The run directory."""
   input: Path
-  """An .npz file with the recipe's input arrays (for example `x`)."""
+  """An .npz file with the recipe's input arrays (for example `x`; parts of an input by their paths, `x/image`)."""
   output: Path = Path("predictions.npz")
   """The .npz file to write: arrays named <task>.<output>."""
 
@@ -56,6 +57,7 @@ class Predict:
     """Runs the command."""
     import numpy as np
 
+    from mtl_jax._inputs import keys_read
     from mtl_jax.recipes._run import open_trained
     from mtl_jax.train import predict_all
 
@@ -68,14 +70,32 @@ class Predict:
     trained = open_trained(self.run, warnings.warn)
     model = trained.model
     inputs = model.recipe.inputs
-    for key in {inputs} if isinstance(inputs, str) else set(inputs.values()):
-      if key not in arrays:
-        known = ", ".join(map(repr, arrays))
-        raise UserError(f"{self.input} has no array {key!r}, only {known}{nearest(key, arrays)}.")
-      expected = trained.splits.test[key].shape[1:]
-      if arrays[key].shape[1:] != expected or not len(arrays[key]):
-        raise UserError(f"input {key!r} has shape {arrays[key].shape}, expected (N, {', '.join(map(str, expected))}).")
-    outputs = predict_all(model.net, model.tasks, trained.params, trained.state, arrays, inputs)
+    known = {key: trained.splits.test[key] for key in keys_read(inputs)}
+    found = inputs_like(known, arrays, self.input)
+    outputs = predict_all(model.net, model.tasks, trained.params, trained.state, found, inputs)
     flat: dict[str, Any] = {f"{task}.{name}": value for task, named in outputs.items() for name, value in named.items()}
     np.savez(self.output, **flat)
     print(f"{self.output}: " + ", ".join(f"{name} {value.shape}" for name, value in flat.items()))
+
+
+def inputs_like(known: Mapping[str, Any], arrays: Mapping[str, Any], file: Path) -> dict[str, Any]:
+  """The inputs that a file holds, in the form of known ones: an array of the file for each leaf, named by its path.
+
+  Raises:
+    UserError: The file lacks an array, or its shape is another.
+  """
+  import jax
+
+  from mtl_jax.data._arrays import as_arrays, leaves_of
+
+  found = {}
+  for key, entry in as_arrays(known).items():
+    parts = leaves_of({key: entry})
+    for name, part in parts.items():
+      if name not in arrays:
+        raise UserError(f"{file} has no array {name!r}, only {', '.join(map(repr, arrays))}{nearest(name, arrays)}.")
+      shape, expected = arrays[name].shape, part.shape[1:]
+      if shape[1:] != expected or not shape or not shape[0]:
+        raise UserError(f"input {name!r} has shape {shape}, expected (N, {', '.join(map(str, expected))}).")
+    found[key] = jax.tree.unflatten(jax.tree.structure(entry), [arrays[name] for name in parts])
+  return found

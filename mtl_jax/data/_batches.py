@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from mtl_jax._errors import UserError
+from mtl_jax.data._arrays import as_arrays, leaves_of, take
 from mtl_jax.data._check import check_lengths
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def batches(
   after `iterator.set_state(state)` the next batch is the one that would have followed, prefetched or not.
 
   Args:
-    arrays: `{key: (N, ...)}`, all of the same length.
+    arrays: `{key: (N, ...)}`, all of the same length; entries may be trees of arrays.
     batch_size: B, the examples of a batch, over all devices.
     seed: Of the order, at least 0.
     shuffle: Permute each epoch; False: in the order of the arrays.
@@ -59,7 +60,7 @@ def batches(
 
   from mtl_jax.data._closing import closed_at_exit
 
-  arrays = {key: np.asarray(value) for key, value in arrays.items()}
+  arrays = as_arrays(arrays)
   size = check_lengths(arrays)
   _check_options(size, batch_size, seed, drop_remainder)
   indices = _order(size, batch_size, seed if shuffle else None, repeat)
@@ -92,25 +93,25 @@ def _order(size: int, batch_size: int, seed: int | None, repeat: bool) -> Callab
   return indices
 
 
-def _gather(arrays: Mapping[str, np.ndarray], rows: np.ndarray, sharding: Any) -> dict[str, Any]:
+def _gather(arrays: Mapping[str, Any], rows: np.ndarray, sharding: Any) -> dict[str, Any]:
   """Some rows of the arrays, where they belong; each process copies those of its own devices alone."""
   if not isinstance(sharding, jax.sharding.Sharding) or sharding.is_fully_addressable:
-    batch = {key: value[rows] for key, value in arrays.items()}
+    batch = take(arrays, rows)
     return batch if sharding is None else jax.device_put(batch, sharding)
 
-  @functools.cache  # devices that differ in other axes than that of the examples hold the same
-  def own(key: str, start: int, stop: int) -> np.ndarray:
-    return arrays[key][rows[start:stop]]
+  def placed(leaf: np.ndarray) -> jax.Array:
+    @functools.cache  # devices that differ in other axes than that of the examples hold the same
+    def own(start: int, stop: int) -> np.ndarray:
+      return leaf[rows[start:stop]]
 
-  def part(key: str, index: Any) -> np.ndarray:
-    start, stop, _ = index[0].indices(rows.size)
-    return own(key, start, stop)[:, *index[1:]]
+    def part(index: Any) -> np.ndarray:
+      start, stop, _ = index[0].indices(rows.size)
+      return own(start, stop)[:, *index[1:]]
 
-  # device_put would compare the batch between processes, a collective that may not run beside the step's.
-  return {
-    key: jax.make_array_from_callback((rows.size, *value.shape[1:]), sharding, functools.partial(part, key))
-    for key, value in arrays.items()
-  }
+    # device_put would compare the batch between processes, a collective that may not run beside the step's.
+    return jax.make_array_from_callback((rows.size, *leaf.shape[1:]), sharding, part)
+
+  return {key: jax.tree.map(placed, value) for key, value in arrays.items()}
 
 
 def _check_options(size: int, batch_size: int, seed: int, drop_remainder: bool) -> None:
@@ -126,12 +127,12 @@ def _check_options(size: int, batch_size: int, seed: int, drop_remainder: bool) 
 
 
 def _check_divides(arrays: Mapping[str, Any], sizes: Iterable[int], sharding: jax.sharding.Sharding) -> None:
-  for key, value in arrays.items():
+  for path, value in leaves_of(arrays).items():
     for size in sizes:
       try:
         sharding.shard_shape((size, *value.shape[1:]))
       except ValueError as error:
         raise UserError(
-          f"{size} examples of {key!r}, {value.shape[1:]} each, do not divide over the {sharding.num_devices} devices "
+          f"{size} examples of {path!r}, {value.shape[1:]} each, do not divide over the {sharding.num_devices} devices "
           "of the sharding: choose another batch_size, and drop_remainder=True."
         ) from error

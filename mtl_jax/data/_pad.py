@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 
 from mtl_jax._errors import UserError
+from mtl_jax.data._arrays import as_arrays, take
 from mtl_jax.data._check import check_lengths
 
 
-def pad_batches(arrays: Mapping[str, Any], batch_size: int) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
+def pad_batches(arrays: Mapping[str, Any], batch_size: int) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
   """All examples once and in order, in batches of one size, so that a jitted evaluation compiles once.
 
   Args:
-    arrays: `{key: (N, ...)}`, all of the same length.
+    arrays: `{key: (N, ...)}`, all of the same length; entries may be trees of arrays.
     batch_size: B.
 
   Returns:
@@ -30,7 +31,7 @@ def pad_batches(arrays: Mapping[str, Any], batch_size: int) -> Iterator[tuple[di
   [0 1] [1. 1.]
   [2 2] [1. 0.]
   """
-  arrays = {key: np.asarray(value) for key, value in arrays.items()}
+  arrays = as_arrays(arrays)
   size = check_lengths(arrays)
   if batch_size < 1:
     raise UserError(f"batch_size is {batch_size}, expected at least 1.")
@@ -38,7 +39,6 @@ def pad_batches(arrays: Mapping[str, Any], batch_size: int) -> Iterator[tuple[di
   def generate():
     for start in range(0, size, batch_size):
       rows = np.arange(start, start + batch_size)
-      taken = np.minimum(rows, size - 1)
-      yield {key: value[taken] for key, value in arrays.items()}, (rows < size).astype(np.float32)
+      yield take(arrays, np.minimum(rows, size - 1)), (rows < size).astype(np.float32)
 
   return generate()

@@ -11,6 +11,7 @@ import optax
 from mtl_jax import _devices
 from mtl_jax import engine as mtl_engine
 from mtl_jax._errors import UserError
+from mtl_jax._inputs import Inputs
 from mtl_jax.arch.microbatch import microbatch
 from mtl_jax.balance._balancer import Balancer
 from mtl_jax.engine import Engine, check_serves
@@ -34,7 +35,7 @@ def plan(
   topology: str | Target,
   engines: Sequence[Engine] | None = None,
   *,
-  inputs: str | Mapping[str, str] = "x",
+  inputs: Inputs = "x",
   accumulate: int = 1,
   compute_dtype: Any = None,
   nonfinite: Nonfinite = "stop",
@@ -51,12 +52,12 @@ def plan(
     tasks: The tasks of the net.
     balancer: How the task gradients are combined.
     tx: The optimizer.
-    batch: A batch of all devices together, arrays or `jax.ShapeDtypeStruct`s, `{key: (B, ...)}`.
+    batch: A batch of all devices together, arrays or `jax.ShapeDtypeStruct`s, `{key: (B, ...)}`; entries may be trees.
     topology: `"v5e:4x4"`, a slice of a TPU generation v2, v3, v4, v5e, v5p, v6e or tpu7x, such as Google rents it;
       `"h100:8"`, GPUs of one machine; `"cpu:8"`, virtual CPU devices.
     engines: The engines to compare; None: all those of the library that serve the balancer, but `auto`,
       which would be one of them.
-    inputs: The key of the batch that holds the input, or `{task: key}`.
+    inputs: As in `mtl.objective`.
     accumulate: As in `fit`.
     compute_dtype: As in `fit`.
     nonfinite: As in `fit`.

@@ -77,7 +77,7 @@ def check_batch(batch: Any, devices: int, pieces: int = 1) -> None:
     size = np.shape(leaf)[0] if np.ndim(leaf) else 0
     if size == 0 or size % (devices * pieces):
       raise UserError(
-        f"the batch's {jax.tree_util.keystr(path, simple=True)!r} has shape {np.shape(leaf)}: it cannot "
+        f"the batch's {jax.tree_util.keystr(path, simple=True, separator='/')!r} has shape {np.shape(leaf)}: it cannot "
         f"be split over {devices} devices{f' x {pieces} pieces' if pieces > 1 else ''}: choose a batch size that is a "
         f"multiple of {devices * pieces}."
       )

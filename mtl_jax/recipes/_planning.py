@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 
 from mtl_jax._errors import UserError
+from mtl_jax.data._arrays import as_arrays
 from mtl_jax.engine import Engine
 from mtl_jax.plan import Report, plan
 from mtl_jax.plan._topology import open_topology
@@ -38,10 +39,10 @@ def plan_run(
   """
   target = open_topology(topology)  # first of all: CPU devices can only be made before JAX starts
   model = build(config)
-  batch = {
-    key: jax.ShapeDtypeStruct((config.batch_size, *values.shape[1:]), values.dtype)
-    for key, values in model.recipe.data(0).train.items()
-  }
+  batch = jax.tree.map(
+    lambda leaf: jax.ShapeDtypeStruct((config.batch_size, *leaf.shape[1:]), leaf.dtype),
+    as_arrays(model.recipe.data(0).train),
+  )
   return plan(
     model.net,
     model.tasks,

@@ -6,14 +6,14 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import optax
 
 from mtl_jax._errors import UserError, nearest
+from mtl_jax._inputs import Inputs
 from mtl_jax.net import Net
 from mtl_jax.tasks import Task
 
-Arrays = dict[str, np.ndarray]
+Arrays = dict[str, Any]  # entries are arrays or trees of arrays
 
 
 class Splits(NamedTuple):
@@ -40,7 +40,7 @@ class Recipe:
     steps: The number of updates.
     batch_size: Examples a batch.
     eval_every: Steps between evaluations on the validation split.
-    inputs: The key of the batch that holds the input, or `{task: key}`.
+    inputs: As in `mtl.objective`.
   """
 
   name: str
@@ -53,7 +53,7 @@ class Recipe:
   steps: int
   batch_size: int = 128
   eval_every: int = 200
-  inputs: str | Mapping[str, str] = "x"
+  inputs: Inputs = "x"
 
 
 def adamw_cosine(learning_rate: float, steps: int) -> optax.GradientTransformation:

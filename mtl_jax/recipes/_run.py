@@ -13,6 +13,8 @@ from mtl_jax import recipes, shard
 from mtl_jax._errors import UserError, nearest
 from mtl_jax._options import build_balancer, build_engine
 from mtl_jax.balance import Balancer, rescale
+from mtl_jax.data import check
+from mtl_jax.data._arrays import as_arrays, take
 from mtl_jax.net import Net
 from mtl_jax.objective import objective
 from mtl_jax.recipes._recipe import Recipe, Splits
@@ -162,6 +164,7 @@ def train_run(
     The fit, and `{task: {metric: value}}` on the test data.
   """
   model = build(config)
+  check(splits.test, model.tasks, model.recipe.inputs)  # before training; `fit` checks the others
   options = _options(config, model, mesh, rules)
   programs = compile_run(config, splits, mesh, rules) if programs is None else programs
   result = fit(
@@ -229,7 +232,7 @@ def cosine_probe(config: RunConfig, splits: Splits) -> Callable[[TrainState], Ma
   from mtl_jax.analysis import gradient_cosines
 
   model = build(config)
-  batch = {key: value[:256] for key, value in splits.valid.items()}
+  batch = take(as_arrays(splits.valid), slice(256))
   losses = objective(model.net, model.tasks, model.recipe.inputs, train=False)
   cosines = jax.jit(gradient_cosines(losses))
   return lambda state: {k: float(v) for k, v in jax.device_get(cosines(state.params, state.state, batch)).items()}

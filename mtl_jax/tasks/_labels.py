@@ -1,14 +1,15 @@
-"""What ready-made tasks share: reading labels and masks of a batch, and checking them before training starts."""
+"""What ready-made tasks share: reading labels of a batch, and checking labels and weights before training starts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
 from mtl_jax._errors import UserError, nearest
+from mtl_jax._held import check_held, first_example
 
 
 def read(batch: Mapping[str, Any], key: str, kind: str) -> Any:
@@ -19,59 +20,75 @@ def read(batch: Mapping[str, Any], key: str, kind: str) -> Any:
   return batch[key]
 
 
-def mask_of(label: str, mask: str | None) -> Callable[[Mapping[str, Any]], Any]:
-  """The mask function of a task: the batch entry `mask`, or ones."""
+class Labels(NamedTuple):
+  """The labels of a data set, (N, ...), and which of them count, booleans of the same shape."""
 
-  def weights(batch):
-    examples = read(batch, label, "label").shape[:1]
-    if mask is None:
-      return jnp.ones(examples, jnp.float32)
-    found = read(batch, mask, "mask")
-    if found.shape != examples:
-      raise UserError(f"mask {mask!r} of label {label!r} has shape {found.shape}, expected {examples}, one an example.")
-    return found.astype(jnp.float32)
-
-  return weights
+  values: np.ndarray
+  counted: np.ndarray
 
 
-def where_labelled(value: Any, mask: Any) -> Any:
-  """`value` with 0 for the labels of masked examples, which may hold NaN or -1."""
-  value = jnp.asarray(value)
-  return jnp.where(jnp.reshape(mask > 0, (-1,) + (1,) * (value.ndim - 1)), value, jnp.zeros((), value.dtype))
-
-
-def labelled(name: str, arrays: Mapping[str, np.ndarray], label: str, mask: str | None, shape: str) -> np.ndarray:
-  """The labels of the examples that have one, after the checks that all label kinds share.
+def labels_of(
+  name: str,
+  arrays: Mapping[str, Any],
+  label: str,
+  mask: str | None,
+  weight: str | None,
+  entries: tuple[int, ...] = (),
+) -> Labels:
+  """The labels of a data set, after the checks that all kinds of labels share.
 
   Args:
     name: The task, for messages.
     arrays: The whole data set, `{key: (N, ...)}`.
     label: The key of the labels.
     mask: The key of their mask, or None.
-    shape: The label shape to name in messages, for example `"(N,)"`.
+    weight: The key of their weights, or None.
+    entries: The shape of the label of one example.
 
   Returns:
-    The labels, (n, ...).
+    The labels.
 
   Raises:
-    UserError: A key is missing, or sizes differ.
+    UserError: A key is missing, sizes differ, weights are negative or not finite, or JAX would change labels.
   """
-  for kind, key in (("label", label), ("mask", mask)):
+  for kind, key in (("label", label), ("mask", mask), ("weight", weight)):
     if key is not None and key not in arrays:
       known = ", ".join(map(repr, arrays))
       raise UserError(f"task {name!r}: the data has no {kind} {key!r}, only {known}{nearest(key, arrays)}.")
   values = np.asarray(arrays[label])
-  axes = shape.count(",") + 1 - shape.endswith(",)")
-  if values.ndim != axes:
+  if values.ndim != 1 + len(entries):
+    shape = f"(N, {', '.join(map(str, entries))})" if entries else "(N,)"
     raise UserError(f"task {name!r}: label {label!r} has shape {values.shape}, expected {shape}.")
-  if mask is None:
-    return values
-  weight = np.asarray(arrays[mask])
-  if weight.shape != values.shape[:1]:
-    raise UserError(
-      f"task {name!r}: mask {mask!r} has shape {weight.shape}, expected ({values.shape[0]},), one value an example."
-    )
-  outside = weight[~((weight >= 0) & (weight <= 1))]
-  if outside.size:
-    raise UserError(f"task {name!r}: mask {mask!r} has values outside [0, 1], first {outside[0]}.")
-  return values[weight > 0]
+  if values.shape[1:] != entries:
+    raise UserError(f"task {name!r}: label {label!r} has {values.shape[1]} columns, expected {entries[0]}.")
+  counted = np.ones((), bool)
+  for kind, key in (("mask", mask), ("weight", weight)):
+    if key is not None:
+      given = _weights(f"task {name!r}: {kind} {key!r}", np.asarray(arrays[key]), values.shape, is_mask=kind == "mask")
+      counted = counted & (given > 0).reshape(given.shape + (1,) * (values.ndim - given.ndim))
+  counted = np.broadcast_to(counted, values.shape)
+  check_held(f"task {name!r}: label {label!r}", values, counted)
+  return Labels(values, counted)
+
+
+def _weights(what: str, given: np.ndarray, shape: tuple[int, ...], *, is_mask: bool) -> np.ndarray:
+  if given.shape not in (shape[:1], shape):
+    raise UserError(f"{what} has shape {given.shape}, expected {fitting(shape)}.")
+  if not any(jnp.issubdtype(given.dtype, kind) for kind in (jnp.bool_, jnp.integer, jnp.floating)):
+    raise UserError(f"{what} has dtype {given.dtype}, expected real numbers.")
+  wrong = ~((given >= 0) & ((given <= 1) if is_mask else np.isfinite(given)))
+  if wrong.any():
+    first = f"first {given[wrong][0]} in example {first_example(wrong)}"
+    if is_mask:
+      raise UserError(f"{what} has values outside [0, 1], {first}: pass other weights as weight=.")
+    raise UserError(f"{what} has values that are negative, NaN or infinite, {first}: expected at least 0.")
+  return given
+
+
+def fitting(shape: tuple[int, ...]) -> str:
+  """The shapes that weights of a label may have, in words.
+
+  >>> fitting((6, 3))
+  '(6,), one per example, or (6, 3), one per entry'
+  """
+  return f"{shape[:1]}, one per example" + (f", or {shape}, one per entry" if len(shape) > 1 else "")

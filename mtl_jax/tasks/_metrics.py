@@ -8,6 +8,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from mtl_jax._errors import UserError
+from mtl_jax.tasks._weights import as_weighted, behind
+
 State = Any
 
 
@@ -15,7 +18,8 @@ class Metric(NamedTuple):
   """A metric whose state over two sets of examples is the merge of the two states.
 
   Attributes:
-    update: `update(prediction, label, mask) -> state` of one batch; `mask` (B,) weighs the examples. Pure, jitted.
+    update: `update(prediction, label, mask) -> state` of one batch; `mask` weighs the examples, (B,), or the entries of
+      their labels, (B, ...). Pure, jitted.
     compute: `compute(state) -> scalar`; NaN when no example counted.
     merge: `merge(state, state) -> state`.
     higher_is_better: The direction.
@@ -34,12 +38,19 @@ def _ratio(numerator: Any, denominator: Any, empty: float = jnp.nan) -> jax.Arra
 def mean(
   value: Callable[[Any, Any], Any], *, higher_is_better: bool, final: Callable[[Any], Any] = lambda x: x
 ) -> Metric:
-  """The masked mean over examples of `value(prediction, label) -> (B,)`, then `final` of it."""
+  """The weighted mean of `value(prediction, label)`, one value per example or per entry, then `final` of it.
+
+  Values per entry, (B, ...), are averaged over an example's entries where weights are given per example, (B,).
+  """
 
   def update(prediction, label, mask):
-    mask = _weights(mask)
+    weight, values = _weights(mask), jnp.asarray(value(prediction, label))
+    if values.shape[: weight.ndim] != weight.shape:
+      raise UserError(
+        f"a metric has values of shape {values.shape}, but weights of shape {weight.shape}: it needs a value for each."
+      )
     # where, not only *: a masked example may hold NaN.
-    return jnp.sum(jnp.where(mask > 0, value(prediction, label), 0.0) * mask), jnp.sum(mask)
+    return jnp.sum(jnp.where(weight > 0, as_weighted(values, weight), 0.0) * weight), jnp.sum(weight)
 
   return Metric(update, lambda state: final(_ratio(*state)), higher_is_better=higher_is_better)
 
@@ -48,43 +59,49 @@ def _weights(mask: Any) -> jax.Array:
   return jnp.asarray(mask).astype(jnp.float32)
 
 
+def _columns(array: Any) -> Any:
+  """Labels, scores or weights as (B, K), a column per entry of an example; (B,) as one column."""
+  return jnp.reshape(array, (jnp.shape(array)[0], -1))
+
+
 def accuracy(decide: Callable[[Any], Any]) -> Metric:
   """The share of examples whose decision equals the label; for label vectors the mean over their entries."""
 
   def correct(prediction, label):
     decision = decide(prediction)
-    same = (decision == jnp.asarray(label).astype(decision.dtype)).astype(jnp.float32)
-    return same.reshape(same.shape[0], -1).mean(axis=1)
+    return (decision == jnp.asarray(label).astype(decision.dtype)).astype(jnp.float32)
 
   return mean(correct, higher_is_better=True)
 
 
 def _confusion(decide: Callable[[Any], Any], classes: int | None) -> Callable[..., State]:
-  """True positives, false positives, false negatives of each class, (C,) each, and the weight of all examples."""
+  """True positives, false positives and false negatives, (C,) each; the weight of each label, (C,), or of all, (1,)."""
 
   def update(prediction, label, mask):
-    decision, weight = decide(prediction), _weights(mask)[:, None]
+    decision, weight = decide(prediction), _weights(mask)
     label = jnp.asarray(label).astype(decision.dtype)
-    if classes is not None:  # multi-class: one indicator a class
-      decision, label = (jax.nn.one_hot(a, classes, dtype=jnp.int32) for a in (decision, label))
-    decision, label = (jnp.reshape(a, (weight.shape[0], -1)) for a in (decision, label))
+    if classes is None:
+      decision, label, weight = map(_columns, (decision, label, weight))
+    else:  # one indicator per class, an entry after the other
+      weight = jnp.reshape(jnp.broadcast_to(behind(weight, label.ndim), label.shape), (-1, 1))
+      decision, label = (jax.nn.one_hot(jnp.ravel(a), classes, dtype=jnp.int32) for a in (decision, label))
     is_true, is_decided = (label == 1).astype(jnp.float32), (decision == 1).astype(jnp.float32)
     return (
       jnp.sum(weight * is_true * is_decided, axis=0),
       jnp.sum(weight * (1.0 - is_true) * is_decided, axis=0),
       jnp.sum(weight * is_true * (1.0 - is_decided), axis=0),
-      jnp.sum(weight),
+      jnp.sum(weight, axis=0),
     )
 
   return update
 
 
 def _macro(decide: Callable[[Any], Any], classes: int | None, value: Callable[..., tuple[Any, Any]]) -> Metric:
-  """The mean over classes of the ratio `value(tp, fp, fn)`, 0 where its denominator is."""
+  """The mean over classes of the ratio `value(tp, fp, fn)`, 0 where its denominator is; without labels of no weight."""
 
   def compute(state):
     *counts, weight = state
-    return jnp.where(weight > 0, jnp.mean(_ratio(*value(*counts), 0.0)), jnp.nan)
+    return jnp.nanmean(jnp.where(weight > 0, _ratio(*value(*counts), 0.0), jnp.nan))
 
   return Metric(_confusion(decide, classes), compute)
 
@@ -114,10 +131,8 @@ def roc_auc(score: Callable[[Any], Any] = lambda prediction: prediction) -> Metr
   """
 
   def update(prediction, label, mask):
-    weight = _weights(mask)
-    rows = weight.shape[0]
-    s = jnp.reshape(score(prediction), (rows, -1)).astype(jnp.float32)
-    return s, jnp.reshape(jnp.asarray(label), (rows, -1)).astype(jnp.int32) == 1, weight
+    s, label, weight = map(_columns, (score(prediction), jnp.asarray(label), _weights(mask)))
+    return s.astype(jnp.float32), label.astype(jnp.int32) == 1, weight
 
   def one(s, is_positive, weight):
     order = jnp.argsort(s)
@@ -129,9 +144,10 @@ def roc_auc(score: Callable[[Any], Any] = lambda prediction: prediction) -> Metr
     return _ratio(jnp.sum(positive * 0.5 * _ratio(beaten, below[-1])), jnp.sum(positive))
 
   def compute(state):
-    s, _, weight = state = tuple(map(jnp.asarray, state))  # evaluation reads states as numpy, which vmap cannot index
-    is_broken = jnp.any(jnp.isnan(s) & (weight[:, None] > 0))
-    return jnp.where(is_broken, jnp.nan, jnp.nanmean(jax.vmap(one, in_axes=(1, 1, None))(*state)))
+    s, is_positive, weight = map(jnp.asarray, state)  # evaluation reads states as numpy, which vmap cannot index
+    weight = jnp.broadcast_to(weight, s.shape)
+    is_broken = jnp.any(jnp.isnan(s) & (weight > 0))
+    return jnp.where(is_broken, jnp.nan, jnp.nanmean(jax.vmap(one, in_axes=1)(s, is_positive, weight)))
 
   def merge(a, b):
     return jax.tree.map(lambda x, y: jnp.concatenate([x, y]), a, b)
@@ -143,18 +159,17 @@ def r2() -> Metric:
   r"""The coefficient of determination 1 - \sum (y - \hat y)^2 / \sum (y - \bar y)^2, averaged over outputs.
 
   The state holds the labels' mean as a sum of two floats and the centred sum of squares, merged by Chan's formula: no
-  cancellation for labels far from zero. NaN for constant labels.
+  cancellation for labels far from zero. NaN for constant labels; outputs of no weight are left out.
   """
 
   def update(prediction, label, mask):
-    weight = _weights(mask)[:, None]
-    label = jnp.reshape(jnp.asarray(label), (weight.shape[0], -1)).astype(jnp.float32)
+    weight, label = _columns(_weights(mask)), _columns(jnp.asarray(label)).astype(jnp.float32)
     prediction = jnp.reshape(prediction, label.shape).astype(jnp.float32)
     label, prediction = (jnp.where(weight > 0, a, 0.0) for a in (label, prediction))
-    count = jnp.sum(weight)
+    count = jnp.sum(weight, axis=0)  # (1,), or of each output
 
     def average(a):
-      return _ratio(jnp.sum(weight * a, axis=0, keepdims=True), count, 0.0)
+      return _ratio(jnp.sum(weight * a, axis=0, keepdims=True), count[None], 0.0)
 
     centre = average(label)
     rest = average(label - centre)
@@ -172,10 +187,12 @@ def r2() -> Metric:
     return count_a + count_b, (centre, move - (centre - start)), spread, residual_a + residual_b
 
   def compute(state):
-    _, (centre, _), spread, residual = state
+    count, (centre, _), spread, residual = state
     # Of constant labels only rounding is left, about eps ** 2 of their square an example.
     eps = float(jnp.finfo(jnp.float32).eps)
     varies = spread > eps**3 * jnp.square(centre)
-    return jnp.mean(jnp.where(varies, 1.0 - _ratio(residual, spread, 0.0), jnp.nan))
+    values = jnp.where(varies, 1.0 - _ratio(residual, spread, 0.0), jnp.nan)
+    counts = jnp.broadcast_to(count > 0, values.shape)
+    return jnp.mean(values, where=counts)
 
   return Metric(update, compute, merge)

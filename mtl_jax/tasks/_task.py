@@ -1,4 +1,4 @@
-"""`Task`, a named loss with its mask, metrics and direction."""
+"""`Task`, a named loss with its weights, metrics and direction."""
 
 from __future__ import annotations
 
@@ -6,22 +6,24 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
-
 from mtl_jax.tasks._metrics import Metric
 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-  """A loss, the examples it counts for, and how its quality is measured.
+  r"""A loss, the examples it counts for, and how its quality is measured.
 
   Attributes:
-    loss: `loss(prediction, batch) -> (B,)`, one loss an example.
-    mask: `mask(batch) -> (B,)` in [0, 1], the weight of each example; 0 where the label is missing. None: all 1.
-      The objective takes the masked mean, so a batch without labels adds exactly zero.
+    loss: `loss(prediction, batch) -> (B,)`, one loss per example; or (B, ...), one per entry, exactly when `mask` gives
+      weights of that same shape.
+    mask: `mask(batch) -> (B,)`, the weight of each example, at least 0, or (B, ...) of each entry, such as a label,
+      token or pixel; 0 where the label is missing. None: all count alike, at no cost. The objective takes the weighted
+      mean $\sum w \ell / \sum w$ over the batch, so a batch without labels adds exactly zero.
     metrics: `{name: Metric}`; the first is the main one, by which `compare` and `delta_m` judge the task.
     output: `output(prediction) -> {name: array}`, what a user wants to see of a prediction (a class, not logits).
     check: `check(name, arrays)` raises a one-line `ValueError` if the labels of the numpy `arrays` cannot be used.
+    checked: The keys of the labels whose values `check` looks at, so that those that do not count may hold anything.
+      `mtl.data.check` looks at all other arrays.
 
   >>> import jax.numpy as jnp
   >>> task = Task(loss=lambda prediction, batch: jnp.abs(prediction - batch["y"]))
@@ -33,7 +35,8 @@ class Task:
   mask: Callable[[Mapping[str, Any]], Any] | None = None
   metrics: Mapping[str, Metric] = dataclasses.field(default_factory=dict)
   output: Callable[[Any], dict[str, Any]] = lambda prediction: {"prediction": prediction}
-  check: Callable[[str, Mapping[str, np.ndarray]], None] = lambda name, arrays: None
+  check: Callable[[str, Mapping[str, Any]], None] = lambda name, arrays: None
+  checked: tuple[str, ...] = ()
 
   @property
   def main_metric(self) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +12,7 @@ import numpy as np
 import optax
 
 from mtl_jax._errors import UserError
-from mtl_jax.tasks import _labels, _metrics
+from mtl_jax.tasks import _labels, _metrics, _weights
 from mtl_jax.tasks._task import Task
 
 
@@ -19,19 +21,24 @@ def classification(
   num_classes: int,
   *,
   mask: str | None = None,
+  weight: str | None = None,
   label_smoothing: float = 0.0,
   class_weights: Sequence[float] | None = None,
 ) -> Task:
   r"""One of `num_classes` classes, by softmax cross entropy.
 
-  $$ \ell = -w_y \sum_c q_c \log softmax(\hat y)_c, \qquad q = (1 - \epsilon) e_y + \epsilon / C $$
+  $$ \ell = -c_y \sum_i q_i \log softmax(\hat y)_i, \qquad q = (1 - \epsilon) e_y + \epsilon / C $$
+
+  The task's loss is $\sum_b w_b \ell_b / \sum_b w_b$ over the batch, with w the product of mask and weight.
 
   Args:
     label: The key of the labels in the batch, (B,) integers in [0, num_classes).
     num_classes: The number C of classes; predictions are logits (B, C).
     mask: The key of the labels' mask, (B,) in [0, 1]; None: all are labelled. Masked labels may hold any value.
+    weight: The key of any weights of the examples, (B,) at least 0; None: ones. Loss and metrics alike use them.
     label_smoothing: $\epsilon$ in [0, 1).
-    class_weights: $w$, (C,) factors of the examples' losses by class; None: ones.
+    class_weights: $c$, (C,) factors of the examples' losses by class; None: ones. They are part of the loss: it is not
+      divided by them, and metrics know nothing of them.
 
   Returns:
     The task, with the metrics accuracy (main), macro f1, precision and recall.
@@ -47,23 +54,20 @@ def classification(
     raise UserError(f"classification of {label!r}: num_classes is {num_classes}, expected at least 2.")
   if not 0 <= label_smoothing < 1:
     raise UserError(f"classification of {label!r}: label_smoothing is {label_smoothing}, expected in [0, 1).")
-  if class_weights is not None and len(class_weights) != num_classes:
-    raise UserError(f"classification of {label!r}: {len(class_weights)} class_weights, expected {num_classes}.")
-  if class_weights is not None and not min(class_weights) >= 0:
-    raise UserError(f"classification of {label!r}: class_weights hold {min(class_weights)}, expected at least 0.")
-  mask_fn = _labels.mask_of(label, mask)
+  factors = None if class_weights is None else _factors(label, class_weights, [(num_classes,)])
+  weights_of = _weights.weights_of(label, mask, weight)
 
   def loss(prediction, batch):
     y = _labels.read(batch, label, "label")
     _expect(label, prediction.shape, y, (*y.shape[:1], num_classes), y.shape[:1], integer=True)
-    y = _labels.where_labelled(y, mask_fn(batch))
+    y = _weights.where_labelled(y, weights_of and weights_of(batch))
     targets = optax.smooth_labels(jax.nn.one_hot(y, num_classes, dtype=prediction.dtype), label_smoothing)
     losses = optax.softmax_cross_entropy(prediction, targets)
-    return losses if class_weights is None else losses * jnp.asarray(class_weights, losses.dtype)[y]
+    return losses if factors is None else losses * jnp.asarray(factors, losses.dtype)[y]
 
   def check(name, arrays):
-    y = _labels.labelled(name, arrays, label, mask, "(N,)")
-    _check_integers(name, label, y, num_classes)
+    y, counted = _labels.labels_of(name, arrays, label, mask, weight)
+    _check_integers(name, label, y[counted], num_classes)
 
   def decide(logits):
     return jnp.argmax(logits, axis=-1)
@@ -76,82 +80,121 @@ def classification(
   }
   return Task(
     loss,
-    mask_fn,
+    weights_of,
     {name: metric_on(label, metric) for name, metric in metrics.items()},
     lambda logits: {"class": decide(logits), "probability": jax.nn.softmax(logits)},
     check,
+    (label,),
   )
 
 
-def binary(label: str, *, mask: str | None = None, positive_weight: float = 1.0) -> Task:
+def binary(
+  label: str,
+  *,
+  mask: str | None = None,
+  weight: str | None = None,
+  positive_weight: float = 1.0,
+  class_weights: Sequence[float] | None = None,
+) -> Task:
   r"""Yes or no, by sigmoid cross entropy on one logit.
 
-  $$ \ell = -w y \log \sigma(\hat y) - (1 - y) \log(1 - \sigma(\hat y)) $$
+  $$ \ell = -c_1 y \log \sigma(\hat y) - c_0 (1 - y) \log(1 - \sigma(\hat y)) $$
+
+  The task's loss is $\sum_b w_b \ell_b / \sum_b w_b$ over the batch, with w the product of mask and weight.
 
   Args:
     label: The key of the labels in the batch, (B,) 0 or 1; predictions are logits (B,) or (B, 1).
-    mask: The key of the labels' mask, (B,) in [0, 1].
-    positive_weight: $w$, the factor of the positive examples' losses.
+    mask: The key of the labels' mask, (B,) in [0, 1]; None: all are labelled. Masked labels may hold any value.
+    weight: The key of any weights of the examples, (B,) at least 0; None: ones. Loss and metrics alike use them.
+    positive_weight: Short for `class_weights=(1, positive_weight)`.
+    class_weights: $(c_0, c_1)$, the factors of negative and positive examples' losses; None: ones. They are part of
+      the loss: it is not divided by them, and metrics know nothing of them.
 
   Returns:
     The task, with the metrics roc_auc (main), accuracy, f1, precision and recall.
 
   Raises:
-    UserError: The weight is not positive.
+    UserError: An option is out of range, or both `positive_weight` and `class_weights` are given.
 
   >>> binary("toxic").loss(jnp.zeros(2), {"toxic": jnp.array([0, 1])}).round(4).tolist()  # log 2
   [0.6931, 0.6931]
   """
-  return _sigmoid(label, None, mask, positive_weight)
+  return _sigmoid(label, (), mask, weight, positive_weight, class_weights)
 
 
-def multilabel(label: str, num_labels: int, *, mask: str | None = None, positive_weight: float = 1.0) -> Task:
+def multilabel(
+  label: str,
+  num_labels: int,
+  *,
+  mask: str | None = None,
+  weight: str | None = None,
+  positive_weight: float = 1.0,
+  class_weights: Sequence[float | Sequence[float]] | None = None,
+) -> Task:
   r"""Any of `num_labels` labels at once, by the mean of their sigmoid cross entropies.
+
+  $$ \ell_k = -c_{k1} y_k \log \sigma(\hat y_k) - c_{k0} (1 - y_k) \log(1 - \sigma(\hat y_k)) $$
+
+  The task's loss is $\sum_{bk} w_{bk} \ell_{bk} / \sum_{bk} w_{bk}$ over the batch, with w the product of mask and
+  weight.
 
   Args:
     label: The key of the labels in the batch, (B, K) of 0 or 1; predictions are logits (B, K).
     num_labels: K.
-    mask: The key of the mask, (B,) in [0, 1]. Where single entries are missing, use one `binary` task a label.
-    positive_weight: The factor of the positive entries' losses.
+    mask: The key of the labels' mask in [0, 1], (B,), or (B, K) where single entries are missing; None: all are
+      labelled. Masked labels may hold any value.
+    weight: The key of any weights at least 0, (B,) or (B, K); None: ones. Loss and metrics alike use them.
+    positive_weight: Short for `class_weights=[(1, positive_weight)] * num_labels`.
+    class_weights: For each label its pair $(c_{k0}, c_{k1})$, the factors of negative and positive entries' losses, or
+      one number for both; None: ones. They are part of the loss: it is not divided by them, and metrics know nothing
+      of them.
 
   Returns:
     The task, with the metrics roc_auc (main; mean over labels), accuracy, f1, precision and recall (macro).
 
   Raises:
-    UserError: An option is out of range.
+    UserError: An option is out of range, or both `positive_weight` and `class_weights` are given.
 
   >>> multilabel("tags", 2).loss(jnp.zeros((1, 2)), {"tags": jnp.array([[0, 1]])}).round(4).tolist()
   [0.6931]
   """
   if num_labels < 1:
     raise UserError(f"multilabel of {label!r}: num_labels is {num_labels}, expected at least 1.")
-  return _sigmoid(label, num_labels, mask, positive_weight)
+  return _sigmoid(label, (num_labels,), mask, weight, positive_weight, class_weights)
 
 
-def _sigmoid(label: str, num_labels: int | None, mask: str | None, positive_weight: float) -> Task:
-  if positive_weight <= 0:
+def _sigmoid(label: str, entries: tuple[int, ...], mask, weight, positive_weight: float, class_weights) -> Task:
+  if not 0 < positive_weight < math.inf:
     raise UserError(f"classification of {label!r}: positive_weight is {positive_weight}, expected above 0.")
-  mask_fn = _labels.mask_of(label, mask)
+  if class_weights is None:
+    factors = None if positive_weight == 1 else np.asarray([1.0, positive_weight])
+  elif positive_weight != 1:
+    raise UserError(f"classification of {label!r}: positive_weight is part of class_weights: give one of them.")
+  else:
+    factors = _factors(label, class_weights, [(*entries, 2)] + [entries] * bool(entries))
+    factors = np.stack([factors, factors], axis=-1) if factors.shape == entries else factors
+  weights_of = _weights.weights_of(label, mask, weight)
 
   def logits_of(prediction):
-    return prediction[:, 0] if num_labels is None and prediction.shape[1:] == (1,) else prediction
+    return prediction[:, 0] if not entries and prediction.shape[1:] == (1,) else prediction
 
   def loss(prediction, batch):
     y = _labels.read(batch, label, "label")
-    shape = y.shape[:1] if num_labels is None else (*y.shape[:1], num_labels)
+    shape = (*y.shape[:1], *entries)
     _expect(label, logits_of(prediction).shape, y, shape, shape, integer=False)
-    y = _labels.where_labelled(y, mask_fn(batch)).astype(prediction.dtype)
+    weights = weights_of and weights_of(batch)
+    y = _weights.where_labelled(y, weights).astype(prediction.dtype)
     losses = optax.sigmoid_binary_cross_entropy(logits_of(prediction), y)
-    losses = losses * jnp.where(y > 0, jnp.asarray(positive_weight, losses.dtype), 1.0)
-    return losses if num_labels is None else losses.mean(axis=1)
+    if factors is not None:
+      negative, positive = (jnp.broadcast_to(jnp.asarray(factors[..., i], y.dtype), y.shape) for i in (0, 1))
+      losses = losses * jnp.where(y > 0, positive, negative)
+    return _weights.as_weighted(losses, weights)
 
   def check(name, arrays):
-    y = _labels.labelled(name, arrays, label, mask, "(N,)" if num_labels is None else f"(N, {num_labels})")
-    if num_labels is not None and y.shape[1] != num_labels:
-      raise UserError(f"task {name!r}: label {label!r} has {y.shape[1]} columns, expected {num_labels}.")
-    wrong = y[(y != 0) & (y != 1)]
-    if wrong.size:
-      raise UserError(f"task {name!r}: label {label!r} holds {wrong.flat[0]}, expected only 0 and 1.")
+    y, counted = _labels.labels_of(name, arrays, label, mask, weight, entries)
+    wrong = (y != 0) & (y != 1) & counted
+    if wrong.any():
+      raise UserError(f"task {name!r}: label {label!r} holds {y[wrong][0]}, expected only 0 and 1.")
 
   def decide(prediction):
     return (logits_of(prediction) > 0).astype(jnp.int32)
@@ -165,11 +208,27 @@ def _sigmoid(label: str, num_labels: int | None, mask: str | None, positive_weig
   }
   return Task(
     loss,
-    mask_fn,
+    weights_of,
     {name: metric_on(label, metric) for name, metric in metrics.items()},
     lambda prediction: {"class": decide(prediction), "probability": jax.nn.sigmoid(logits_of(prediction))},
     check,
+    (label,),
   )
+
+
+def _factors(label: str, given: Sequence[Any], shapes: Sequence[tuple[int, ...]]) -> np.ndarray:
+  """Class weights as an array of one of the shapes."""
+  try:
+    factors = np.asarray(given, np.float64)
+  except (TypeError, ValueError):
+    factors = np.empty(())  # ragged, or no numbers
+  if factors.shape not in shapes:
+    expected = " or ".join(map(str, shapes))
+    raise UserError(f"classification of {label!r}: class_weights are {given!r}, expected numbers of shape {expected}.")
+  wrong = factors[~((factors >= 0) & (factors < math.inf))]
+  if wrong.size:
+    raise UserError(f"classification of {label!r}: class_weights hold {wrong[0]}, expected at least 0 and finite.")
+  return factors
 
 
 def metric_on(label: str, metric: _metrics.Metric) -> _metrics.Metric:

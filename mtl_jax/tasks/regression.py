@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ import numpy as np
 import optax
 
 from mtl_jax._errors import UserError, nearest
-from mtl_jax.tasks import _labels, _metrics
+from mtl_jax.tasks import _labels, _metrics, _weights
 from mtl_jax.tasks._task import Task
 from mtl_jax.tasks.classification import metric_on
 
@@ -25,6 +26,7 @@ def regression(
   label: str,
   *,
   mask: str | None = None,
+  weight: str | None = None,
   loss: Literal["squared", "half_squared", "absolute", "huber"] = "squared",
   delta: float = 1.0,
   size: int | None = None,
@@ -33,13 +35,18 @@ def regression(
 ) -> Task:
   r"""Real values by the squared, absolute or Huber error, averaged over the values of an example.
 
+  The task's loss is $\sum_b w_b \ell_b / \sum_b w_b$ over the batch, with w the product of mask and weight; over all
+  values of the batch where they are given per value.
+
   Args:
     label: The key of the labels in the batch, (B,), or (B, size).
-    mask: The key of the labels' mask, (B,) in [0, 1]; None: all are labelled. Masked labels may hold NaN.
+    mask: The key of the labels' mask in [0, 1], (B,), or (B, size) where single values are missing; None: all are
+      labelled. Masked labels may hold NaN.
+    weight: The key of any weights at least 0, (B,) or (B, size); None: ones. Loss and metrics alike use them.
     loss: `"squared"` $(\hat y - y)^2$, `"half_squared"` half of it, `"absolute"` $|\hat y - y|$, or `"huber"`,
       half squared within `delta` and linear beyond.
     delta: Where `"huber"` turns linear.
-    size: The number of values an example; None: one, and predictions may be (B,) or (B, 1).
+    size: The number of values per example; None: one, and predictions may be (B,) or (B, 1).
     mean: The labels' mean, in their unit.
     std: The labels' standard deviation. The network predicts and the loss compares $(y - mean) / std$; metrics and
       outputs are in the labels' own unit.
@@ -57,7 +64,10 @@ def regression(
     raise UserError(f"unknown loss {loss!r}{nearest(loss, _LOSSES)}: choose from {', '.join(_LOSSES)}.")
   if not (delta > 0 and std > 0):
     raise UserError(f"regression of {label!r}: delta is {delta} and std {std}, expected both above 0.")
-  mask_fn = _labels.mask_of(label, mask)
+  if not (math.isfinite(mean) and math.isfinite(std)):
+    raise UserError(f"regression of {label!r}: mean is {mean} and std {std}, expected finite numbers.")
+  entries = () if size is None else (size,)
+  weights_of = _weights.weights_of(label, mask, weight)
 
   def values(prediction):
     return prediction[:, 0] if size is None and prediction.shape[1:] == (1,) else prediction
@@ -67,30 +77,27 @@ def regression(
 
   def loss_fn(prediction, batch):
     y = _labels.read(batch, label, "label")
-    expected = y.shape[:1] if size is None else (*y.shape[:1], size)
+    expected = (*y.shape[:1], *entries)
     for what, found in ((f"label {label!r}", y.shape), (f"the prediction for {label!r}", values(prediction).shape)):
       if found != expected:
         raise UserError(f"{what} has shape {found}, expected {expected}.")
-    y = (_labels.where_labelled(y, mask_fn(batch)).astype(prediction.dtype) - mean) / std
-    losses = _LOSSES[loss](values(prediction), y, delta)
-    return losses if size is None else losses.mean(axis=1)
+    weights = weights_of and weights_of(batch)
+    y = (_weights.where_labelled(y, weights).astype(prediction.dtype) - mean) / std
+    return _weights.as_weighted(_LOSSES[loss](values(prediction), y, delta), weights)
 
   def check(name, arrays):
-    y = _labels.labelled(name, arrays, label, mask, "(N,)" if size is None else f"(N, {size})")
-    if size is not None and y.shape[1] != size:
-      raise UserError(f"task {name!r}: label {label!r} has {y.shape[1]} columns, expected {size}.")
+    y, counted = _labels.labels_of(name, arrays, label, mask, weight, entries)
     if not np.issubdtype(y.dtype, np.floating) and not np.issubdtype(y.dtype, np.integer):
       raise UserError(f"task {name!r}: label {label!r} has dtype {y.dtype}, expected real numbers.")
-    if not np.isfinite(y).all():
+    wrong = ~np.isfinite(y) & counted
+    if wrong.any():
       raise UserError(
-        f"task {name!r}: label {label!r} has {int((~np.isfinite(y)).sum())} NaN or infinite values: "
-        "mark missing labels in a mask."
+        f"task {name!r}: label {label!r} has {int(wrong.sum())} NaN or infinite values: mark missing labels in a mask."
       )
 
   def error(power):
     def value(prediction, y):
-      distance = jnp.abs(in_units(prediction) - jnp.asarray(y).astype(prediction.dtype)) ** power
-      return distance.reshape(distance.shape[0], -1).mean(axis=1)
+      return jnp.abs(in_units(prediction) - jnp.asarray(y).astype(prediction.dtype)) ** power
 
     return value
 
@@ -102,8 +109,9 @@ def regression(
   }
   return Task(
     loss_fn,
-    mask_fn,
+    weights_of,
     {name: metric_on(label, metric) for name, metric in metrics.items()},
     lambda prediction: {"value": in_units(prediction)},
     check,
+    (label,),
   )

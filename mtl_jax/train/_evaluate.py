@@ -11,38 +11,33 @@ import jax.numpy as jnp
 import numpy as np
 
 from mtl_jax import _devices, shard
+from mtl_jax._inputs import Inputs, input_keys, input_of, keys_read
+from mtl_jax.data._arrays import as_arrays, size_of
+from mtl_jax.data._check import check_inputs, check_lengths
 from mtl_jax.net import Net
-from mtl_jax.objective import input_of
+from mtl_jax.objective import check_shapes
 from mtl_jax.tasks._metrics import Metric
 from mtl_jax.tasks._metrics import mean as mean_metric
 from mtl_jax.tasks._task import Task
+from mtl_jax.tasks._weights import behind
 
 Metrics = dict[str, dict[str, float]]
-Inputs = str | Mapping[str, str]
-
-
-def _input_keys(tasks: Mapping[str, Task], inputs: Inputs) -> dict[str, str]:
-  return dict.fromkeys(tasks, inputs) if isinstance(inputs, str) else dict(inputs)
 
 
 def make_predict(net: Net, tasks: Mapping[str, Task], inputs: Inputs = "x") -> Callable[..., dict[str, Any]]:
   """A pure function `(params, state, batch) -> {task: prediction}`, the net in evaluation mode."""
-  keys = _input_keys(tasks, inputs)
+  keys = input_keys(tasks, inputs)
 
   def predict(params, state, batch):
-    outputs = {key: net.apply(params, state, input_of(batch, key))[0] for key in set(keys.values())}
+    outputs = {key: net.apply(params, state, input_of(batch, key))[0] for key in dict.fromkeys(keys.values())}
     return {name: outputs[keys[name]][name] for name in tasks}
 
   return predict
 
 
-def _loss_metric(task: Task) -> Metric:
-  return mean_metric(lambda prediction, batch: task.loss(prediction, batch), higher_is_better=False)
-
-
 def all_metrics(task: Task) -> dict[str, Metric]:
   """The task's metrics and its loss."""
-  return {**task.metrics, "loss": _loss_metric(task)}
+  return {**task.metrics, "loss": mean_metric(task.loss, higher_is_better=False)}
 
 
 def make_evaluate(
@@ -61,7 +56,7 @@ def make_evaluate(
   Args:
     net: The multi-task net.
     tasks: The tasks; every metric of each, and `loss`, is computed over its labelled examples.
-    inputs: The key of the batch that holds the input, or `{task: key}`.
+    inputs: As in `mtl.objective`.
     batch_size: Examples a call.
     mesh: Divide each batch over the axis `data` of this mesh. Every process passes the same arrays.
 
@@ -80,8 +75,12 @@ def make_evaluate(
     predictions = predict(params, state, batch)
     states = {}
     for name, task in tasks.items():
-      mask = valid if task.mask is None else valid * task.mask(batch).astype(jnp.float32)
-      states[name] = {key: m.update(predictions[name], batch, mask) for key, m in all_metrics(task).items()}
+      weights = valid
+      if task.mask is not None:
+        weights = jnp.asarray(task.mask(batch)).astype(jnp.float32)
+        weights *= behind(valid, weights.ndim)
+      check_shapes(name, jax.eval_shape(task.loss, predictions[name], batch), weights)
+      states[name] = {key: m.update(predictions[name], batch, weights) for key, m in all_metrics(task).items()}
     return states
 
   placement = None if mesh is None else shard.batch_sharding(mesh)
@@ -90,7 +89,8 @@ def make_evaluate(
   pieces = 1 if mesh is None else mesh.shape[_devices.DATA]
 
   def evaluate(params, state, arrays):
-    size = min(batch_size, len(next(iter(arrays.values()))))
+    arrays = as_arrays(arrays)
+    size = min(batch_size, size_of(arrays))
     batches = data.pad_batches(arrays, -(-size // pieces) * pieces)
     if placement is not None:
       batches = (shard.place(batch, placement) for batch in batches)
@@ -116,14 +116,20 @@ def predict_all(
   *,
   batch_size: int = 256,
 ) -> dict[str, dict[str, np.ndarray]]:
-  """What each task's `output` says of every example: `{task: {name: (N, ...)}}`."""
+  """What each task's `output` says of every example: `{task: {name: (N, ...)}}`.
+
+  Raises:
+    UserError: An input is missing, or holds numbers that JAX would change (see `mtl.data.check`).
+  """
   from mtl_jax import data
 
   predict = make_predict(net, tasks, inputs)
   run = jax.jit(lambda p, s, batch: {name: tasks[name].output(y) for name, y in predict(p, s, batch).items()})
-  keys = set(_input_keys(tasks, inputs).values())
-  arrays = {key: input_of(arrays, key) for key in keys}
-  size = min(batch_size, len(next(iter(arrays.values()))))
+  keys = keys_read(inputs)
+  arrays = as_arrays({key: input_of(arrays, key, "data") for key in keys})
+  check_lengths(arrays)
+  check_inputs(arrays, keys)
+  size = min(batch_size, size_of(arrays))
   parts = []
   for batch, valid in data.pad_batches(arrays, size):
     outputs = jax.device_get(run(params, state, batch))

@@ -118,7 +118,7 @@ def fit(
     steps: The number of steps.
     batch_size: Examples a step, over all devices.
     valid: The validation data. With it, the parameters with the best score are kept.
-    inputs: The key of the batch that holds the input, or `{task: key}`.
+    inputs: As in `mtl.objective`.
     engine: How gradients are computed; None: the cheapest exact one for the balancer.
     seed: Of initialisation, shuffling and dropout.
     eval_every: Steps between evaluations; None: ten in all.

@@ -11,6 +11,7 @@ import optax
 from mtl_jax import shard
 from mtl_jax.arch.microbatch import microbatch
 from mtl_jax.balance._balancer import Balancer
+from mtl_jax.data._arrays import as_arrays, take
 from mtl_jax.engine import Engine
 from mtl_jax.net import Net
 from mtl_jax.objective import objective
@@ -47,7 +48,7 @@ def compile_programs(
   net = microbatch(net, accumulate)
   losses = objective(net, tasks, inputs, compute_dtype=compute_dtype)
   step = make_train_step(losses, balancer, tx, engine, nonfinite=nonfinite, mesh=mesh, rules=rules)
-  example = {key: value[:accumulate] for key, value in train.items()}
+  example = take(as_arrays(train), slice(accumulate))
   evaluate = make_evaluate(net, tasks, inputs, mesh=mesh)
 
   def create(key):

@@ -11,11 +11,11 @@ import numpy as np
 import optax
 
 from mtl_jax._errors import UserError
+from mtl_jax._inputs import Inputs, input_keys, input_of
 from mtl_jax.balance._balancer import Balancer
 from mtl_jax.bilevel import Bilevel
 from mtl_jax.engine import Engine, auto
 from mtl_jax.net import Net
-from mtl_jax.objective import input_of
 from mtl_jax.tasks._task import Task
 
 
@@ -57,7 +57,7 @@ def init_train_state(
   batch: Mapping[str, Any],
   key: jax.Array,
   *,
-  inputs: str | Mapping[str, str] = "x",
+  inputs: Inputs = "x",
   engine: Engine | None = None,
 ) -> TrainState:
   """The state before the first step.
@@ -69,7 +69,7 @@ def init_train_state(
     tx: The optimizer, of all parameters, shared and the heads' alike.
     batch: An example batch; only shapes and dtypes of its inputs matter.
     key: The PRNG key of the run.
-    inputs: The key of the batch that holds the input, or `{task: key}`.
+    inputs: As in `mtl.objective`.
     engine: The engine that the step will use, if it remembers something between steps.
 
   Returns:
@@ -81,8 +81,8 @@ def init_train_state(
   if not tasks:
     raise UserError("init_train_state needs at least one task, found none.")
   init_key, run_key = jax.random.split(key)
-  input_key = inputs if isinstance(inputs, str) else next(iter(inputs.values()))
-  params, state = net.init(init_key, jax.tree.map(jnp.asarray, input_of(batch, input_key)))
+  keys = next(iter(input_keys(tasks, inputs).values()))
+  params, state = net.init(init_key, jax.tree.map(jnp.asarray, input_of(batch, keys)))
   engine = auto() if engine is None else engine
   return TrainState(
     step=jnp.zeros((), jnp.int32),

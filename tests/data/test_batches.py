@@ -115,8 +115,24 @@ def test_several_processes_place_their_parts(monkeypatch):
   monkeypatch.setattr(SingleDeviceSharding, "is_fully_addressable", property(lambda self: False))
   # device_put over processes compares the batch between them.
   monkeypatch.setattr(jax, "device_put", lambda *args: pytest.fail("device_put called"))
-  placed = _batches._gather({"y": np.arange(4, dtype=np.int32)}, np.array([2, 3, 0]), sharding)
+  arrays = {"y": np.arange(4, dtype=np.int32), "x": {"a": -np.arange(4, dtype=np.int32)}}
+  placed = _batches._gather(arrays, np.array([2, 3, 0]), sharding)
   assert isinstance(placed["y"], jax.Array) and placed["y"].tolist() == [2, 3, 0]
+  assert isinstance(placed["x"]["a"], jax.Array) and placed["x"]["a"].tolist() == [-2, -3, 0]
+
+
+@pytest.mark.parametrize("device", [False, True])
+def test_parts_of_an_entry_stay_aligned(device):
+  rows = np.arange(11)
+  arrays = {"x": {"a": rows, "b": (np.stack([-rows, rows], axis=1), None)}, "y": rows.tolist()}
+  iterator = iter(data.batches(arrays, 4, seed=1, sharding=jax.devices()[0] if device else None))
+  for _ in range(4):
+    batch = next(iterator)
+    assert batch["x"]["b"][1] is None and batch["x"]["b"][0].shape == (4, 2)
+    np.testing.assert_array_equal(batch["x"]["a"], batch["y"])
+    np.testing.assert_array_equal(batch["x"]["b"][0][:, 0], -batch["y"])
+  with pytest.raises(UserError, match="array 'x/b/0' has 11 examples, expected 10 as in 'x/a'"):
+    data.batches({"x": {"a": rows[1:], "b": (rows,)}}, 4)
 
 
 def _prefetching():

@@ -1,5 +1,6 @@
 """`check`: each kind of unusable data set is refused in one line that names it."""
 
+import jax
 import ml_dtypes
 import numpy as np
 import pytest
@@ -58,3 +59,87 @@ def test_refuses(changes, message):
 def test_refuses_nothing(arrays, message):
   with pytest.raises(UserError, match=message):
     data.check(arrays, {})
+
+
+BIG = 2**32 + 1
+
+
+@pytest.mark.parametrize(
+  ("changes", "message"),
+  [
+    ({"x": np.array([1, 2, BIG, 3])}, "input 'x' holds 4294967297 in example 2, which is 1 in JAX's int32: number ids"),
+    ({"x": np.array([[1, 2], [-BIG, 0], [0, 0], [0, 0]])}, "input 'x' holds -4294967297 in example 1, which is -1 in"),
+    ({"x": np.full(4, BIG, np.uint64)}, "input 'x' holds 4294967297 in example 0, which is 1 in JAX's uint32"),
+    (
+      {"x": np.array([0.0, -1e300, np.inf, 0.0])},
+      r"input 'x' holds -1e\+300 in example 1, which is -inf in JAX's float32",
+    ),
+    ({"x": np.array([0, 1e300j, 0, 0])}, "input 'x' holds 1e\\+300j in example 1, which is .*inf.* in JAX's complex64"),
+    ({"x": np.ones(4, np.longdouble)}, "input 'x' has dtype float128, expected numbers that JAX holds"),
+    ({"x": np.ones(4, ">i4")}, "input 'x' has dtype >i4, expected numbers that JAX holds"),
+    (
+      {"x": np.array([2.0**24, 5, 2.0**24 + 1, 0])},
+      "input 'x' holds 16777216 and, in example 2, 16777217, which are one number in JAX's float32: store ids as int",
+    ),
+    ({"user": np.array([1, 2, 3, BIG])}, "array 'user' holds 4294967297 in example 3"),
+    ({"size": np.array([0, 0, BIG, 0])}, "task 'size': label 'size' holds 4294967297 in example 2"),
+    ({"size": np.array([0, 0, 1e300, 0])}, r"task 'size': label 'size' holds 1e\+300 in example 2, which is inf"),
+    ({"has_size": np.array([1, 0, -(2**40), 1])}, "array 'has_size' holds -1099511627776 in example 2"),
+  ],
+)
+def test_numbers_that_jax_would_change_are_refused(changes, message):
+  with pytest.raises(UserError, match=message) as error:
+    data.check(_arrays(**changes), TASKS)
+  assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+  "changes",
+  [
+    {"x": np.array([-(2**31), 2**31 - 1, 0, 0])},
+    {"x": np.array([2**32 - 1, 0, 0, 0], np.uint64)},
+    {"x": np.array([3.4e38, 1e-300, -0.0, 2.0**24])},
+    {"x": np.array([2.0**24 + 1, 0.5, 2.0**24, 0])},  # measured, not counted
+    {"x": np.array([2.0**24 + 1, 0, 1, 2])},  # rounded, but still different
+    {"x": np.zeros((4, 0))},
+    {"size": np.array([1, -(2**62), 2, 3])},  # example 1 has no label
+    {"size": np.array([1, 1e300, 2, 3])},
+    {"user": np.array([np.nan, np.inf, 0, 0])},
+  ],
+)
+def test_numbers_that_jax_holds_are_accepted(changes):
+  data.check(_arrays(**changes), TASKS)
+
+
+def test_with_64_bits_all_of_them_are_held():
+  with jax.enable_x64(True):
+    for x in ([1, 2, BIG, 3], [0.0, 1e300, 1.0, 2.0], [2.0**24, 5, 2.0**24 + 1, 0]):
+      data.check(_arrays(x=np.array(x), user=np.full(4, BIG)), TASKS)
+
+
+NESTED = {"image": np.ones((4, 2), np.float32), "text": (np.zeros(4, int), None)}
+
+
+def test_accepts_trees_of_arrays_and_lists():
+  data.check(_arrays(x=NESTED), TASKS)
+  data.check(_arrays(x=[[1, 2], (3, 4), [5, 6], [7, 8]]), TASKS)
+  data.check(_arrays(x=(1, 2, 3, 4)), TASKS)
+  data.check(_arrays(x=None, image=NESTED, z=np.ones(4)), TASKS, ("image", "z"))
+
+
+@pytest.mark.parametrize(
+  ("x", "message"),
+  [
+    (NESTED | {"image": np.ones((3, 2))}, "array 'x/text/0' has 4 examples, expected 3 as in 'x/image'"),
+    (NESTED | {"image": np.float32(1)}, "array 'x/image' is a scalar, expected one entry per example"),
+    (NESTED | {"image": np.array([0, 1, np.nan, np.nan])}, "input 'x/image' has 2 NaN .* first in example 2"),
+    (NESTED | {"text": np.array(list("abcd"))}, "input 'x/text' has dtype <U1, expected numbers"),
+    (NESTED | {"text": np.array([1, BIG, 2, 3])}, "input 'x/text' holds 4294967297 in example 1"),
+    ({"text": None}, r"array 'x' is {'text': None}, which holds no array"),
+    ([[1, 2], [3]], "array 'x' cannot be read as an array"),
+  ],
+)
+def test_parts_of_inputs_are_named_by_their_paths(x, message):
+  with pytest.raises(UserError, match=message) as error:
+    data.check(_arrays(x=x), TASKS)
+  assert "\n" not in str(error.value)

@@ -21,6 +21,12 @@ def test_valid_rows_are_the_arrays(size, batch_size):
     assert (rows[~valid] == values[-1]).all()
 
 
+def test_parts_of_an_entry():
+  (batch, valid), (last, last_valid) = data.pad_batches({"x": {"a": np.arange(3), "b": (np.arange(3.0),)}}, 2)
+  assert batch["x"]["a"].tolist() == [0, 1] and last["x"]["a"].tolist() == [2, 2] == last["x"]["b"][0].tolist()
+  assert valid.tolist() == [1, 1] and last_valid.tolist() == [1, 0]
+
+
 @pytest.mark.parametrize(
   ("arrays", "batch_size", "message"),
   [({"x": np.ones(3)}, 0, "batch_size is 0"), ({"x": np.ones(0)}, 2, "empty"), ({}, 2, "no arrays")],

@@ -5,6 +5,7 @@ import json
 import tempfile
 from pathlib import Path
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -137,6 +138,28 @@ def fits(directory):
   }
 
 
+def parts():
+  """Parameters and validation after steps on inputs of several parts, on four devices against one."""
+  data = arrays()
+  x = data.pop("x")
+  data |= {"left": x[:, :2], "right": {"a": (x[:, 2:],)}}
+  results = [
+    mtl.fit(
+      net(Joined()), TASKS, mtl.balance.pcgrad(), TX, data, valid=data, inputs=("left", "right"),
+      engine=mtl.engine.gram(), mesh=mesh, steps=3, batch_size=32, progress=False, accumulate=2,
+    )
+    for mesh in (None, mesh_of("data=4"))
+  ]  # fmt: skip
+  gaps = jax.tree.map(distance, *(result.state.params for result in results))
+  return max(distance(*map(valid_losses, results)), *jax.tree.leaves(gaps))
+
+
+class Joined(nn.Module):
+  @nn.compact
+  def __call__(self, x):
+    return nn.Dense(8)(jnp.concatenate(jax.tree.leaves(x), axis=-1))
+
+
 if __name__ == "__main__":
   with tempfile.TemporaryDirectory() as tmp:
     found = {
@@ -144,6 +167,7 @@ if __name__ == "__main__":
       "engines": engines(),
       "constrain": constrained(),
       "statistics": batch_statistics(),
+      "parts": parts(),
       "fits": fits(Path(tmp) / "run"),
     }
   print(json.dumps(found))

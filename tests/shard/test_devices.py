@@ -60,5 +60,9 @@ def test_batch_statistics_of_a_device_are_those_of_the_whole_batch(found):
   assert max(found["statistics"].values()) < 1e-4, found["statistics"]
 
 
+def test_inputs_of_several_parts_train_like_on_one_device(found):
+  assert found["parts"] < ROUNDING
+
+
 def test_a_run_goes_on_over_another_mesh_by_other_rules(found):
   assert found["fits"]["parameters"] < ROUNDING and found["fits"]["validation"] < ROUNDING, found["fits"]

@@ -61,6 +61,21 @@ def test_positive_weight():
   np.testing.assert_allclose(weighted, plain * np.where(YES, 3.0, 1.0), rtol=1e-6)
 
 
+def test_class_weights_of_two_classes_and_of_labels():
+  plain = mtl.tasks.binary("y").loss(LOGITS[:, 0], {"y": YES})
+  weighted = mtl.tasks.binary("y", class_weights=(0.5, 3.0)).loss(LOGITS[:, 0], {"y": YES})
+  np.testing.assert_allclose(weighted, plain * np.where(YES, 3.0, 0.5), rtol=1e-6)
+  label = RNG.integers(0, 2, (6, 3))
+  columns = np.stack([mtl.tasks.binary("y").loss(LOGITS[:, k], {"y": label[:, k]}) for k in range(3)], axis=1)
+  for weights in ([(0.5, 3.0), (1.0, 0.0), (2.0, 4.0)], [2.0, 0.0, 0.5]):
+    pairs = np.asarray(weights) if np.ndim(weights) == 2 else np.stack([weights, weights], axis=1)
+    want = (columns * np.where(label, pairs[:, 1], pairs[:, 0])).mean(axis=1)
+    losses = mtl.tasks.multilabel("y", 3, class_weights=weights).loss(LOGITS, {"y": label})
+    np.testing.assert_allclose(losses, want, rtol=1e-5)
+  same = [{"positive_weight": 2.0}, {"class_weights": [(1.0, 2.0)] * 3}]
+  np.testing.assert_array_equal(*(mtl.tasks.multilabel("y", 3, **o).loss(LOGITS, {"y": label}) for o in same))
+
+
 def test_multilabel_is_the_mean_of_its_entries():
   label = RNG.integers(0, 2, (6, 3))
   want = [mtl.tasks.binary("y", positive_weight=2.0).loss(LOGITS[:, i], {"y": label[:, i]}) for i in range(3)]
@@ -105,6 +120,32 @@ def test_metrics_read_their_label_and_mask_from_the_batch(task, prediction, labe
     assert float(value) == pytest.approx(1.0), name
 
 
+@pytest.mark.parametrize(
+  "make",
+  [
+    lambda **o: mtl.tasks.classification("y", 3, **o),
+    lambda **o: mtl.tasks.binary("y", **o),
+    lambda **o: mtl.tasks.multilabel("y", 3, **o),
+    lambda **o: mtl.tasks.regression("y", **o),
+  ],
+)
+def test_weights_are_the_product_of_mask_and_weight_and_none_where_there_is_neither(make):
+  assert make().mask is None
+  batch = {"y": np.zeros((6, 3)), "m": np.array([1, 0, 1, 1, 0, 0.5]), "w": np.arange(6)}
+  np.testing.assert_array_equal(make(mask="m").mask(batch), batch["m"])
+  np.testing.assert_array_equal(make(weight="w").mask(batch), np.arange(6.0))
+  np.testing.assert_array_equal(make(mask="m", weight="w").mask(batch), [0, 0, 2, 3, 0, 2.5])
+  batch["w"] = np.arange(18).reshape(6, 3)
+  np.testing.assert_array_equal(make(mask="m", weight="w").mask(batch), batch["m"][:, None] * batch["w"])
+
+
+def test_check_accepts_any_weights_at_least_0():
+  weight = np.array([0.0, 1e6, 3, 0.5, 0, 1])
+  mtl.tasks.classification("y", 3, weight="m").check("kind", GOOD | {"m": weight})
+  mtl.tasks.classification("y", 3, weight="m").check("kind", {"y": CLASS - 9, "m": 0 * weight})
+  mtl.tasks.multilabel("y", 2, mask="m").check("tags", {"y": np.array([[0, np.nan], [-1, 1]]), "m": np.eye(2)})
+
+
 GOOD = {"y": CLASS, "m": np.array([1, 0.5, 0, 1, 1, 1])}
 
 
@@ -130,6 +171,28 @@ CHECKS = {
     r"'m' has values outside \[0, 1\], .*2",
   ),
   "mask of nan": (mtl.tasks.binary("y", mask="m"), {"y": YES, "m": YES * np.nan}, r"outside \[0, 1\], first nan"),
+  "negative weight": (
+    mtl.tasks.classification("y", 3, weight="m"),
+    GOOD | {"m": np.array([1, 2, 3, -0.5, np.nan, 1])},
+    r"weight 'm' has values that are negative, NaN or infinite, first -0.5 in example 3: expected at least 0",
+  ),
+  "nan weight of an entry": (
+    mtl.tasks.multilabel("y", 2, weight="m"),
+    {"y": np.eye(2), "m": np.array([[1, 2], [3, np.nan]])},
+    r"weight 'm' .* first nan in example 1",
+  ),
+  "infinite weight": (
+    mtl.tasks.binary("y", weight="m"),
+    {"y": YES, "m": np.where(YES, 1.0, np.inf)},
+    "first inf in example 0",
+  ),
+  "complex weight": (mtl.tasks.binary("y", weight="m"), {"y": YES, "m": YES * 1j}, "'m' has dtype complex128"),
+  "weight shape": (
+    mtl.tasks.multilabel("y", 2, weight="m"),
+    {"y": np.eye(2), "m": np.ones((2, 3))},
+    r"weight 'm' has shape \(2, 3\), expected \(2,\), one per example, or \(2, 2\), one per entry",
+  ),
+  "misspelt weight": (mtl.tasks.binary("y", weight="mm"), GOOD, r"the data has no weight 'mm'.*did you mean 'm'"),
   "mask shape": (
     mtl.tasks.binary("y", mask="m"),
     {"y": YES, "m": np.ones((6, 2))},
@@ -172,9 +235,22 @@ def test_shapes_that_do_not_fit_are_told_in_one_line(name):
   [
     (lambda: mtl.tasks.classification("y", 1), "num_classes is 1, expected at least 2"),
     (lambda: mtl.tasks.classification("y", 2, label_smoothing=1.0), r"label_smoothing is 1.0, expected in \[0, 1\)"),
-    (lambda: mtl.tasks.classification("y", 3, class_weights=[1.0, 2.0]), "2 class_weights, expected 3"),
+    (
+      lambda: mtl.tasks.classification("y", 3, class_weights=[1.0, 2.0]),
+      r"class_weights are \[1.0, 2.0\], expected numbers of shape \(3,\)",
+    ),
     (lambda: mtl.tasks.classification("y", 2, class_weights=[1.0, -2.0]), "class_weights.*at least 0"),
     (lambda: mtl.tasks.binary("y", positive_weight=0.0), "positive_weight is 0.0, expected above 0"),
+    (lambda: mtl.tasks.binary("y", positive_weight=float("nan")), "positive_weight is nan, expected above 0"),
+    (lambda: mtl.tasks.classification("y", 2, class_weights=[1.0, float("nan")]), "class_weights hold nan, expected"),
+    (lambda: mtl.tasks.binary("y", class_weights=(1.0, float("inf"))), "class_weights hold inf, expected"),
+    (lambda: mtl.tasks.binary("y", class_weights=[1.0]), r"class_weights are \[1.0\], expected .* \(2,\)"),
+    (lambda: mtl.tasks.binary("y", positive_weight=2, class_weights=(1, 2)), "part of class_weights: give one of them"),
+    (lambda: mtl.tasks.multilabel("y", 3, class_weights=[(1, 2)]), r"expected numbers of shape \(3, 2\) or \(3,\)"),
+    (
+      lambda: mtl.tasks.multilabel("y", 2, class_weights=[1, (1, 2)]),
+      "class_weights are .*, expected numbers of shape",
+    ),
     (lambda: mtl.tasks.multilabel("y", 0), "num_labels is 0, expected at least 1"),
   ],
 )

@@ -109,6 +109,43 @@ def test_accuracy_and_macro_scores_of_label_vectors():
     assert merged(getattr(m, name)(positive), scores, label, weight, [20]) == pytest.approx(want)
 
 
+def test_weights_of_entries_weigh_each_label_by_itself():
+  rng = np.random.default_rng(2)
+  scores, label = rng.normal(size=(SIZE, 3)).astype(np.float32), rng.integers(0, 2, (SIZE, 3))
+  weight = (rng.integers(0, 5, (SIZE, 3)) / 4).astype(np.float32)
+  real = (scores + rng.normal(size=(SIZE, 3))).astype(np.float32)
+  columns = [(label[:, k], (scores > 0)[:, k], weight[:, k]) for k in range(3)]
+  want = {
+    name: np.mean([getattr(reference, f"{name}_score")(y, d, sample_weight=w) for y, d, w in columns])
+    for name in ("precision", "recall", "f1")
+  }
+  want["roc_auc"] = np.mean(
+    [reference.roc_auc_score(y, scores[:, k], sample_weight=w) for k, (y, _, w) in enumerate(columns)]
+  )
+  want["accuracy"] = np.average((scores > 0) == label, weights=weight)
+  want["r2"] = np.mean([reference.r2_score(real[:, k], scores[:, k], sample_weight=weight[:, k]) for k in range(3)])
+  for name, value in want.items():
+    metric = getattr(m, name)(*(() if name in ("roc_auc", "r2") else (positive,)))
+    truth = real if name == "r2" else label
+    dirty = np.where(weight > 0, truth, np.nan if name == "r2" else -1).astype(truth.dtype)
+    for cuts in ((), (20,)):
+      assert merged(metric, scores, dirty, weight, cuts) == pytest.approx(value, rel=1e-5), name
+    # A label without weight is left out.
+    wider = [np.concatenate([a, a[:, :1]], axis=1) for a in (scores, dirty)]
+    assert merged(metric, *wider, np.concatenate([weight, 0 * weight[:, :1]], axis=1)) == pytest.approx(value, rel=1e-5)
+
+
+def test_classes_of_entries_count_one_by_one():
+  rng = np.random.default_rng(3)
+  logits, label = rng.normal(size=(SIZE, 2, CLASSES)).astype(np.float32), rng.integers(0, CLASSES, (SIZE, 2))
+  weight = rng.integers(0, 3, (SIZE, 2)).astype(np.float32)
+  flat = macro(reference.f1_score)
+  want = flat(label.ravel(), logits.reshape(-1, CLASSES), weight.ravel())
+  assert merged(m.f1(argmax, CLASSES), logits, label, weight, [20]) == pytest.approx(want, rel=1e-5)
+  want = flat(label.ravel(), logits.reshape(-1, CLASSES), np.repeat(weight[:, 0], 2))
+  assert merged(m.f1(argmax, CLASSES), logits, label, weight[:, 0], [20]) == pytest.approx(want, rel=1e-5)
+
+
 def test_roc_auc_is_exact_on_many_examples_and_rare_classes():
   rng = np.random.default_rng(1)
   label = (rng.uniform(size=20000) < 0.999).astype(np.int32)

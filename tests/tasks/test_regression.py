@@ -82,10 +82,23 @@ def test_masked_labels_may_be_nan():
     assert np.isfinite(metric.compute(metric.update(GUESS, batch, task.mask(batch)))), name
 
 
+def test_masked_values_of_a_vector_may_be_nan():
+  task = mtl.tasks.regression("y", size=3, mask="m", weight="w")
+  mask, weight = np.array([[1, 0, 1], [0, 1, 0.5]], np.float32), np.array([2, 3], np.float32)
+  label, guess = np.where(mask > 0, LABEL.reshape(2, 3), np.nan), GUESS.reshape(2, 3)
+  batch = {"y": label, "m": mask, "w": weight}
+  task.check("size", batch)
+  losses = task.loss(guess, batch)
+  assert losses.shape == (2, 3)
+  np.testing.assert_allclose(losses[mask > 0], (guess - label)[mask > 0] ** 2, rtol=1e-4)
+  gradient = jax.grad(lambda p: (task.loss(p, batch) * task.mask(batch)).sum())(guess)
+  assert np.isfinite(gradient).all() and not gradient[mask == 0].any()
+
+
 CHECKS = {
   "nan": ({}, {"y": LABEL * np.nan}, "label 'y' has 6 NaN or infinite values: mark missing labels in a mask"),
   "infinite": ({}, {"y": np.array([1.0, np.inf])}, "1 NaN or infinite"),
-  "dtype": ({}, {"y": np.array(["a", "b"])}, "label 'y' has dtype <U1, expected real numbers"),
+  "dtype": ({}, {"y": np.array(["a", "b"])}, "label 'y' has dtype <U1, expected numbers"),
   "shape": ({}, {"y": LABEL[:, None]}, r"label 'y' has shape \(6, 1\), expected \(N,\)"),
   "flat": ({"size": 3}, {"y": LABEL}, r"label 'y' has shape \(6,\), expected \(N, 3\)"),
   "columns": ({"size": 3}, {"y": LABEL.reshape(3, 2)}, "label 'y' has 2 columns, expected 3"),
@@ -126,3 +139,6 @@ def test_options_out_of_range():
     mtl.tasks.regression("y", loss="huber", delta=0.0)
   with pytest.raises(mtl.UserError, match=r"std nan"):
     mtl.tasks.regression("y", std=float("nan"))
+  for options in ({"mean": float("nan")}, {"std": float("inf")}):
+    with pytest.raises(mtl.UserError, match=r"mean is .* and std .*, expected finite numbers"):
+      mtl.tasks.regression("y", **options)

@@ -1,0 +1,54 @@
+"""How much each example, or each entry of its label, counts: masks and weights of a batch."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax.numpy as jnp
+
+from mtl_jax._errors import UserError
+from mtl_jax.tasks._labels import fitting, read
+
+
+def weights_of(label: str, mask: str | None, weight: str | None) -> Callable[[Mapping[str, Any]], Any] | None:
+  """The `mask` of a task: the product of the batch entries `mask` and `weight`; None where there is neither."""
+  keys = {kind: key for kind, key in (("mask", mask), ("weight", weight)) if key is not None}
+  if not keys:
+    return None
+
+  def weights(batch):
+    shape = read(batch, label, "label").shape
+    found = [_read(batch, label, kind, key, shape) for kind, key in keys.items()]
+    axes = max(one.ndim for one in found)
+    return functools.reduce(operator.mul, (behind(one, axes) for one in found))
+
+  return weights
+
+
+def _read(batch: Mapping[str, Any], label: str, kind: str, key: str, shape: tuple[int, ...]) -> Any:
+  found = read(batch, key, kind)
+  if found.shape not in (shape[:1], shape):
+    raise UserError(f"{kind} {key!r} of label {label!r} has shape {found.shape}, expected {fitting(shape)}.")
+  return found.astype(jnp.float32)
+
+
+def behind(array: Any, ndim: int) -> Any:
+  """`array` with axes of size 1 behind its own, `ndim` in all."""
+  return jnp.reshape(array, (*array.shape, *(1,) * (ndim - array.ndim)))
+
+
+def where_labelled(value: Any, weights: Any) -> Any:
+  """`value` with 0 for labels of weight 0, which may hold NaN or -1; weights None: all count."""
+  if weights is None:
+    return value
+  value = jnp.asarray(value)
+  return jnp.where(behind(weights, value.ndim) > 0, value, jnp.zeros((), value.dtype))
+
+
+def as_weighted(values: Any, weights: Any) -> Any:
+  """Values per entry averaged over the axes that weights lack; weights None: one value per example."""
+  axes = tuple(range(1 if weights is None else weights.ndim, values.ndim))
+  return jnp.mean(values, axis=axes) if axes else values

@@ -1,0 +1,64 @@
+"""Evaluation: weights of examples and entries in every metric, whatever the batches and their padding."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn import metrics as reference
+
+import mtl_jax as mtl
+
+RNG = np.random.default_rng(0)
+SIZE = 11
+SCORES = RNG.normal(size=(SIZE, 3)).astype(np.float32)
+LABEL = RNG.integers(0, 2, (SIZE, 3))
+WEIGHT = RNG.integers(0, 4, (SIZE, 3)).astype(np.float32)
+GIVEN = (RNG.uniform(size=SIZE) > 0.3).astype(np.float32)
+# A net whose predictions are its input.
+NET = mtl.Net(lambda key, x: ({}, {}), lambda p, s, x, **_: ({"t": x}, s))
+
+
+def evaluate(task, arrays, batch_size):
+  return mtl.train.make_evaluate(NET, {"t": task}, batch_size=batch_size)({}, {}, {"x": SCORES} | arrays)["t"]
+
+
+@pytest.mark.parametrize("batch_size", [4, 256])
+def test_weights_of_entries(batch_size):
+  task = mtl.tasks.multilabel("y", 3, mask="given", weight="w")
+  weight = WEIGHT * GIVEN[:, None]
+  label = np.where(weight > 0, LABEL, np.nan).astype(np.float32)
+  found = evaluate(task, {"y": label, "given": GIVEN, "w": WEIGHT}, batch_size)
+  columns = [(LABEL[:, k], SCORES[:, k], weight[:, k]) for k in range(3)]
+  auc = [reference.roc_auc_score(y, s, sample_weight=w) for y, s, w in columns]
+  assert found["roc_auc"] == pytest.approx(np.mean(auc), rel=1e-5)
+  for name in ("precision", "recall", "f1"):
+    want = [getattr(reference, f"{name}_score")(y, s > 0, sample_weight=w) for y, s, w in columns]
+    assert found[name] == pytest.approx(np.mean(want), rel=1e-5), name
+  assert found["accuracy"] == pytest.approx(np.average((SCORES > 0) == LABEL, weights=weight), rel=1e-5)
+  losses = np.log1p(np.exp(-SCORES * (2 * LABEL - 1)))
+  assert found["loss"] == pytest.approx(np.average(losses, weights=weight), rel=1e-5)
+
+
+@pytest.mark.parametrize("batch_size", [4, 256])
+def test_weights_of_examples_and_none(batch_size):
+  label = SCORES[::-1] * 2.0
+  for key, weight in (("w", WEIGHT[:, 0]), (None, np.ones(SIZE))):
+    found = evaluate(
+      mtl.tasks.regression("y", size=3, weight=key), {"y": label, "w": weight.astype(np.float32)}, batch_size
+    )
+    assert found["r2"] == pytest.approx(reference.r2_score(label, SCORES, sample_weight=weight), rel=1e-4)
+    assert found["mae"] == pytest.approx(reference.mean_absolute_error(label, SCORES, sample_weight=weight), rel=1e-5)
+    assert found["loss"] == pytest.approx(reference.mean_squared_error(label, SCORES, sample_weight=weight), rel=1e-5)
+    assert found["rmse"] == pytest.approx(found["loss"] ** 0.5, rel=1e-5)
+
+
+def test_losses_of_a_wrong_shape_are_told_in_one_line():
+  task = mtl.Task(loss=lambda prediction, batch: prediction[:, :1] - batch["y"][None, :])
+  with pytest.raises(mtl.UserError, match=r"task 't': its loss has shape \(11, 11\), expected one value per example"):
+    evaluate(task, {"y": SCORES[:, 0]}, 256)
+
+
+def test_metrics_that_lack_entries_are_told_in_one_line():
+  exact = mtl.tasks.metrics.mean(lambda p, batch: jnp.all(p > 0, axis=1).astype(jnp.float32), higher_is_better=True)
+  task = mtl.Task(lambda p, batch: jnp.abs(p), lambda batch: batch["w"], {"exact": exact})
+  with pytest.raises(mtl.UserError, match=r"values of shape \(11,\), but weights of shape \(11, 3\)"):
+    evaluate(task, {"w": WEIGHT}, 256)
