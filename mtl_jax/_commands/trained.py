@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from mtl_jax._commands._training import Own, only
-from mtl_jax._errors import UserError, nearest
+from mtl_jax._errors import UserError
 from mtl_jax._output import print_metrics
+
+if TYPE_CHECKING:
+  import numpy as np
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,34 +51,43 @@ class Predict:
   run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
   """The run directory."""
   input: Path
-  """An .npz file with the recipe's input arrays (for example `x`)."""
+  """An .npz file with the recipe's input arrays (for example `x`), of the shapes and in the units trained on."""
   output: Path = Path("predictions.npz")
-  """The .npz file to write: arrays named <task>.<output>."""
+  """The .npz file to write, by just this name: arrays named <task>.<output>."""
 
   def execute(self, own: Own) -> None:
     """Runs the command."""
-    import numpy as np
-
+    from mtl_jax import data
+    from mtl_jax._files import check_writable, read_npz, write_npz
     from mtl_jax.recipes._run import open_trained
     from mtl_jax.train import predict_all
 
     only(own, [])
-    try:
-      with np.load(self.input, allow_pickle=False) as file:
-        arrays = {key: file[key] for key in file.files}
-    except (OSError, ValueError) as error:
-      raise UserError(f"cannot read {self.input} as .npz: {error}") from error
+    check_writable(self.output)
     trained = open_trained(self.run, warnings.warn)
     model = trained.model
     inputs = model.recipe.inputs
-    for key in {inputs} if isinstance(inputs, str) else set(inputs.values()):
-      if key not in arrays:
-        known = ", ".join(map(repr, arrays))
-        raise UserError(f"{self.input} has no array {key!r}, only {known}{nearest(key, arrays)}.")
-      expected = trained.splits.test[key].shape[1:]
-      if arrays[key].shape[1:] != expected or not len(arrays[key]):
-        raise UserError(f"input {key!r} has shape {arrays[key].shape}, expected (N, {', '.join(map(str, expected))}).")
+    keys = [inputs] if isinstance(inputs, str) else list(dict.fromkeys(inputs.values()))
+    found = read_npz(self.input, keys)
+    arrays = {key: _like(trained.splits.test[key], key, found[key]) for key in keys}
+    data.check(arrays, {}, inputs)
     outputs = predict_all(model.net, model.tasks, trained.params, trained.state, arrays, inputs)
     flat: dict[str, Any] = {f"{task}.{name}": value for task, named in outputs.items() for name, value in named.items()}
-    np.savez(self.output, **flat)
+    write_npz(self.output, flat)
     print(f"{self.output}: " + ", ".join(f"{name} {value.shape}" for name, value in flat.items()))
+
+
+def _like(example: np.ndarray, key: str, values: np.ndarray) -> np.ndarray:
+  """`values` in the dtype that the network was trained on, where that can hold them."""
+  import numpy as np
+
+  shape, dtype = example.shape[1:], example.dtype
+  if not values.ndim or values.shape[1:] != shape:
+    raise UserError(f"input {key!r} has shape {values.shape}, expected (N, {', '.join(map(str, shape))}).")
+  if values.dtype.kind not in "biuf":
+    raise UserError(f"input {key!r} has dtype {values.dtype}, expected {dtype}.")
+  with np.errstate(all="ignore"):  # what does not fit shows below, or as infinite
+    cast = values.astype(dtype)
+  if np.issubdtype(dtype, np.integer) and not np.array_equal(cast, values):
+    raise UserError(f"input {key!r} has dtype {values.dtype} and values that {dtype} cannot hold, expected {dtype}.")
+  return cast

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from mtl_jax._checks import check_numbers
 from mtl_jax._errors import UserError
 from mtl_jax._options import build_balancer
 from mtl_jax.analysis import plots
@@ -78,10 +79,11 @@ def compare(
   """
   if not balancers:
     raise UserError("compare needs at least one balancer.")
-  if seeds < 1:
-    raise UserError(f"seeds is {seeds}, expected at least 1.")
+  check_numbers({"seeds": seeds})
   for name, options in balancers:
     build_balancer(name, options)
+  if out_dir.exists() and not out_dir.is_dir():
+    raise UserError(f"{out_dir} is a file: choose a directory.")
   if out_dir.exists() and any(out_dir.iterdir()):
     raise UserError(f"{out_dir} is not empty: choose another directory.")
   out_dir.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mtl_jax import _devices, shard
+from mtl_jax._checks import check_numbers
 from mtl_jax.net import Net
 from mtl_jax.objective import input_of
 from mtl_jax.tasks._metrics import Metric
@@ -67,9 +68,13 @@ def make_evaluate(
 
   Returns:
     The function; it compiles at its first call only.
+
+  Raises:
+    UserError: The batch size is below 1.
   """
   from mtl_jax import data
 
+  check_numbers({"batch_size": batch_size})
   predict = make_predict(net, tasks, inputs)
 
   def batch_states(params, state, batch, valid):
@@ -119,6 +124,7 @@ def predict_all(
   """What each task's `output` says of every example: `{task: {name: (N, ...)}}`."""
   from mtl_jax import data
 
+  check_numbers({"batch_size": batch_size})
   predict = make_predict(net, tasks, inputs)
   run = jax.jit(lambda p, s, batch: {name: tasks[name].output(y) for name, y in predict(p, s, batch).items()})
   keys = set(_input_keys(tasks, inputs).values())

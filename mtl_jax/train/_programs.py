@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 import optax
 
 from mtl_jax import shard
+from mtl_jax._checks import check_compute_dtype, check_numbers
 from mtl_jax.arch.microbatch import microbatch
 from mtl_jax.balance._balancer import Balancer
 from mtl_jax.engine import Engine
@@ -44,10 +46,11 @@ def compile_programs(
   rules: shard.AnyRules = None,
 ) -> Programs:
   """The jitted functions that `fit` runs, with `fit`'s arguments; each compiles when first called."""
-  net = microbatch(net, accumulate)
-  losses = objective(net, tasks, inputs, compute_dtype=compute_dtype)
+  check_numbers({"accumulate": accumulate})
+  check_compute_dtype(compute_dtype)
+  losses = objective(microbatch(net, accumulate), tasks, inputs, compute_dtype=compute_dtype)
   step = make_train_step(losses, balancer, tx, engine, nonfinite=nonfinite, mesh=mesh, rules=rules)
-  example = {key: value[:accumulate] for key, value in train.items()}
+  example = {key: np.asarray(value[:1]) for key, value in train.items()}
   evaluate = make_evaluate(net, tasks, inputs, mesh=mesh)
 
   def create(key):
