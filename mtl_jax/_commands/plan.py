@@ -40,7 +40,7 @@ class Plan(Training):
     """Runs the command."""
     import jax
 
-    from mtl_jax._files import check_writable
+    from mtl_jax._npz import check_writable
     from mtl_jax._options import build_engine
     from mtl_jax.plan import chip, table
     from mtl_jax.recipes._planning import plan_run, write_plan

@@ -58,7 +58,7 @@ class Predict:
   def execute(self, own: Own) -> None:
     """Runs the command."""
     from mtl_jax import data
-    from mtl_jax._files import check_writable, read_npz, write_npz
+    from mtl_jax._npz import check_writable, read_npz, write_npz
     from mtl_jax.recipes._run import open_trained
     from mtl_jax.train import predict_all
 

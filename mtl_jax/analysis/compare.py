@@ -86,7 +86,6 @@ def compare(
     raise UserError(f"{out_dir} is a file: choose a directory.")
   if out_dir.exists() and any(out_dir.iterdir()):
     raise UserError(f"{out_dir} is not empty: choose another directory.")
-  out_dir.mkdir(parents=True, exist_ok=True)
   model = build(base)
   splits = model.recipe.data(0)
   metrics = {name: task.main_metric for name, task in model.tasks.items()}
@@ -106,6 +105,7 @@ def compare(
         progress=progress,
         title=f"{title} seed {seed}",
       )
+      out_dir.mkdir(parents=True, exist_ok=True)  # not before a run has shown that the options are right
       size = sum(leaf.size for leaf in jax.tree.leaves(fit.params))
       runs.append(_Run(test, fit.history, fit.step_seconds, size))
       scores = "  ".join(

@@ -25,9 +25,8 @@ def as_arrays(option: str, arrays: Any) -> dict[str, np.ndarray]:
     try:
       found[key] = np.asarray(value)
     except (TypeError, ValueError) as error:  # a list of lists of different lengths
-      raise UserError(
-        f"{option} {key!r} cannot be made an array ({error}): pad its examples to one shape, with a mask if need be."
-      ) from error
+      reason = str(error).splitlines()[0]
+      raise UserError(f"array {key!r} cannot be read as an array: {reason} Pad its examples to one shape.") from error
   return found
 
 

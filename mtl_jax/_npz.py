@@ -1,4 +1,4 @@
-"""Files of commands: arrays are read without running what is in the file, and written whole or not at all."""
+"""Files of arrays, `.npz`: read without running what is in them, and written whole or not at all."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def read_npz(path: Path, keys: Sequence[str]) -> dict[str, np.ndarray]:
     raise UserError(f"cannot read {path} as .npz: {reason.rstrip('.')}.") from error
   for key in keys:
     if key not in found:
-      raise UserError(f"{path} has no array {key!r}, only {', '.join(map(repr, known))}{nearest(key, known)}.")
+      others = f"only {', '.join(map(repr, known))}{nearest(key, known)}" if known else "it is empty"
+      raise UserError(f"{path} has no array {key!r}, {others}.")
   return found
 
 
