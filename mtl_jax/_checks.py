@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -66,6 +66,16 @@ def _check_whole(option: str, value: Any, least: int, most: float) -> None:
 
 def _is(value: Any, kind: type) -> bool:
   return isinstance(value, kind) and not isinstance(value, bool)  # True is an int to Python
+
+
+def check_once(option: str, names: Sequence[str]) -> None:
+  """Raises a `UserError` where a name is given twice, since results are kept by name.
+
+  >>> check_once("--tasks", ("left", "right"))
+  """
+  for name in names:
+    if names.count(name) > 1:
+      raise UserError(f"{option}: {name!r} is named {names.count(name)} times, expected once.")
 
 
 def check_compute_dtype(dtype: Any) -> None:

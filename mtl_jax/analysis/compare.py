@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from mtl_jax._checks import check_numbers
+from mtl_jax._checks import check_numbers, check_once
 from mtl_jax._errors import UserError
 from mtl_jax._options import build_balancer
 from mtl_jax.analysis import plots
@@ -79,6 +79,7 @@ def compare(
   """
   if not balancers:
     raise UserError("compare needs at least one balancer.")
+  check_once("balancers", [name for name, _ in balancers])
   check_numbers({"seeds": seeds})
   for name, options in balancers:
     build_balancer(name, options)
