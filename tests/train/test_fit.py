@@ -14,7 +14,7 @@ import pytest
 
 import mtl_jax as mtl
 from mtl_jax.train._log import read_log
-from tests.train._run import NET, TASKS, arrays, digest, run
+from tests.train._run import NET, TASKS, arrays, digest, programs, run
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +174,7 @@ def test_stops_at_an_infinite_loss_and_names_task_and_step(tmp_path):
     ({"compute_dtype": "int8"}, "compute_dtype is int8, expected floating-point numbers"),
     ({"compute_dtype": "float16"}, "compute_dtype is float16, in which small gradients vanish"),
     ({"compute_dtype": "bf16"}, "unknown compute_dtype 'bf16'"),
-    ({"nonfinite": "halt"}, "nonfinite is 'halt', expected 'stop'"),
+    ({"nonfinite": "halt", "programs": programs("stop")}, "nonfinite is 'halt', expected 'stop'"),
     ({"train": {**arrays(2, 0), "x": [[1.0], [1.0, 2.0]]}}, "array 'x' cannot be read as an array: .*"),
     ({"valid": {**arrays(2, 0), "x": [["a"], ["b"]]}}, "array 'x' has dtype <U1, expected numbers"),
     ({"valid": None, "patience": 3}, "patience is given, but does nothing without valid: pass valid=, too"),
