@@ -71,7 +71,11 @@ def _call(function: Callable[..., Any], title: str, options: list[str]) -> Any:
   except SystemExit as error:
     words = " ".join(message.getvalue().replace("│", " ").replace("─", " ").split())
     raise UserError(f"{title} {' '.join(options)}: {words}") from error
-  return function(**{field.name: getattr(parsed, field.name) for field in dataclasses.fields(parsed)})
+  values = {field.name: getattr(parsed, field.name) for field in dataclasses.fields(parsed)}
+  for name, value in values.items():
+    if any(number != number for number in (value if isinstance(value, tuple | list) else (value,))):
+      raise UserError(f"{title}: {name} is {value}, expected numbers.")  # no range that functions check holds NaN
+  return function(**values)
 
 
 def _parseable(function: Callable[..., Any]) -> type:

@@ -54,7 +54,8 @@ def aggregate(
     The transformation. Its `update` takes `losses=`, (T,), which loss weighters need.
 
   Raises:
-    UserError: In `update`: gradients that are not stacked, or a transformation before it in the chain; no `losses`
+    UserError: In `update`: gradients that are not stacked; a transformation before it in the chain, or one around it
+      that hands on the gradients as they came, such as `optax.apply_if_finite`; no `losses`
       for a balancer that reads them, or a loss outside its domain (seen outside of `jax.jit` only); no shared
       parameter. At once: a balancer that needs more than stacked gradients and losses.
 
@@ -139,16 +140,25 @@ _CHAIN_UPDATES = tuple(
   cast(FunctionType, chain.update).__code__
   for chain in (optax.chain(optax.identity()), optax.named_chain(("identity", optax.identity())))
 )
+# optax's transformations that may leave out the one inside and hand on its input.
+_CONDITIONAL = cast(FunctionType, optax.apply_if_finite).__code__.co_filename
 
 
 def _check_first() -> None:
   """Fails if this update runs inside an `optax.chain` (or `named_chain`) behind another transformation.
+
+  Or inside a conditional one, which may hand on stacked gradients instead of combined ones.
 
   A transformation before `aggregate` broadcasts the stacked gradients against its own per-parameter state and hands
   on the shape that `aggregate` expects: nothing in the arrays shows the mistake. The chain that is calling does.
   """
   frame = sys._getframe(1)
   while frame is not None:
+    if frame.f_code.co_filename == _CONDITIONAL:
+      raise UserError(
+        "aggregate cannot stand inside a transformation that leaves it out at times, such as optax.apply_if_finite: "
+        "put it before that one: optax.chain(mtl.aggregate(...), optax.apply_if_finite(...))."
+      )
     if frame.f_code in _CHAIN_UPDATES and frame.f_locals.get("new_state"):
       raise UserError(
         "aggregate must be the first transformation of its chain, found "

@@ -10,6 +10,7 @@ from typing import Any
 
 import tyro
 
+from mtl_jax._checks import check_numbers
 from mtl_jax._commands import COMMANDS
 from mtl_jax._errors import UserError, nearest
 from mtl_jax.shard._processes import end, end_by_exception
@@ -21,6 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
   warnings.showwarning = lambda message, *_, **__: print(f"mtl-jax: {message}", file=sys.stderr)
   try:
     command, own = _parse(argv)
+    check_numbers({"--" + name.replace("_", "-"): value for name, value in vars(command).items()})
     command.execute(own)
   except UserError as error:
     print(f"mtl-jax: {error}", file=sys.stderr)

@@ -148,7 +148,22 @@ def test_another_transformation_before_it_is_an_error(name, jit):
     update(STACKED, state, PARAMS, losses=LOSSES)
 
 
+WRAPPED = {
+  "apply_if_finite": lambda: optax.apply_if_finite(optax.chain(aggregated(), optax.sgd(0.1)), 3),
+  "conditionally_mask": lambda: optax.conditionally_mask(aggregated(), lambda step: step < 3),
+  "conditionally_transform": lambda: optax.conditionally_transform(aggregated(), lambda step: step < 3),
+}
+
+
+@pytest.mark.parametrize("name", list(WRAPPED))
+def test_inside_of_what_may_leave_it_out_is_an_error(name):
+  tx = WRAPPED[name]()
+  with pytest.raises(mtl.UserError, match="aggregate cannot stand inside a transformation that leaves it out at times"):
+    jax.jit(tx.update)(STACKED, tx.init(PARAMS), PARAMS, losses=LOSSES)
+
+
 WELL_PLACED = {
+  "before apply_if_finite": lambda: optax.chain(aggregated(), optax.apply_if_finite(optax.sgd(0.1), 3)),
   "alone": aggregated,
   "before adam": lambda: optax.chain(aggregated(), optax.adam(1e-3)),
   "in an inner chain": lambda: optax.chain(optax.chain(aggregated(), optax.clip(1.0)), optax.adam(1e-3)),

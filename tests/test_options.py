@@ -33,6 +33,8 @@ def test_words_become_arguments():
   [
     ("constant", [], "--weights"),
     ("dwa", ["--window", "0"], "window 0, expected"),
+    ("dwa", ["--temperature", "nan"], "temperature is nan, expected numbers"),
+    ("constant", ["--weights", "1", "nan"], "weights is [1.0, nan], expected numbers"),
     ("mgda", ["--normalize", "l3"], "l3"),
     ("equal", ["--seed", "1"], "has no option 'seed': it has none"),
     ("uncertainty", ["--optimizer", "sgd"], "optimizer"),

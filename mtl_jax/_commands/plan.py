@@ -40,6 +40,7 @@ class Plan(Training):
     """Runs the command."""
     import jax
 
+    from mtl_jax._npz import check_writable
     from mtl_jax._options import build_engine
     from mtl_jax.plan import chip, table
     from mtl_jax.recipes._planning import plan_run, write_plan
@@ -47,6 +48,8 @@ class Plan(Training):
     if self.engine is not None and self.engines:
       raise UserError("--engine and --engines exclude each other: name all engines after --engines.")
     only(own, ["balancer", *(["engine"] if self.engine else []), *self.engines])
+    if self.out is not None:
+      check_writable(self.out)
     engines = [build_engine(name, own.get(name, ())) for name in self.engines]
     if self.engine is not None:
       engines = [build_engine(self.engine, own.get("engine", ()))]

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from mtl_jax._checks import check_numbers, check_once
 from mtl_jax._errors import UserError
 from mtl_jax._options import build_balancer
 from mtl_jax.analysis import plots
@@ -78,13 +79,14 @@ def compare(
   """
   if not balancers:
     raise UserError("compare needs at least one balancer.")
-  if seeds < 1:
-    raise UserError(f"seeds is {seeds}, expected at least 1.")
+  check_once("balancers", [name for name, _ in balancers])
+  check_numbers({"seeds": seeds})
   for name, options in balancers:
     build_balancer(name, options)
+  if out_dir.exists() and not out_dir.is_dir():
+    raise UserError(f"{out_dir} is a file: choose a directory.")
   if out_dir.exists() and any(out_dir.iterdir()):
     raise UserError(f"{out_dir} is not empty: choose another directory.")
-  out_dir.mkdir(parents=True, exist_ok=True)
   model = build(base)
   splits = model.recipe.data(0)
   metrics = {name: task.main_metric for name, task in model.tasks.items()}
@@ -104,6 +106,7 @@ def compare(
         progress=progress,
         title=f"{title} seed {seed}",
       )
+      out_dir.mkdir(parents=True, exist_ok=True)  # not before a run has shown that the options are right
       size = sum(leaf.size for leaf in jax.tree.leaves(fit.params))
       runs.append(_Run(test, fit.history, fit.step_seconds, size))
       scores = "  ".join(

@@ -10,6 +10,7 @@ import optax
 
 from mtl_jax import _devices
 from mtl_jax import engine as mtl_engine
+from mtl_jax._checks import check_compute_dtype, check_numbers
 from mtl_jax._errors import UserError
 from mtl_jax._inputs import Inputs
 from mtl_jax.arch.microbatch import microbatch
@@ -79,6 +80,8 @@ def plan(
   >>> [(report.engine, report.collectives) for report in reports]
   [('losses', ())]
   """
+  check_numbers({"accumulate": accumulate})
+  check_compute_dtype(compute_dtype)
   if engines is None:
     known = [getattr(mtl_engine, name)() for name in mtl_engine.names() if name != "auto"]
     chosen = [engine for engine in known if balancer.needs <= engine.serves]

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 
 from mtl_jax import recipes, shard
+from mtl_jax._checks import check_numbers, check_once
 from mtl_jax._errors import UserError, nearest
 from mtl_jax._options import build_balancer, build_engine
 from mtl_jax.balance import Balancer, rescale
@@ -70,7 +71,7 @@ def configure(recipe: str, **given: Any) -> RunConfig:
   """The configuration of a run, with the recipe's own values for the fields not given (or None, or no tasks).
 
   Raises:
-    UserError: An unknown recipe or task, or a number out of range.
+    UserError: An unknown recipe, an unknown task or one named twice, or a number out of range.
 
   >>> configure("digits", steps=20).batch_size
   128
@@ -83,11 +84,8 @@ def configure(recipe: str, **given: Any) -> RunConfig:
     if name not in found.tasks:
       known = ", ".join(found.tasks)
       raise UserError(f"unknown task {name!r}{nearest(name, found.tasks)}: recipe {recipe!r} has {known}.")
-  for field in ("steps", "batch_size", "accumulate"):
-    if getattr(config, field) < 1:
-      raise UserError(f"{field.replace('_', '-')} is {getattr(config, field)}, expected at least 1.")
-  if not config.learning_rate > 0:
-    raise UserError(f"learning-rate is {config.learning_rate}, expected above 0.")
+  check_once("tasks", config.tasks)
+  check_numbers(vars(config))
   return config
 
 

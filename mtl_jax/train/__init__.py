@@ -9,6 +9,7 @@ from mtl_jax.train._fit import NonFiniteError as NonFiniteError
 from mtl_jax.train._fit import fit as fit
 from mtl_jax.train._programs import Programs as Programs
 from mtl_jax.train._programs import compile_programs as compile_programs
+from mtl_jax.train._score import mean_loss as mean_loss
 from mtl_jax.train._state import TrainState as TrainState
 from mtl_jax.train._state import init_train_state as init_train_state
 from mtl_jax.train._step import make_train_step as make_train_step

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mtl_jax import _devices, shard
+from mtl_jax._checks import check_numbers
 from mtl_jax._inputs import Inputs, input_keys, input_of, keys_read
 from mtl_jax.data._arrays import as_arrays, size_of
 from mtl_jax.data._check import check_inputs, check_lengths
@@ -62,9 +63,13 @@ def make_evaluate(
 
   Returns:
     The function; it compiles at its first call only.
+
+  Raises:
+    UserError: The batch size is below 1.
   """
   from mtl_jax import data
 
+  check_numbers({"batch_size": batch_size})
   predict = make_predict(net, tasks, inputs)
 
   def batch_states(params, state, batch, valid):
@@ -123,6 +128,7 @@ def predict_all(
   """
   from mtl_jax import data
 
+  check_numbers({"batch_size": batch_size})
   predict = make_predict(net, tasks, inputs)
   run = jax.jit(lambda p, s, batch: {name: tasks[name].output(y) for name, y in predict(p, s, batch).items()})
   keys = keys_read(inputs)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,12 +14,14 @@ import numpy as np
 import optax
 
 from mtl_jax import shard
+from mtl_jax._checks import check_compute_dtype, check_numbers
 from mtl_jax._errors import UserError
 from mtl_jax.balance._balancer import Balancer
 from mtl_jax.engine import Engine
 from mtl_jax.net import Net
 from mtl_jax.shard._processes import failing
 from mtl_jax.tasks._task import Task
+from mtl_jax.train._arguments import as_arrays, check_mesh, check_needs
 from mtl_jax.train._checkpoint import Checkpoints
 from mtl_jax.train._clock import Clock
 from mtl_jax.train._evaluate import Inputs, Metrics
@@ -28,8 +29,9 @@ from mtl_jax.train._log import Log, flatten, read_log
 from mtl_jax.train._programs import Programs, batch_placement, compile_programs
 from mtl_jax.train._progress import Progress
 from mtl_jax.train._run_dir import open_run
+from mtl_jax.train._score import Best, judge, labelled
 from mtl_jax.train._state import TrainState
-from mtl_jax.train._step import Nonfinite
+from mtl_jax.train._step import Nonfinite, check_nonfinite
 
 
 class NonFiniteError(UserError):
@@ -56,23 +58,6 @@ class Fit(NamedTuple):
   step_seconds: float
 
 
-@dataclasses.dataclass
-class _Best:
-  """The best evaluation so far."""
-
-  score: float = math.inf
-  step: int = 0
-  evaluations_since: int = 0
-
-
-def geometric_mean_loss(metrics: Metrics) -> float:
-  """The default score of an evaluation, lower is better: the mean log validation loss over tasks.
-
-  A task counts by the relative change of its loss, so units and magnitudes of losses do not matter.
-  """
-  return float(np.mean([math.log(max(values["loss"], 1e-12)) for values in metrics.values()]))
-
-
 def fit(
   net: Net,
   tasks: Mapping[str, Task],
@@ -88,7 +73,7 @@ def fit(
   seed: int = 0,
   eval_every: int | None = None,
   patience: int | None = None,
-  score: Callable[[Metrics], float] = geometric_mean_loss,
+  score: Callable[[Metrics], float] | None = None,
   accumulate: int = 1,
   compute_dtype: Any = None,
   nonfinite: Nonfinite = "stop",
@@ -105,16 +90,24 @@ def fit(
   probe: Callable[[TrainState], Mapping[str, Any]] | None = None,
   programs: Programs | None = None,
 ) -> Fit:
-  """Trains a multi-task net on arrays in memory.
+  r"""Trains a multi-task net on arrays in memory.
 
   The run is a function of its arguments: killed at any time and resumed, it ends with bit-identical parameters.
+
+  The best parameters are those of the evaluation of lowest score, by default
+
+  $$ \frac1T \sum_t \log l_t $$
+
+  over the validation losses: a task counts by the relative change of its loss, so units and magnitudes do not matter.
+  Once a task has had a loss of zero or below, such as a Gaussian log likelihood, it counts by $l_t$ in place of its
+  logarithm, and a warning says so. Tasks without validation labels are left out, with a warning.
 
   Args:
     net: The multi-task net.
     tasks: The tasks of the net.
     balancer: How the task gradients are combined.
     tx: The optimizer; learning-rate schedules are optax's.
-    train: The training data, `{key: (N, ...)}`, checked before anything else.
+    train: The training data, `{key: (N, ...)}`, numpy arrays or what `np.asarray` takes; checked before anything else.
     steps: The number of steps.
     batch_size: Examples a step, over all devices.
     valid: The validation data. With it, the parameters with the best score are kept.
@@ -123,7 +116,8 @@ def fit(
     seed: Of initialisation, shuffling and dropout.
     eval_every: Steps between evaluations; None: ten in all.
     patience: Stop after this many evaluations without a better score; None: never.
-    score: What "best" means: a function of `{task: {metric: value}}`, lower is better.
+    score: What "best" means: a function of `{task: {metric: value}}` over the tasks with validation labels, lower is
+      better, such as `mtl.train.mean_loss`; None: the score above.
     accumulate: Cut each batch into this many pieces for the trunk's backward pass (see `arch.microbatch`).
     compute_dtype: For example `jnp.bfloat16`: compute in it; parameters, Gram matrix and optimizer stay float32.
     nonfinite: On a NaN or infinite loss or gradient, `"stop"` with an error, `"skip"` the step and count, `"ignore"`.
@@ -151,14 +145,26 @@ def fit(
   """
   from mtl_jax import data
 
-  _check_options(steps, batch_size, mesh, rules, accumulate)
+  counts = {"steps": steps, "batch_size": batch_size, "seed": seed, "accumulate": accumulate, "eval_every": eval_every}
+  others = {"patience": patience, "checkpoint_every": checkpoint_every, "log_every": log_every}
+  check_numbers(counts | others)
+  check_compute_dtype(compute_dtype)
+  check_nonfinite(nonfinite)
+  check_needs("valid", valid, {"patience": patience, "score": score, "probe": probe})
+  check_needs("run_dir", run_dir, {"resume": resume, "checkpoint_every": checkpoint_every, "tensorboard": tensorboard})
+  check_mesh(batch_size, mesh, rules, accumulate)
+  train = as_arrays("train", train)
   data.check(train, tasks, inputs)
+  scored: list[str] = []
   if valid is not None:
+    valid = as_arrays("valid", valid)
     data.check(valid, tasks, inputs)
+    scored = labelled(tasks, valid, _warn)
   eval_every = max(1, steps // 10) if eval_every is None else eval_every
   checkpoint_every = eval_every if checkpoint_every is None else checkpoint_every
-  own = {"steps": steps, "batch_size": batch_size, "seed": seed, "accumulate": accumulate, "eval_every": eval_every}
+  own: dict[str, Any] = {name: int(value) for name, value in {**counts, "eval_every": eval_every}.items()}
   own |= {"compute_dtype": None if compute_dtype is None else jnp.dtype(compute_dtype).name, "nonfinite": nonfinite}
+  own |= {"score": None if score is None else getattr(score, "__qualname__", type(score).__name__)}
 
   if programs is None:
     programs = compile_programs(
@@ -177,7 +183,7 @@ def fit(
     )
   loader = iter(data.batches(train, batch_size, seed=seed, sharding=batch_placement(mesh)))
   state = programs.create(jax.random.key(seed))
-  best = _Best()
+  best = Best()
   best_model = None if valid is None else jax.tree.map(jnp.copy, (state.params, state.state))
   history: list[dict[str, Any]] = []
 
@@ -189,7 +195,7 @@ def fit(
     found = checkpoints.restore_newest({"train": state, "best": best_model}, _warn)
     if found is not None:
       start, tree, notes = found
-      state, best_model, best = tree["train"], tree["best"], _Best(**notes["best"])
+      state, best_model, best = tree["train"], tree["best"], Best(**notes["best"])
       loader.set_state(notes["loader"])
       history = [line for line in read_log(run_dir) if line["step"] <= start]
 
@@ -223,10 +229,8 @@ def fit(
           history.append(_record(log, "valid", step, scores))
           if probe is not None:
             history.append(_record(log, "probe", step, probe(state)))
-          value = score(scores)
-          best.evaluations_since += 1
-          if value < best.score:
-            best = _Best(value, step)
+          best = judge(best, step, {name: scores[name] for name in scored}, score, _warn)
+          if best.step == step:
             best_model = jax.tree.map(jnp.copy, model)
         if checkpoints is not None and is_checkpoint:
           notes = {"best": dataclasses.asdict(best), "loader": loader.get_state()}
@@ -246,24 +250,9 @@ def fit(
   if valid is not None and best.step == 0:
     _warn("no evaluation had a finite score: the last parameters are returned in place of the best.")
   if best_model is None or best.step == 0:
-    best_model, best = (state.params, state.state), _Best(step=int(state.step))
+    best_model, best = (state.params, state.state), Best(step=int(state.step))
   params, net_state = best_model
   return Fit(state, params, net_state, best.step, history, clock.step_seconds())
-
-
-def _check_options(steps: int, batch_size: int, mesh: jax.sharding.Mesh | None, rules: Any, accumulate: int) -> None:
-  if steps < 1:
-    raise UserError(f"steps is {steps}, expected at least 1.")
-  if mesh is None and jax.process_count() > 1:
-    raise UserError("several processes need a mesh of their devices: pass mesh=mtl.make_mesh('data=-1'), for example.")
-  if mesh is None and rules is not None:
-    raise UserError("rules need a mesh of devices: pass mesh=mtl.make_mesh('data=-1'), for example.")
-  devices = 1 if mesh is None else shard.batch_sharding(mesh).mesh.shape["data"]
-  if batch_size % (devices * accumulate):
-    raise UserError(
-      f"batch_size {batch_size} cannot be split over {devices} devices x {accumulate} pieces: "
-      f"choose a multiple of {devices * accumulate}."
-    )
 
 
 def _mean(lines: list[Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import jax
 import optax
 
 from mtl_jax import shard
+from mtl_jax._checks import check_compute_dtype, check_numbers
 from mtl_jax.arch.microbatch import microbatch
 from mtl_jax.balance._balancer import Balancer
 from mtl_jax.data._arrays import as_arrays, take
@@ -45,10 +46,11 @@ def compile_programs(
   rules: shard.AnyRules = None,
 ) -> Programs:
   """The jitted functions that `fit` runs, with `fit`'s arguments; each compiles when first called."""
-  net = microbatch(net, accumulate)
-  losses = objective(net, tasks, inputs, compute_dtype=compute_dtype)
+  check_numbers({"accumulate": accumulate})
+  check_compute_dtype(compute_dtype)
+  losses = objective(microbatch(net, accumulate), tasks, inputs, compute_dtype=compute_dtype)
   step = make_train_step(losses, balancer, tx, engine, nonfinite=nonfinite, mesh=mesh, rules=rules)
-  example = take(as_arrays(train), slice(accumulate))
+  example = take(as_arrays(train), slice(1))
   evaluate = make_evaluate(net, tasks, inputs, mesh=mesh)
 
   def create(key):

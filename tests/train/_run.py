@@ -44,11 +44,12 @@ def programs(nonfinite):
 
 def run(run_dir=None, *, steps=60, train=None, **options):
   options = {"eval_every": 10, "log_every": 5, "progress": False, "batch_size": 32} | options
+  options = {"valid": arrays(100, 1)} | options
   train = arrays(500, 0) if train is None else train
-  if not {"accumulate", "compute_dtype"} & set(options):
+  if not {"accumulate", "compute_dtype", "programs"} & set(options):
     options["programs"] = programs(options.get("nonfinite", "stop"))
   balancer = mtl.balance.pcgrad()
-  return mtl.fit(NET, TASKS, balancer, TX, train, steps=steps, valid=arrays(100, 1), run_dir=run_dir, **options)
+  return mtl.fit(NET, TASKS, balancer, TX, train, steps=steps, run_dir=run_dir, **options)
 
 
 def digest(params):

@@ -14,7 +14,7 @@ import pytest
 
 import mtl_jax as mtl
 from mtl_jax.train._log import read_log
-from tests.train._run import NET, TASKS, arrays, digest, run
+from tests.train._run import NET, TASKS, arrays, digest, programs, run
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,10 @@ def test_seeds_matter_and_are_all_that_matters(finished):
 
 
 def test_accumulation_equals_the_whole_batch():
-  """Without batch statistics and dropout, a batch in pieces is the same step."""
+  """Without batch statistics and dropout, a batch in pieces is the same step, from the same start.
+
+  Evaluation does not know of the pieces: 50 examples are no multiple of 4.
+  """
   import flax.linen as nn
   import optax
 
@@ -104,7 +107,9 @@ def test_accumulation_equals_the_whole_batch():
       mtl.balance.mgda(),
       optax.sgd(0.1),
       arrays(200, 0),
+      valid=arrays(50, 1),
       steps=10,
+      eval_every=10,
       batch_size=32,
       accumulate=pieces,
       progress=False,
@@ -113,6 +118,15 @@ def test_accumulation_equals_the_whole_batch():
   ]
   for a, b in zip(*(jax.tree.leaves(result.params) for result in results), strict=True):
     np.testing.assert_allclose(a, b, atol=2e-6)
+  whole, pieces = (result.history[-1] for result in results)
+  assert whole["kind"] == "valid" and pieces == pytest.approx(whole, abs=1e-5)
+
+
+def test_lists_are_arrays(finished):
+  """Data as lists of numbers, as read from JSON, train as arrays do."""
+  lists = {key: values.tolist() for key, values in arrays(500, 0).items()}
+  result = run(train=lists, valid={key: values.tolist() for key, values in arrays(100, 1).items()})
+  assert digest(result.params) == digest(finished[1].params)
 
 
 def test_bfloat16_compute_keeps_float32_parameters():
@@ -150,6 +164,23 @@ def test_stops_at_an_infinite_loss_and_names_task_and_step(tmp_path):
   [
     ({"steps": 0}, "steps is 0, expected at least 1"),
     ({"batch_size": 30, "accumulate": 4}, "batch_size 30 cannot be split over 1 devices x 4 pieces"),
+    ({"accumulate": 0}, "accumulate is 0, expected at least 1"),
+    ({"batch_size": -32}, "batch_size is -32, expected at least 1"),
+    ({"seed": -1}, "seed is -1, expected at least 0"),
+    ({"eval_every": 0}, "eval_every is 0, expected at least 1"),
+    ({"log_every": 0}, "log_every is 0, expected at least 1"),
+    ({"checkpoint_every": 0}, "checkpoint_every is 0, expected at least 1"),
+    ({"patience": 0}, "patience is 0, expected at least 1"),
+    ({"compute_dtype": "int8"}, "compute_dtype is int8, expected floating-point numbers"),
+    ({"compute_dtype": "float16"}, "compute_dtype is float16, in which small gradients vanish"),
+    ({"compute_dtype": "bf16"}, "unknown compute_dtype 'bf16'"),
+    ({"nonfinite": "halt", "programs": programs("stop")}, "nonfinite is 'halt', expected 'stop'"),
+    ({"train": {**arrays(2, 0), "x": [[1.0], [1.0, 2.0]]}}, "array 'x' cannot be read as an array: .*"),
+    ({"valid": {**arrays(2, 0), "x": [["a"], ["b"]]}}, "array 'x' has dtype <U1, expected numbers"),
+    ({"valid": None, "patience": 3}, "patience is given, but does nothing without valid: pass valid=, too"),
+    ({"valid": None, "probe": dict}, "probe is given, but does nothing without valid"),
+    ({"run_dir": None, "resume": True}, "resume is given, but does nothing without run_dir: pass run_dir=, too"),
+    ({"run_dir": None, "tensorboard": True}, "tensorboard is given, but does nothing without run_dir"),
     ({"train": {}}, "empty|no "),
     ({"train": {k: v[:0] for k, v in arrays(5, 0).items()}}, "empty|no examples"),
     ({"train": {**arrays(50, 0), "kind": np.full(50, 7)}}, r"task 'kind': label 'kind' ranges over \[7, 7\]"),
@@ -159,7 +190,7 @@ def test_stops_at_an_infinite_loss_and_names_task_and_step(tmp_path):
 )  # fmt: skip
 def test_bad_options_and_data_are_one_clear_line_and_leave_no_trace(tmp_path, options, message):
   with pytest.raises(mtl.UserError, match=message) as caught:
-    run(tmp_path / "run", **options)
+    run(**{"run_dir": tmp_path / "run", **options})
   assert "\n" not in str(caught.value)
   assert not (tmp_path / "run").exists()
 
