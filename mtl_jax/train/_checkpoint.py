@@ -147,10 +147,8 @@ class Checkpoints:
       Damaged: The checkpoint is not what was saved.
       Exception: Whatever Orbax raises for a damaged checkpoint.
     """
-    args = self._ocp.args
     flat = _flat(template)
-    sealed = self._run(lambda: self._manager.restore(step, args=args.Composite(notes=args.JsonRestore())))["notes"]
-    note = _opened(sealed, step)
+    note = self._note(step)
     found, expected = note["leaves"], _kinds(flat)
     if found != expected:
       different = sorted(k for k in found.keys() | expected.keys() if found.get(k) != expected.get(k))
@@ -160,13 +158,18 @@ class Checkpoints:
         f"{expected.get(name, 'nothing of that name')} (and {len(different) - 1} more differences)."
       )
     abstract = {name: self._ocp.utils.to_shape_dtype_struct(leaf) for name, leaf in flat.items()}
-    arguments = args.Composite(tree=args.StandardRestore(abstract))
-    restored = self._run(lambda: self._manager.restore(step, args=arguments))["tree"]
+    restored = self._read(step, tree=self._ocp.args.StandardRestore(abstract))["tree"]
     sums = _hex({name: checksum(leaf) for name, leaf in restored.items()})
     wrong = sorted(name for name in sums.keys() | note["checksums"] if sums.get(name) != note["checksums"].get(name))
     if wrong:
-      raise Damaged(f"{wrong[0]!r} and {len(wrong) - 1} more are not what was saved")
+      raise Damaged(f"{wrong[0]!r} is not what was saved" + (f", nor are {len(wrong) - 1} more" if wrong[1:] else ""))
     return _unflat(restored, template), note["notes"]
+
+  def _note(self, step: int) -> dict[str, Any]:
+    return _opened(self._read(step, notes=self._ocp.args.JsonRestore())["notes"], step)
+
+  def _read(self, step: int, **items: Any) -> Any:
+    return self._run(lambda: self._manager.restore(step, args=self._ocp.args.Composite(**items)))
 
   def restore_newest(self, template: Any, warn: Any) -> tuple[int, Any, dict[str, Any]] | None:
     """The newest checkpoint that can be read, or None when there is none at all.
@@ -180,22 +183,30 @@ class Checkpoints:
     steps = self.steps()
     for name in self._others(steps):
       warn(f"{self._directory / name} is no complete checkpoint: it is left out.")
-    for step in reversed(steps):
-      try:
-        return step, *self.restore(step, template)
-      except UserError:
-        raise
-      except Exception as error:  # whatever the storage layers make of damaged files
-        told = f"the checkpoint of step {step} is damaged ({self._reason(error)})"
-        if self._read_only:
-          warn(f"{told}: trying the one before.")
-          continue
-        if jax.process_count() > 1:  # the others may have read their parts of it
-          raise UserError(f"{told}: resume once with one process, which sets it aside.") from error
-        warn(f"{told}: moved to {self._set_aside(step)}, trying the one before.")
+    # The notes of all come first: a newer checkpoint may have got the name of an older one.
+    readable = [step for step in reversed(steps) if self._unless_damaged(warn, self._note, step) is not None]
+    for step in readable:
+      if (found := self._unless_damaged(warn, self.restore, step, template)) is not None:
+        return step, *found
     if steps:
       raise UserError(f"none of the {len(steps)} checkpoints in {self._directory} can be read.")
     return None
+
+  def _unless_damaged(self, warn: Any, read: Callable[..., Any], step: int, *rest: Any) -> Any:
+    """`read(step, *rest)`; None if the checkpoint is damaged, which is then told and moved aside."""
+    try:
+      return read(step, *rest)
+    except UserError:
+      raise
+    except Exception as error:  # whatever the storage layers make of damaged files
+      told = f"the checkpoint of step {step} is damaged ({self._reason(error)})"
+      if self._read_only:
+        warn(f"{told}: trying the one before.")
+      elif jax.process_count() > 1:  # the others may have read their parts of it
+        raise UserError(f"{told}: resume once with one process, which sets it aside.") from error
+      else:
+        warn(f"{told}: moved to {self._set_aside(step)}, trying the one before.")
+      return None
 
   def _others(self, steps: list[int]) -> list[str]:
     """What lies beside the checkpoints, writes that were not finished apart."""

@@ -44,17 +44,22 @@ def open_run(run_dir: Path, config: Mapping[str, Any], resume: bool) -> Iterator
     if shard.is_first():
       held.enter_context(locked(run_dir))
       _check(run_dir, config, resume)  # once more: now nobody else makes it
-      if not (run_dir / CONFIG).exists():
+      if not _holds_run(run_dir):
         write_json(run_dir / CONFIG, config)
     shard.wait_for_all("run directory made")
     yield
+
+
+def _holds_run(run_dir: Path) -> bool:
+  with using(run_dir):
+    return (run_dir / CONFIG).exists()
 
 
 def _check(run_dir: Path, config: Mapping[str, Any], resume: bool) -> None:
   with using(run_dir):
     if run_dir.exists() and not run_dir.is_dir():
       raise UserError(f"{run_dir} is a file, expected a directory: choose another one.")
-    if (run_dir / CONFIG).exists():
+    if _holds_run(run_dir):
       if not resume:
         raise UserError(f"{run_dir} already holds a run: resume it (--resume) or choose another directory.")
       _check_same(run_dir, read_config(run_dir), json.loads(json.dumps(config)))
@@ -69,9 +74,9 @@ def read_config(run_dir: Path) -> dict[str, Any]:
     UserError: The directory holds no run.
   """
   path = run_dir / CONFIG
+  if not _holds_run(run_dir):
+    raise UserError(f"{run_dir} holds no run: there is no {CONFIG} in it.")
   with using(path):
-    if not path.exists():
-      raise UserError(f"{run_dir} holds no run: there is no {CONFIG} in it.")
     text = path.read_bytes()
   try:
     config = json.loads(text)
@@ -93,11 +98,8 @@ def _check_same(run_dir: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -
 
 def of_run(run_dir: str | Path | None, resume: bool, option: str) -> Any:
   """An option of `fit` that the run to resume was started with; None if there is no such run."""
-  if run_dir is None or not resume:
+  if run_dir is None or not resume or not _holds_run(Path(run_dir)):
     return None
-  with using(Path(run_dir)):
-    if not (Path(run_dir) / CONFIG).exists():
-      return None
   found = flatten(read_config(Path(run_dir))).get(f"fit/{option}")
   return found if isinstance(found, int) else None
 
@@ -119,7 +121,7 @@ def go_on(run_dir: Path, config: Mapping[str, Any], step: int) -> None:
 
 def other_steps(run_dir: Path, config: Mapping[str, Any]) -> tuple[int, int] | None:
   """The steps done and the number planned before, where the run may go on to another number, that of `config`."""
-  if not (run_dir / CONFIG).exists():
+  if not _holds_run(run_dir):
     return None
   old = read_config(run_dir)
   now = json.loads(json.dumps({**config, "steps": old.get("steps")}))
