@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import sys
@@ -13,6 +14,7 @@ import tyro
 
 from mtl_jax._commands import COMMANDS
 from mtl_jax._errors import UserError, nearest
+from mtl_jax._quiet import Quiet
 from mtl_jax.shard._processes import end, end_by_exception
 
 INTERRUPTED = 130
@@ -21,7 +23,10 @@ INTERRUPTED = 130
 
 def run() -> None:
   """The program: `main`, and after an interrupt an end that waits for no thread."""
-  code = main()
+  Quiet()
+  code = INTERRUPTED
+  with contextlib.suppress(KeyboardInterrupt):  # once more, while the first was being told
+    code = main()
   if code == INTERRUPTED:  # the run has been closed; whatever else still goes on is of no use any more
     sys.stdout.flush()
     sys.stderr.flush()

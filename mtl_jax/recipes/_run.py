@@ -203,7 +203,8 @@ def _tell_schedule(config: RunConfig, run_dir: Path, programs: Programs) -> None
 
   def update_of(steps: int) -> str:
     tx = recipes.load(config.recipe).optimizer(config.learning_rate, steps)
-    return str(jax.make_jaxpr(tx.update)(params, jax.eval_shape(tx.init, params), params))
+    with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer step counts
+      return str(jax.make_jaxpr(tx.update)(params, jax.eval_shape(tx.init, params), params))
 
   if update_of(before) != update_of(config.steps):
     told = f"the learning rate was scheduled over {before} steps and is over {config.steps} steps from step {done} on."

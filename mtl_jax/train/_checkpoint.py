@@ -16,8 +16,8 @@ import jax.numpy as jnp
 
 from mtl_jax._errors import UserError
 from mtl_jax._files import using
+from mtl_jax._quiet import Quiet
 from mtl_jax.train._checksum import checksum
-from mtl_jax.train._quiet import Quiet
 
 GIVE_UP_SECONDS = 10.0
 """How long an interrupted program waits for the checkpoint that is being written."""

@@ -1,17 +1,22 @@
-"""One line in place of pages: what Orbax prints of errors that it also raises."""
+"""Errors that Python and Orbax print beside the one that counts, and interrupts that Python drops."""
 
 from __future__ import annotations
 
+import _thread
 import logging
 import sys
+import threading
 from typing import Any
 
 
 class Quiet:
-  """From now until `close`, two things are not printed that belong to an error which is raised as well.
+  """From now until `close`, what belongs to an error that is raised as well is not printed.
 
   These are the tracebacks in Orbax's log, and one for each read that ends after a restore has failed: TensorStore then
   reports to the event loop that Orbax has closed.
+
+  An interrupt that comes while a destructor or the callback of a weak reference runs is printed and dropped by Python,
+  and the program goes on. Here it is sent again.
   """
 
   def __init__(self) -> None:
@@ -26,7 +31,10 @@ class Quiet:
     return not (record.exc_info and "orbax" in record.pathname)
 
   def _unraisable(self, unraisable: Any) -> None:
-    if not (isinstance(unraisable.exc_value, RuntimeError) and "Event loop is closed" in str(unraisable.exc_value)):
+    error = unraisable.exc_value
+    if isinstance(error, KeyboardInterrupt):
+      threading.Timer(0.01, _thread.interrupt_main).start()  # not from here, where it would be dropped again
+    elif not (isinstance(error, RuntimeError) and "Event loop is closed" in str(error)):
       self._before(unraisable)
 
   def close(self) -> None:
