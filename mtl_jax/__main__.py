@@ -1,8 +1,6 @@
 """`python -m mtl_jax` is `mtl-jax`."""
 
-import sys
-
-from mtl_jax.cli import main
+from mtl_jax.cli import run
 
 if __name__ == "__main__":
-  sys.exit(main())
+  run()

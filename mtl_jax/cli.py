@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -13,7 +15,24 @@ import tyro
 from mtl_jax._checks import check_numbers
 from mtl_jax._commands import COMMANDS
 from mtl_jax._errors import UserError, nearest
+from mtl_jax._quiet import Quiet
 from mtl_jax.shard._processes import end, end_by_exception
+
+INTERRUPTED = 130
+"""The exit code after Ctrl-C."""
+
+
+def run() -> None:
+  """The program: `main`, and after an interrupt an end that waits for no thread."""
+  Quiet()
+  code = INTERRUPTED
+  with contextlib.suppress(KeyboardInterrupt):  # once more, while the first was being told
+    code = main()
+  if code == INTERRUPTED:  # the run has been closed; whatever else still goes on is of no use any more
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+  sys.exit(code)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,8 +49,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 2
   except KeyboardInterrupt:
     print("mtl-jax: interrupted; resume a run with --resume.", file=sys.stderr)
-    end(130)
-    return 130
+    end(INTERRUPTED)
+    return INTERRUPTED
+  except OSError as error:
+    if error.filename is None:  # not of a file that the user has named
+      end_by_exception()
+      raise
+    print(f"mtl-jax: cannot use {error.filename}: {error.strerror}.", file=sys.stderr)
+    end(2)
+    return 2
   except Exception:
     end_by_exception()
     raise
@@ -83,4 +109,4 @@ def _check_options(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-  sys.exit(main())
+  run()

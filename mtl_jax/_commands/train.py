@@ -30,7 +30,7 @@ class Train(Training):
   run_dir: Path | None = None
   """Where configuration, logs, checkpoints and pictures go (default: runs/RECIPE-BALANCER-SEED)."""
   resume: bool = False
-  """Go on with the run in the directory."""
+  """Go on with the run in the directory; with another number of --steps it goes on to that."""
   mesh: str | None = None
   """The devices to train on, such as data=4 or data=4,model=2; one size may be -1, all that are left (default: the
   first device; with several processes data=-1)."""
@@ -57,20 +57,23 @@ class Train(Training):
     from mtl_jax.analysis import plots
     from mtl_jax.recipes._run import train_run
     from mtl_jax.train._clock import waiting_for_data
+    from mtl_jax.train._run_dir import of_run
 
     only(own, ["balancer", "engine"])
     several = self.join or (self.coordinator, self.num_processes, self.process_id) != (None, None, None)
     if several:
       shard.start_processes(self.coordinator, self.num_processes, self.process_id)
     mesh = "data=-1" if several and self.mesh is None else self.mesh
+    # A run goes on to its own number of steps, not the recipe's, unless another is asked for.
+    run_dir = self.run_dir or Path("runs") / f"{self.recipe}-{self.balancer}-{self.seed}"
+    steps = of_run(run_dir, self.resume, "steps") if self.steps is None else self.steps
     config = config_of(
-      self,
+      dataclasses.replace(self, steps=steps),
       balancer=self.balancer,
       seed=self.seed,
       balancer_options=own.get("balancer", ()),
       engine_options=own.get("engine", ()),
     )
-    run_dir = self.run_dir or Path("runs") / f"{config.recipe}-{config.balancer}-{config.seed}"
     with choices_told():
       result, test = train_run(
         config,

@@ -13,6 +13,7 @@ import numpy as np
 
 from mtl_jax._checks import check_numbers, check_once
 from mtl_jax._errors import UserError
+from mtl_jax._files import holds_more_than, locked, using
 from mtl_jax._options import build_balancer
 from mtl_jax.analysis import plots
 from mtl_jax.analysis.plots import standard_error
@@ -75,7 +76,7 @@ def compare(
     The comparison.
 
   Raises:
-    UserError: No balancers or seeds, an unknown name, or a directory in use.
+    UserError: No balancers or seeds, an unknown name, or a directory that is in use, not empty or not writable.
   """
   if not balancers:
     raise UserError("compare needs at least one balancer.")
@@ -83,10 +84,26 @@ def compare(
   check_numbers({"seeds": seeds})
   for name, options in balancers:
     build_balancer(name, options)
-  if out_dir.exists() and not out_dir.is_dir():
-    raise UserError(f"{out_dir} is a file: choose a directory.")
-  if out_dir.exists() and any(out_dir.iterdir()):
-    raise UserError(f"{out_dir} is not empty: choose another directory.")
+  _check_empty(out_dir)
+  with locked(out_dir):
+    _check_empty(out_dir)  # once more: now nobody else fills it
+    return _compare_in(out_dir, base, balancers, seeds, progress, say)
+
+
+def _check_empty(out_dir: Path) -> None:
+  with using(out_dir):
+    if holds_more_than(out_dir):
+      raise UserError(f"{out_dir} is not empty: choose another directory.")
+
+
+def _compare_in(
+  out_dir: Path,
+  base: RunConfig,
+  balancers: Sequence[tuple[str, tuple[str, ...]]],
+  seeds: int,
+  progress: bool,
+  say: Callable[[str], None],
+) -> Comparison:
   model = build(base)
   splits = model.recipe.data(0)
   metrics = {name: task.main_metric for name, task in model.tasks.items()}
@@ -114,7 +131,8 @@ def compare(
       )
       say(f"{title} seed {seed}: {scores}")
   comparison = _compare(base, metrics, model.tasks, balancers, results)
-  _write(out_dir, base, seeds, comparison, results)
+  with using(out_dir):
+    _write(out_dir, base, seeds, comparison, results)
   return comparison
 
 

@@ -55,8 +55,9 @@ def take(arrays: Mapping[str, Any], rows: Any) -> dict[str, Any]:
 def _entry(key: str, value: Any) -> Any:
   try:
     entry = jax.tree.map(np.asarray, value, is_leaf=_is_array)
-  except ValueError as error:
-    raise UserError(f"array {key!r} cannot be read as an array: {str(error).splitlines()[0]}") from error
+  except (TypeError, ValueError) as error:  # a list of lists of different lengths
+    reason = str(error).splitlines()[0]
+    raise UserError(f"array {key!r} cannot be read as an array: {reason} Pad its examples to one shape.") from error
   if not jax.tree.leaves(entry):
     raise UserError(f"array {key!r} is {value!r}, which holds no array: expected one entry per example, (N, ...).")
   return entry

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -25,7 +26,7 @@ from mtl_jax.train._evaluate import Metrics
 from mtl_jax.train._fit import Fit, fit
 from mtl_jax.train._log import write_json
 from mtl_jax.train._programs import Programs, compile_programs
-from mtl_jax.train._run_dir import read_config
+from mtl_jax.train._run_dir import check_tasks, other_steps, read_config
 from mtl_jax.train._state import TrainState
 from mtl_jax.train._step import Nonfinite
 
@@ -151,7 +152,8 @@ def train_run(
     config: The configuration.
     splits: The recipe's data.
     run_dir: Where the run goes; `test.json` appears there at the end.
-    resume: Go on with the run in `run_dir`.
+    resume: Go on with the run in `run_dir`, also with more steps. A learning rate that is scheduled over the steps then
+      follows the new schedule from there on, and a warning says so.
     mesh: See `fit`.
     rules: See `fit`.
     probe: See `fit`.
@@ -165,6 +167,8 @@ def train_run(
   check(splits.test, model.tasks, model.recipe.inputs)  # before training; `fit` checks the others
   options = _options(config, model, mesh, rules)
   programs = compile_run(config, splits, mesh, rules) if programs is None else programs
+  if run_dir is not None and resume:
+    _tell_schedule(config, run_dir, programs)
   result = fit(
     model.net,
     model.tasks,
@@ -175,7 +179,7 @@ def train_run(
     steps=config.steps,
     batch_size=config.batch_size,
     seed=config.seed,
-    eval_every=min(model.recipe.eval_every, config.steps),
+    eval_every=model.recipe.eval_every,
     run_dir=run_dir,
     resume=resume,
     config=dataclasses.asdict(config),
@@ -188,6 +192,24 @@ def train_run(
   if run_dir is not None and shard.is_first():
     write_json(run_dir / "test.json", {"best_step": result.best_step, "test": test})
   return result, test
+
+
+def _tell_schedule(config: RunConfig, run_dir: Path, programs: Programs) -> None:
+  """Says so where a run goes on to another number of steps and its learning rate depends on that."""
+  changed = other_steps(run_dir, dataclasses.asdict(config))
+  if changed is None:
+    return
+  done, before = changed
+  params = jax.eval_shape(programs.create, jax.eval_shape(lambda: jax.random.key(0))).params
+
+  def update_of(steps: int) -> str:
+    tx = recipes.load(config.recipe).optimizer(config.learning_rate, steps)
+    with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer step counts
+      return str(jax.make_jaxpr(tx.update)(params, jax.eval_shape(tx.init, params), params))
+
+  if update_of(before) != update_of(config.steps):
+    told = f"the learning rate was scheduled over {before} steps and is over {config.steps} steps from step {done} on."
+    warnings.warn(told, stacklevel=3)
 
 
 class Trained(NamedTuple):
@@ -214,13 +236,11 @@ def open_trained(run_dir: Path, warn: Callable[[str], None]) -> Trained:
   splits = model.recipe.data(0)
   programs = compile_run(config, splits)
   start = programs.create(jax.random.key(0))
-  checkpoints = Checkpoints(run_dir / "checkpoints")
-  try:
+  with Checkpoints(run_dir / "checkpoints", read_only=True) as checkpoints:
     found = checkpoints.restore_newest({"train": start, "best": (start.params, start.state)}, warn)
-  finally:
-    checkpoints.close()
   if found is None:
     raise UserError(f"the run in {run_dir} has no checkpoint yet.")
+  check_tasks(run_dir, found[2], list(config.tasks))
   params, state = found[1]["best"]
   return Trained(config, model, params, state, splits, programs)
 

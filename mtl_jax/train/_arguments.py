@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import numpy as np
 
 from mtl_jax import shard
 from mtl_jax._errors import UserError
+from mtl_jax.data._arrays import as_arrays as read_arrays
 
 
-def as_arrays(option: str, arrays: Any) -> dict[str, np.ndarray]:
+def as_arrays(option: str, arrays: Any) -> dict[str, Any]:
   """The data of an option as numpy arrays, made once of whatever `np.asarray` takes, such as lists.
 
   Raises:
@@ -20,14 +20,7 @@ def as_arrays(option: str, arrays: Any) -> dict[str, np.ndarray]:
   """
   if not isinstance(arrays, Mapping):
     raise UserError(f"{option} is a {type(arrays).__name__}, expected a dictionary of arrays, {{key: (N, ...)}}.")
-  found = {}
-  for key, value in arrays.items():
-    try:
-      found[key] = np.asarray(value)
-    except (TypeError, ValueError) as error:  # a list of lists of different lengths
-      reason = str(error).splitlines()[0]
-      raise UserError(f"array {key!r} cannot be read as an array: {reason} Pad its examples to one shape.") from error
-  return found
+  return read_arrays(arrays)
 
 
 def check_needs(what: str, given: Any, options: Mapping[str, Any]) -> None:

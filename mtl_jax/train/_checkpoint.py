@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+import hashlib
+import json
+import os
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,36 +15,122 @@ import jax
 import jax.numpy as jnp
 
 from mtl_jax._errors import UserError
+from mtl_jax._files import using
+from mtl_jax._quiet import Quiet
+from mtl_jax.train._checksum import checksum
+
+GIVE_UP_SECONDS = 10.0
+"""How long an interrupted program waits for the checkpoint that is being written."""
+
+
+class Damaged(Exception):
+  """What is in a checkpoint is not what was saved."""
 
 
 class Checkpoints:
-  """The checkpoints of one run, `directory/<step>`.
+  """The checkpoints of one run, `directory/<step>`; a context manager, which waits for the last one at its end.
 
   Leaves are stored by their path in the tree, so what restores a checkpoint is a tree of the same shape, not the
-  classes it was made of; PRNG keys are stored as their data. Nothing that is read can execute code.
+  classes it was made of; PRNG keys are stored as their data. Beside them are the step, the checksum of each leaf, and
+  one of these notes themselves: what is restored is what was saved. Nothing that is read can execute code.
+
+  Orbax runs in a thread of its own, for two reasons. Steps go on while it reads arrays from the device. And Python
+  interrupts the main thread alone: an interrupt in the middle of `CheckpointManager.save` would leave threads that wait
+  twenty minutes for a directory which nobody makes.
   """
 
-  def __init__(self, directory: Path, keep: int = 2):
-    """Opens or creates `directory`; only the newest `keep` checkpoints stay."""
+  def __init__(self, directory: Path, keep: int = 2, *, read_only: bool = False):
+    """Opens or creates `directory`; only the newest `keep` checkpoints stay. Read-only, nothing there is changed."""
     import orbax.checkpoint as ocp
 
     self._directory = Path(directory).absolute()
+    self._read_only = read_only
     self._ocp = ocp
-    self._options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True)
-    self._manager = ocp.CheckpointManager(self._directory, options=self._options)
+    if read_only:
+      self._options = ocp.CheckpointManagerOptions(save_interval_steps=0, create=False, read_only=True)
+    else:  # what an earlier process did not finish is cleaned up: it may be what filled the disk
+      self._options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=False, cleanup_tmp_directories=True)
+    with using(self._directory):
+      if not read_only:
+        self._directory.mkdir(parents=True, exist_ok=True)
+      self._handle = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY) if self._directory.exists() else None
+    self._quiet = Quiet()
+    self._thread = concurrent.futures.ThreadPoolExecutor(1, "mtl-jax checkpoints")
+    self._writing: concurrent.futures.Future[None] | None = None
+    self._manager: Any = None
+    if self._handle is not None:
+      self._open()
+
+  def _open(self) -> None:
+    # Through a handle, where the system shows them as paths: in a directory that is renamed meanwhile the files stay
+    # together, and none appears under its old name.
+    handle = Path(f"/proc/self/fd/{self._handle}")
+    self._root = handle if handle.exists() else self._directory
+    self._manager = self._run(lambda: self._ocp.CheckpointManager(self._root, options=self._options))
+
+  def _run(self, function: Callable[[], Any]) -> Any:
+    x64 = jax.config.jax_enable_x64  # may be set for this thread alone
+
+    def run() -> Any:
+      with jax.enable_x64(x64):
+        return function()
+
+    return self._thread.submit(run).result()
 
   def steps(self) -> list[int]:
     """The steps that have a finished checkpoint, ascending."""
-    return sorted(self._manager.all_steps())
+    return [] if self._manager is None else sorted(self._manager.all_steps())
 
   def save(self, step: int, tree: Any, notes: dict[str, Any]) -> None:
-    """Starts saving `tree` and `notes`; the write goes on in the background and appears when complete."""
-    args = self._ocp.args
-    flat = _flat(tree)
-    note = args.JsonSave({"leaves": _kinds(flat), "notes": notes})
+    """Starts saving `tree` and `notes`; the write goes on in the background and appears when complete.
+
+    Raises:
+      UserError: The save before did not succeed, or the directory is gone.
+    """
+    self._finish()
+    self._check_place()
     # Copies: the next step may reuse the donated buffers while the write goes on.
-    composite = args.Composite(tree=args.StandardSave(jax.tree.map(jnp.copy, flat)), notes=note)
-    self._manager.save(step, args=composite, force=True)
+    flat = {name: jnp.copy(leaf) for name, leaf in _flat(tree).items()}
+    # Started here: programs of several devices must start in one order.
+    sums = {name: checksum(leaf) for name, leaf in flat.items()}
+    self._writing = self._thread.submit(self._write, step, flat, sums, notes)
+    if jax.process_count() > 1:  # Orbax lets processes wait for each other on their devices
+      self._finish()
+
+  def _write(self, step: int, flat: dict[str, Any], sums: dict[str, Any], notes: dict[str, Any]) -> None:
+    args = self._ocp.args
+    note = _sealed({"step": step, "leaves": _kinds(flat), "checksums": _hex(sums), "notes": notes})
+    self._manager.save(step, args=args.Composite(tree=args.StandardSave(flat), notes=args.JsonSave(note)), force=True)
+    if jax.process_count() == 1:
+      self._manager.wait_until_finished()
+
+  def _finish(self) -> None:
+    """Waits for the save before; with several processes only until its arrays are on the host."""
+    writing, self._writing = self._writing, None
+    if writing is not None:
+      try:
+        writing.result()
+      except Exception as error:  # whatever the storage layers make of a full disk
+        raise self._cannot_write(error) from error
+
+  def _cannot_write(self, error: Exception) -> UserError:
+    self._check_place()
+    done = [int(path.name) for path in self._directory.iterdir() if path.name.isdecimal()]
+    newest = f"resume the run from step {max(done)}" if done else "start the run again"
+    return UserError(f"cannot write checkpoints to {self._directory}: {self._reason(error)}: mend that, then {newest}.")
+
+  def _check_place(self) -> None:
+    """Fails when the directory is no longer where it was."""
+    assert self._handle is not None
+    try:
+      same = os.path.samestat(os.fstat(self._handle), os.stat(self._directory))
+    except OSError:
+      same = False
+    if not same:
+      raise UserError(
+        f"{self._directory} has been moved or deleted while the run was writing to it: "
+        "put it back, or resume the run in its new place."
+      )
 
   def restore(self, step: int, template: Any) -> tuple[Any, dict[str, Any]]:
     """The tree and notes of a step.
@@ -51,12 +143,12 @@ class Checkpoints:
       The tree and the notes.
 
     Raises:
-      UserError: The checkpoint holds another tree.
+      UserError: The checkpoint holds another tree, or is of an older version.
+      Damaged: The checkpoint is not what was saved.
       Exception: Whatever Orbax raises for a damaged checkpoint.
     """
-    args = self._ocp.args
     flat = _flat(template)
-    note = self._manager.restore(step, args=args.Composite(notes=args.JsonRestore()))["notes"]
+    note = self._note(step)
     found, expected = note["leaves"], _kinds(flat)
     if found != expected:
       different = sorted(k for k in found.keys() | expected.keys() if found.get(k) != expected.get(k))
@@ -66,65 +158,162 @@ class Checkpoints:
         f"{expected.get(name, 'nothing of that name')} (and {len(different) - 1} more differences)."
       )
     abstract = {name: self._ocp.utils.to_shape_dtype_struct(leaf) for name, leaf in flat.items()}
-    restored = self._manager.restore(step, args=args.Composite(tree=args.StandardRestore(abstract)))
-    return _unflat(restored["tree"], template), note["notes"]
+    restored = self._read(step, tree=self._ocp.args.StandardRestore(abstract))["tree"]
+    sums = _hex({name: checksum(leaf) for name, leaf in restored.items()})
+    wrong = sorted(name for name in sums.keys() | note["checksums"] if sums.get(name) != note["checksums"].get(name))
+    if wrong:
+      raise Damaged(f"{wrong[0]!r} is not what was saved" + (f", nor are {len(wrong) - 1} more" if wrong[1:] else ""))
+    return _unflat(restored, template), note["notes"]
+
+  def _note(self, step: int) -> dict[str, Any]:
+    return _opened(self._read(step, notes=self._ocp.args.JsonRestore())["notes"], step)
+
+  def _read(self, step: int, **items: Any) -> Any:
+    return self._run(lambda: self._manager.restore(step, args=self._ocp.args.Composite(**items)))
 
   def restore_newest(self, template: Any, warn: Any) -> tuple[int, Any, dict[str, Any]] | None:
     """The newest checkpoint that can be read, or None when there is none at all.
 
     A damaged one is an error with several processes. With one it is told to `warn` and moved aside to
-    `damaged/<step>`, so that training can write that step again.
+    `damaged/<step>`, so that training can write that step again; opened read-only it stays where it is.
 
     Raises:
       UserError: There are checkpoints, but none can be read; or they are of another model.
     """
     steps = self.steps()
-    for step in reversed(steps):
-      try:
-        return step, *self.restore(step, template)
-      except UserError:
-        raise
-      except Exception as error:  # whatever the storage layers make of damaged files
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        if jax.process_count() > 1:  # the others may have read their parts of it
-          raise UserError(
-            f"the checkpoint of step {step} is damaged ({reason[:200]}): resume once with one process, which sets it "
-            "aside."
-          ) from error
-        aside = self._set_aside(step)
-        warn(f"the checkpoint of step {step} is damaged ({reason[:200]}): moved to {aside}, trying the one before.")
+    for name in self._others(steps):
+      warn(f"{self._directory / name} is no complete checkpoint: it is left out.")
+    # The notes of all come first: a newer checkpoint may have got the name of an older one.
+    readable = [step for step in reversed(steps) if self._unless_damaged(warn, self._note, step) is not None]
+    for step in readable:
+      if (found := self._unless_damaged(warn, self.restore, step, template)) is not None:
+        return step, *found
     if steps:
       raise UserError(f"none of the {len(steps)} checkpoints in {self._directory} can be read.")
     return None
 
+  def _unless_damaged(self, warn: Any, read: Callable[..., Any], step: int, *rest: Any) -> Any:
+    """`read(step, *rest)`; None if the checkpoint is damaged, which is then told and moved aside."""
+    try:
+      return read(step, *rest)
+    except UserError:
+      raise
+    except Exception as error:  # whatever the storage layers make of damaged files
+      told = f"the checkpoint of step {step} is damaged ({self._reason(error)})"
+      if self._read_only:
+        warn(f"{told}: trying the one before.")
+      elif jax.process_count() > 1:  # the others may have read their parts of it
+        raise UserError(f"{told}: resume once with one process, which sets it aside.") from error
+      else:
+        warn(f"{told}: moved to {self._set_aside(step)}, trying the one before.")
+      return None
+
+  def _others(self, steps: list[int]) -> list[str]:
+    """What lies beside the checkpoints, writes that were not finished apart."""
+    if self._handle is None:
+      return []
+    names = {path.name for path in self._directory.iterdir()} - set(map(str, steps))
+    return sorted(name for name in names if ".orbax-checkpoint-tmp" not in name)
+
   def _set_aside(self, step: int) -> Path:
-    self._manager.close()
+    self._run(self._manager.close)
     aside = self._directory.parent / "damaged" / f"{self._directory.name}-{step}"
-    aside.parent.mkdir(exist_ok=True)
-    while aside.exists():
-      aside = aside.with_name(aside.name + "-again")
-    (self._directory / str(step)).rename(aside)
-    self._manager = self._ocp.CheckpointManager(self._directory, options=self._options)
+    with using(aside):
+      aside.parent.mkdir(exist_ok=True)
+      while aside.exists():
+        aside = aside.with_name(aside.name + "-again")
+      (self._directory / str(step)).rename(aside)
+    self._open()
     return aside
 
+  def _reason(self, error: BaseException) -> str:
+    """The first line of an error, shortened."""
+    lines = str(error).replace(str(self._root), str(self._directory)).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__
+
   def close(self) -> None:
-    """Waits until every save is complete."""
-    self._manager.wait_until_finished()
-    self._manager.close()
+    """Waits until every save is complete.
+
+    Raises:
+      UserError: The last one did not succeed.
+    """
+    self._end(None)
+
+  def _end(self, seconds: float | None) -> None:
+    ends = self._thread.submit(self._close)  # after the write, the thread does one thing after the other
+    concurrent.futures.wait([ends], timeout=seconds)
+    if not ends.done():  # all that it uses stays
+      raise UserError(f"the checkpoint being written is not complete after {seconds:g} seconds: it is given up.")
+    try:
+      self._finish()
+      if (error := ends.exception()) is not None:
+        raise self._cannot_write(error) from error
+    finally:
+      self._thread.shutdown(wait=False)
+      self._quiet.close()
+      if self._handle is not None:
+        os.close(self._handle)
+        self._handle = None
+
+  def _close(self) -> None:
+    if self._manager is not None:
+      self._manager.close()
+
+  def __enter__(self) -> Checkpoints:
+    """The checkpoints themselves."""
+    return self
+
+  def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
+    """Closes. After an interrupt, waits some seconds at most; after another error, that is what is raised."""
+    interrupted = kind is not None and not issubclass(kind, Exception)
+    try:
+      self._end(GIVE_UP_SECONDS if interrupted else None)
+    except UserError as error:
+      if kind is None:
+        raise
+      warnings.warn(str(error), stacklevel=2)
+
+
+def _sealed(content: dict[str, Any]) -> dict[str, str]:
+  """JSON and its digest."""
+  text = json.dumps(content)
+  return {"content": text, "sha256": hashlib.sha256(text.encode()).hexdigest()}
+
+
+def _opened(sealed: dict[str, Any], step: int) -> dict[str, Any]:
+  """What `_sealed` was given for this step."""
+  if sealed.keys() == {"leaves", "notes"}:
+    raise UserError(f"the checkpoint of step {step} has no checksums, it is of an older version: train anew.")
+  text = sealed["content"]
+  if hashlib.sha256(text.encode()).hexdigest() != sealed["sha256"]:
+    raise Damaged("its notes are not what was saved")
+  content = json.loads(text)
+  if content["step"] != step:
+    raise Damaged(f"it was saved at step {content['step']}")
+  return content
 
 
 def _flat(tree: Any) -> dict[str, Any]:
-  leaves = jax.tree_util.tree_leaves_with_path(tree)
-  return {jax.tree_util.keystr(path, simple=True, separator="."): _data(leaf) for path, leaf in leaves}
+  return {_name(path): _data(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def _name(path: tuple[Any, ...]) -> str:
+  """The keys of a path joined by dots, with those in the keys escaped, so that no two paths have one name."""
+  keys = (jax.tree_util.keystr((key,), simple=True) for key in path)
+  return ".".join(key.replace("%", "%25").replace(".", "%2E") for key in keys)
 
 
 def _kinds(flat: dict[str, Any]) -> dict[str, str]:
   return {name: f"{jnp.dtype(leaf.dtype)}{list(leaf.shape)}" for name, leaf in flat.items()}
 
 
+def _hex(sums: dict[str, Any]) -> dict[str, str]:
+  return {name: f"{int(value):08x}" for name, value in jax.device_get(sums).items()}
+
+
 def _unflat(flat: dict[str, Any], template: Any) -> Any:
   def leaf_of(path, leaf):
-    value = flat[jax.tree_util.keystr(path, simple=True, separator=".")]
+    value = flat[_name(path)]
     return jax.random.wrap_key_data(value, impl=jax.random.key_impl(leaf)) if _is_key(leaf) else value
 
   return jax.tree_util.tree_map_with_path(leaf_of, template)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import math
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -28,7 +30,7 @@ from mtl_jax.train._evaluate import Inputs, Metrics
 from mtl_jax.train._log import Log, flatten, read_log
 from mtl_jax.train._programs import Programs, batch_placement, compile_programs
 from mtl_jax.train._progress import Progress
-from mtl_jax.train._run_dir import open_run
+from mtl_jax.train._run_dir import check_tasks, go_on, of_run, open_run
 from mtl_jax.train._score import Best, judge, labelled
 from mtl_jax.train._state import TrainState
 from mtl_jax.train._step import Nonfinite, check_nonfinite
@@ -108,13 +110,13 @@ def fit(
     balancer: How the task gradients are combined.
     tx: The optimizer; learning-rate schedules are optax's.
     train: The training data, `{key: (N, ...)}`, numpy arrays or what `np.asarray` takes; checked before anything else.
-    steps: The number of steps.
+    steps: The number of steps. A run that is resumed with more of them goes on as if it had been started so.
     batch_size: Examples a step, over all devices.
     valid: The validation data. With it, the parameters with the best score are kept.
     inputs: As in `mtl.objective`.
     engine: How gradients are computed; None: the cheapest exact one for the balancer.
     seed: Of initialisation, shuffling and dropout.
-    eval_every: Steps between evaluations; None: ten in all.
+    eval_every: Steps between evaluations; None: ten in all, and in a run that is resumed as before.
     patience: Stop after this many evaluations without a better score; None: never.
     score: What "best" means: a function of `{task: {metric: value}}` over the tasks with validation labels, lower is
       better, such as `mtl.train.mean_loss`; None: the score above.
@@ -126,7 +128,7 @@ def fit(
     rules: Which of them holds what of parameters and optimizer state: `"replicated"`, `"fsdp"`, `"zero"`,
       `"tensor_parallel"`, or rules of your own (`mtl.shard.Rules`); None: all hold everything.
     run_dir: Where configuration, logs and checkpoints go; None: nothing is written. Several processes share it.
-    resume: Go on with the run in `run_dir` from its newest readable checkpoint.
+    resume: Go on with the run in `run_dir` from its newest undamaged checkpoint.
     config: More JSON that describes the run; a resumed run must have the same.
     checkpoint_every: Steps between checkpoints; None: at each evaluation.
     log_every: Steps between log lines; metrics are read from the device only then.
@@ -140,7 +142,8 @@ def fit(
     The trained state, the best parameters, and the history.
 
   Raises:
-    UserError: Bad data or options, told in one line; a run directory that holds another run.
+    UserError: Bad data or options, told in one line; a run directory that holds another run, is in use, or cannot be
+      written to.
     NonFiniteError: With `nonfinite="stop"`; names the tasks and the step.
   """
   from mtl_jax import data
@@ -160,9 +163,11 @@ def fit(
     valid = as_arrays("valid", valid)
     data.check(valid, tasks, inputs)
     scored = labelled(tasks, valid, _warn)
-  eval_every = max(1, steps // 10) if eval_every is None else eval_every
+  if eval_every is None:
+    eval_every = of_run(run_dir, resume, "eval_every") or max(1, steps // 10)
   checkpoint_every = eval_every if checkpoint_every is None else checkpoint_every
   own: dict[str, Any] = {name: int(value) for name, value in {**counts, "eval_every": eval_every}.items()}
+  own |= {"tasks": list(tasks)}  # in the order of all state over tasks
   own |= {"compute_dtype": None if compute_dtype is None else jnp.dtype(compute_dtype).name, "nonfinite": nonfinite}
   own |= {"score": None if score is None else getattr(score, "__qualname__", type(score).__name__)}
 
@@ -188,21 +193,30 @@ def fit(
   history: list[dict[str, Any]] = []
 
   checkpoints, start = None, 0
+  opened = contextlib.ExitStack()
   if run_dir is not None:
     run_dir = Path(run_dir)
-    open_run(run_dir, {**(config or {}), "fit": own}, resume)
-    checkpoints = Checkpoints(run_dir / "checkpoints")
-    found = checkpoints.restore_newest({"train": state, "best": best_model}, _warn)
-    if found is not None:
-      start, tree, notes = found
-      state, best_model, best = tree["train"], tree["best"], Best(**notes["best"])
-      loader.set_state(notes["loader"])
-      history = [line for line in read_log(run_dir) if line["step"] <= start]
+    with contextlib.ExitStack() as opening:
+      described = {**(config or {}), "fit": own}
+      opening.enter_context(open_run(run_dir, described, resume))
+      checkpoints = opening.enter_context(Checkpoints(run_dir / "checkpoints"))
+      found = checkpoints.restore_newest({"train": state, "best": best_model}, _warn)
+      if found is not None:
+        start, tree, notes = found
+        check_tasks(run_dir, notes, list(tasks))
+        state, best_model, best = tree["train"], tree["best"], Best(**notes["best"])
+        loader.set_state(notes["loader"])
+        history = [line for line in read_log(run_dir) if line["step"] <= start]
+      go_on(run_dir, described, start)
+      opened = opening.pop_all()
 
-  log = Log(run_dir if shard.is_first() else None, since=start, tensorboard=tensorboard)
   clock = Clock()
   pending: list[Any] = []
-  with Progress(steps, start, progress and shard.is_first(), title) as bar:
+  with (
+    opened,
+    Log(run_dir if shard.is_first() else None, since=start, tensorboard=tensorboard) as log,
+    Progress(steps, start, progress and shard.is_first(), title) as bar,
+  ):
     try:
       for step in range(start + 1, steps + 1):
         if patience is not None and best.evaluations_since >= patience:
@@ -233,20 +247,18 @@ def fit(
           if best.step == step:
             best_model = jax.tree.map(jnp.copy, model)
         if checkpoints is not None and is_checkpoint:
-          notes = {"best": dataclasses.asdict(best), "loader": loader.get_state()}
+          notes = {"tasks": list(tasks), "best": dataclasses.asdict(best), "loader": loader.get_state()}
           checkpoints.save(step, {"train": state, "best": best_model}, notes)
         clock.restart()
       if nonfinite == "skip" and int(state.skipped):
         bar.say(_describe(state, list(tasks), balancer) + " Skipped.")
+      if int(state.empty):
+        bar.say(f"{int(state.empty)} of {int(state.step)} steps had no labels of any task, and changed nothing.")
     except UserError:
       raise
     except Exception:
       failing()  # before anything waits for the other processes
       raise
-    finally:
-      log.close()
-      if checkpoints is not None:
-        checkpoints.close()
   if valid is not None and best.step == 0:
     _warn("no evaluation had a finite score: the last parameters are returned in place of the best.")
   if best_model is None or best.step == 0:
@@ -256,10 +268,15 @@ def fit(
 
 
 def _mean(lines: list[Any]) -> dict[str, Any]:
-  """Losses and weights averaged over the steps since the last line; everything else as it is now."""
+  """What the steps since the last line have in common: means of losses and weights, all else as it is now.
+
+  Those of a task are over the steps with labels of it, NaN without any; `present` is the share of these steps.
+  """
   last = jax.tree.map(lambda leaf: leaf.tolist(), lines[-1])
   for key in ("losses", "weights"):
-    last[key] = {name: float(np.mean([line[key][name] for line in lines])) for name in last[key]}
+    values = {name: [line[key][name] for line in lines if line["present"].get(name, True)] for name in last[key]}
+    last[key] = {name: float(np.mean(found)) if found else math.nan for name, found in values.items()}
+  last["present"] = {name: float(np.mean([line["present"][name] for line in lines])) for name in last["present"]}
   return last
 
 

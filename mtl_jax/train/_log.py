@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mtl_jax._errors import UserError
+from mtl_jax._files import using
+
+METRICS = "metrics.jsonl"
 
 
 def write_json(path: Path, value: Any) -> None:
   """Writes JSON atomically: readers see the old file or the new one, never a part."""
+  _replace(path, json.dumps(value, indent=2, default=_plain) + "\n")
+
+
+def _replace(path: Path, text: str) -> None:
   partial = path.with_name(path.name + ".partial")
-  partial.write_text(json.dumps(value, indent=2, default=_plain) + "\n")
-  os.replace(partial, path)
+  with using(path):
+    partial.write_text(text)
+    os.replace(partial, path)
 
 
 def _plain(value: Any) -> Any:
@@ -43,12 +53,10 @@ class Log:
     self._file = self._board = None
     if run_dir is None:
       return
-    path = run_dir / "metrics.jsonl"
-    kept = [line for line in path.read_text().splitlines() if _step(line) <= since] if path.exists() else []
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text("".join(line + "\n" for line in kept))
-    os.replace(partial, path)
-    self._file = path.open("a")
+    self._path = path = run_dir / METRICS
+    _replace(path, "".join(line + "\n" for line in _lines(run_dir) if _step(line) <= since))
+    with using(path):
+      self._file = path.open("a")
     if tensorboard:
       try:
         from tensorboardX import SummaryWriter
@@ -61,8 +69,9 @@ class Log:
     flat = flatten(values)
     if self._file is not None:
       finite = {key: v if not isinstance(v, float) or math.isfinite(v) else None for key, v in flat.items()}
-      self._file.write(json.dumps({"kind": kind, "step": step, **finite}) + "\n")
-      self._file.flush()
+      with using(self._path):
+        self._file.write(json.dumps({"kind": kind, "step": step, **finite}) + "\n")
+        self._file.flush()
     if self._board is not None:
       for key, value in flat.items():
         if isinstance(value, int | float):
@@ -72,17 +81,33 @@ class Log:
     """Closes the files."""
     for file in (self._file, self._board):
       if file is not None:
-        file.close()
+        with contextlib.suppress(OSError):  # each line has been written; a full disk has been told
+          file.close()
+
+  def __enter__(self) -> Log:
+    """The log itself."""
+    return self
+
+  def __exit__(self, *error: Any) -> None:
+    """Closes the files."""
+    self.close()
 
 
 def _step(line: str) -> int | float:
   try:
     return json.loads(line)["step"]
-  except (ValueError, KeyError):  # a line cut by a kill
+  except (ValueError, KeyError, TypeError):  # a line cut by a kill
     return math.inf
 
 
 def read_log(run_dir: Path) -> list[dict[str, Any]]:
-  """The lines of `metrics.jsonl`, without a last one cut by a kill."""
-  lines = (run_dir / "metrics.jsonl").read_text().splitlines()
-  return [json.loads(line) for line in lines if _step(line) < math.inf]
+  """The lines of `metrics.jsonl`, without a last one cut by a kill; a file that is gone is told."""
+  if not (run_dir / METRICS).exists():
+    warnings.warn(f"{run_dir / METRICS} is gone: the history of the run before now is lost.", stacklevel=2)
+  return [json.loads(line) for line in _lines(run_dir) if _step(line) < math.inf]
+
+
+def _lines(run_dir: Path) -> list[str]:
+  path = run_dir / METRICS
+  with using(path):
+    return path.read_text(errors="replace").splitlines() if path.exists() else []

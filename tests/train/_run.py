@@ -53,7 +53,9 @@ def run(run_dir=None, *, steps=60, train=None, **options):
 
 
 def digest(params):
-  return [np.asarray(leaf).tobytes().hex()[:4000] for leaf in jax.tree.leaves(params)]
+  leaves = jax.tree.leaves(params)
+  leaves = [jax.random.key_data(x) if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) else x for x in leaves]
+  return [np.asarray(leaf).tobytes().hex()[:4000] for leaf in leaves]
 
 
 if __name__ == "__main__":

@@ -200,7 +200,7 @@ def test_existing_run_other_configuration_and_foreign_directory(finished, tmp_pa
   before = sorted(str(path) for path in directory.rglob("*"))
   with pytest.raises(mtl.UserError, match="already holds a run: resume it"):
     run(directory)
-  with pytest.raises(mtl.UserError, match="fit/seed was 0, is 3; fit/steps was 60, is 70"):
+  with pytest.raises(mtl.UserError, match="fit/seed was 0, is 3"):
     run(directory, steps=70, seed=3, resume=True)
   assert sorted(str(path) for path in directory.rglob("*")) == before
   (tmp_path / "mine.txt").write_text("precious")

@@ -1,0 +1,44 @@
+"""Errors that Python and Orbax print beside the one that counts, and interrupts that Python drops."""
+
+from __future__ import annotations
+
+import _thread
+import logging
+import sys
+import threading
+from typing import Any
+
+
+class Quiet:
+  """From now until `close`, what belongs to an error that is raised as well is not printed.
+
+  These are the tracebacks in Orbax's log, and one for each read that ends after a restore has failed: TensorStore then
+  reports to the event loop that Orbax has closed.
+
+  An interrupt that comes while a destructor or the callback of a weak reference runs is printed and dropped by Python,
+  and the program goes on. Here it is sent again.
+  """
+
+  def __init__(self) -> None:
+    """Begins."""
+    self._log = logging.getLogger("absl")
+    self._log.addFilter(self._keeps)
+    self._before = sys.unraisablehook
+    self._own = self._unraisable  # one object, to be known again
+    sys.unraisablehook = self._own
+
+  def _keeps(self, record: logging.LogRecord) -> bool:
+    return not (record.exc_info and "orbax" in record.pathname)
+
+  def _unraisable(self, unraisable: Any) -> None:
+    error = unraisable.exc_value
+    if isinstance(error, KeyboardInterrupt):
+      threading.Timer(0.01, _thread.interrupt_main).start()  # not from here, where it would be dropped again
+    elif not (isinstance(error, RuntimeError) and "Event loop is closed" in str(error)):
+      self._before(unraisable)
+
+  def close(self) -> None:
+    """Ends, unless somebody has put another hook before ours, who may call it."""
+    self._log.removeFilter(self._keeps)
+    if sys.unraisablehook is self._own:
+      sys.unraisablehook = self._before

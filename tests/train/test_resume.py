@@ -1,0 +1,214 @@
+"""Resuming: longer runs, what is refused, one process at a time, interrupts, and directories that come to harm."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import optax
+import pytest
+
+import mtl_jax as mtl
+from mtl_jax._files import LOCK, locked
+from mtl_jax.train._log import read_log
+from tests._launch import finish, start
+from tests.train._run import NET, TASKS, TX, arrays, digest, run
+
+
+@pytest.fixture(scope="module")
+def unbroken():
+  return run(steps=30)
+
+
+@pytest.fixture
+def run_of_20(tmp_path):
+  run(tmp_path / "run", steps=20)
+  return tmp_path / "run"
+
+
+def test_a_run_that_goes_on_to_more_steps_is_the_longer_run(run_of_20, unbroken):
+  resumed = run(run_of_20, steps=30, resume=True)
+  assert digest(resumed.state) == digest(unbroken.state)
+  assert digest(resumed.params) == digest(unbroken.params) and resumed.best_step == unbroken.best_step
+  losses = [[line.get("losses/kind") for line in result.history] for result in (resumed, unbroken)]
+  assert losses[0] == losses[1] and len(read_log(run_of_20)) == len(unbroken.history)
+  config = json.loads((run_of_20 / "config.json").read_text())
+  assert config["fit"]["steps"] == 30 and config["resumed"] == [{"step": 20, "steps": [20, 30]}]
+  run(run_of_20, steps=30, resume=True)
+  assert json.loads((run_of_20 / "config.json").read_text()) == config
+
+
+def test_fewer_steps_than_done_are_refused(run_of_20):
+  before = (run_of_20 / "config.json").read_text()
+  with pytest.raises(mtl.UserError, match=r"has done 20 steps already, so steps cannot be 10: choose more\.$"):
+    run(run_of_20, steps=10, resume=True)
+  assert (run_of_20 / "config.json").read_text() == before
+
+
+def test_eval_every_stays_when_it_is_not_given(tmp_path):
+  run(tmp_path / "run", steps=20, eval_every=None)
+  resumed = run(tmp_path / "run", steps=30, eval_every=None, resume=True)
+  assert [line["step"] for line in resumed.history if line["kind"] == "valid"] == list(range(2, 31, 2))
+
+
+def test_early_stopping_survives(tmp_path):
+  options = {"patience": 2, "score": lambda metrics: 1.0}  # never better than the first evaluation
+  run(tmp_path / "run", steps=20, **options)
+  resumed = run(tmp_path / "run", steps=60, resume=True, **options)
+  assert int(resumed.state.step) == 30 and resumed.best_step == 10
+
+
+def _other_order(run_dir, **options):
+  tasks = dict(reversed(TASKS.items()))
+  return mtl.fit(
+    NET, tasks, mtl.balance.pcgrad(), TX, arrays(500, 0), valid=arrays(100, 1), batch_size=32, eval_every=10,
+    run_dir=run_dir, resume=True, progress=False, **options,
+  )  # fmt: skip
+
+
+def test_tasks_in_another_order_are_refused(run_of_20):
+  with pytest.raises(mtl.UserError, match=r"fit/tasks was \['kind', 'size'\], is \['size', 'kind'\]\.$"):
+    _other_order(run_of_20, steps=20)
+  path = run_of_20 / "config.json"
+  path.write_text(json.dumps(json.loads(path.read_text()) | {"fit": _reordered(path)}))
+  with pytest.raises(mtl.UserError, match=r"in the order \['kind', 'size'\], expected \['size', 'kind'\]"):
+    _other_order(run_of_20, steps=20)
+
+
+def _reordered(path):
+  return json.loads(path.read_text())["fit"] | {"tasks": ["size", "kind"]}
+
+
+def test_one_process_at_a_time(run_of_20, tmp_path):
+  with locked(run_of_20):
+    with pytest.raises(mtl.UserError, match="run is in use by another process: wait until that has ended"):
+      run(run_of_20, steps=30, resume=True)
+  with locked(tmp_path / "new"):
+    with pytest.raises(mtl.UserError, match="new is in use by another process"):
+      run(tmp_path / "new", steps=10)
+  run(tmp_path / "new", steps=10)  # a lock alone is no run
+
+
+def test_the_lock_of_a_killed_process_blocks_nobody(tmp_path):
+  code = f"import fcntl, time; file = open({str(tmp_path / LOCK)!r}, 'a'); fcntl.flock(file, fcntl.LOCK_EX)"
+  code += "; print(flush=True); time.sleep(60)"
+  with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+    process.stdout.readline()
+    with pytest.raises(mtl.UserError, match="in use by another process"), locked(tmp_path):
+      pass
+    process.send_signal(signal.SIGKILL)
+  with locked(tmp_path):
+    pass
+
+
+@pytest.mark.parametrize(
+  ("place", "message"),
+  [
+    ("file", "is a file, expected a directory"),
+    ("file/below", "cannot use .*file/below: Not a directory"),
+    ("x" * 300, "cannot use .*xxx: File name too long"),
+    ("/proc/mtl_jax", "cannot use /proc/mtl_jax: No such file or directory"),
+  ],
+)
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_place_that_cannot_be_used_is_one_line(tmp_path, place, message, resume):
+  (tmp_path / "file").write_text("mine")
+  with pytest.raises(mtl.UserError, match=message) as caught:
+    run(tmp_path / place, resume=resume)
+  assert "\n" not in str(caught.value)
+  assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_directory_that_must_not_be_written_to_is_one_line(tmp_path, monkeypatch):
+  def refuse(*args, **kwargs):
+    raise PermissionError(13, "Permission denied", str(tmp_path / "run"))
+
+  monkeypatch.setattr("pathlib.Path.mkdir", refuse)  # tests may run as root
+  with pytest.raises(mtl.UserError, match="cannot use .*run: Permission denied"):
+    run(tmp_path / "run")
+
+
+def test_a_log_that_is_gone_is_told_and_a_file_named_checkpoints_is_one_line(run_of_20, unbroken):
+  (run_of_20 / "metrics.jsonl").unlink()
+  with pytest.warns(UserWarning, match="metrics.jsonl is gone: the history of the run before now is lost"):
+    resumed = run(run_of_20, steps=30, resume=True)
+  assert digest(resumed.state) == digest(unbroken.state)
+  (run_of_20 / "checkpoints").rename(run_of_20.parent / "aside")
+  (run_of_20 / "checkpoints").write_text("mine")
+  with pytest.raises(mtl.UserError, match="cannot use .*checkpoints"):
+    run(run_of_20, steps=30, resume=True)
+
+
+def test_a_run_whose_directory_is_renamed_stops_with_one_line_and_goes_on_there(tmp_path, unbroken):
+  moved = tmp_path / "moved"
+
+  def move(state):
+    if int(state.step) == 20:
+      (tmp_path / "run").rename(moved)
+    return {}
+
+  with pytest.raises(mtl.UserError, match="run/checkpoints has been moved or deleted while the run was writing"):
+    run(tmp_path / "run", steps=30, probe=move)
+  assert not (tmp_path / "run").exists()
+  assert digest(run(moved, steps=30, resume=True).state) == digest(unbroken.state)
+
+
+def test_interrupts_at_any_moment_of_a_save(tmp_path):
+  ((code, out, _, err),) = finish([start(["-m", "tests.train._interrupted", tmp_path, 12])], seconds=100)
+  assert code == 0, err[-3000:]
+  assert out.split()[::2] == ["good"] * 12 and "Traceback" not in err
+
+
+def test_a_command_interrupted_twice_ends_with_code_130(tmp_path):
+  words = "train digits --tasks left tilt --steps 100000 --checkpoint-every 1 --run-dir".split()
+  process = start(["-m", "mtl_jax", *words, tmp_path / "run"])
+  deadline = time.monotonic() + 100
+  while not (tmp_path / "run" / "checkpoints" / "2").exists() and process.poll() is None:
+    assert time.monotonic() < deadline
+    time.sleep(0.01)
+  for _ in range(2):
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.02)
+  ((code, _, lines, err),) = finish([process], seconds=60)
+  assert code == 130, err[-3000:]
+  told = ["mtl-jax: interrupted; resume a run with --resume."]
+  assert lines in (told, [])  # the second one may come while the first is told
+  assert "Traceback" not in err
+
+
+def _recipe(monkeypatch, optimizer):
+  """A small recipe of that optimizer."""
+  from mtl_jax import recipes
+  from mtl_jax.recipes._recipe import Recipe, Splits
+
+  splits = Splits(arrays(200, 0), arrays(50, 1), arrays(50, 2))
+  recipe = Recipe("small", "Small.", lambda seed: splits, lambda names: NET, TASKS, optimizer, 1e-2, 20, 32, 10)
+  monkeypatch.setattr(recipes, "load", lambda name: recipe)
+  return splits
+
+
+def test_a_schedule_over_the_steps_changes_and_says_so(tmp_path, monkeypatch):
+  from mtl_jax.recipes._recipe import adamw_cosine
+  from mtl_jax.recipes._run import configure, train_run
+
+  splits = _recipe(monkeypatch, adamw_cosine)
+  train_run(configure("small"), splits, run_dir=tmp_path / "run", progress=False)
+  told = r"the learning rate was scheduled over 20 steps and is over 30 steps from step 20 on\."
+  with pytest.warns(UserWarning, match=told):
+    train_run(configure("small", steps=30), splits, run_dir=tmp_path / "run", resume=True, progress=False)
+  config = json.loads((tmp_path / "run" / "config.json").read_text())
+  assert config["steps"] == 30 and config["resumed"] == [{"step": 20, "steps": [20, 30]}]
+
+
+def test_without_a_schedule_nothing_is_said_and_open_trained_checks_the_order(tmp_path, monkeypatch):
+  from mtl_jax.recipes._run import configure, open_trained, train_run
+
+  splits = _recipe(monkeypatch, lambda rate, steps: optax.adam(rate))
+  train_run(configure("small"), splits, run_dir=tmp_path / "run", progress=False)
+  fit, _ = train_run(configure("small", steps=30), splits, run_dir=tmp_path / "run", resume=True, progress=False)
+  assert digest(open_trained(tmp_path / "run", pytest.fail).params) == digest(fit.params)
+  path = tmp_path / "run" / "config.json"
+  path.write_text(json.dumps(json.loads(path.read_text()) | {"tasks": ["size", "kind"]}))
+  with pytest.raises(mtl.UserError, match=r"in the order \['kind', 'size'\], expected \['size', 'kind'\]"):
+    open_trained(tmp_path / "run", pytest.fail)
