@@ -164,7 +164,7 @@ def fit(
     data.check(valid, tasks, inputs)
     scored = labelled(tasks, valid, _warn)
   if eval_every is None:
-    eval_every = of_run(run_dir, resume, "eval_every") or max(1, steps // 10)
+    eval_every = int(of_run(run_dir, resume, "eval_every") or max(1, steps // 10))
   checkpoint_every = eval_every if checkpoint_every is None else checkpoint_every
   own: dict[str, Any] = {name: int(value) for name, value in {**counts, "eval_every": eval_every}.items()}
   own |= {"tasks": list(tasks)}  # in the order of all state over tasks
