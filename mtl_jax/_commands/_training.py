@@ -38,6 +38,8 @@ class Training:
   """Cut each batch into this many pieces to save memory; the result is that of the whole batch."""
   dtype: Literal["float32", "bfloat16"] = "float32"
   """What the network computes in; parameters and Gram matrices stay float32."""
+  frozen: tuple[str, ...] = ()
+  """Regular expressions for the parameters that stay as they are, such as shared/Conv_0."""
   nonfinite: Literal["stop", "skip", "ignore"] = "stop"
   """On a NaN or infinite loss: stop with an error, skip the step and count it, or do not check."""
 

@@ -9,18 +9,20 @@ import jax
 import jax.numpy as jnp
 
 from mtl_jax import _devices
+from mtl_jax._frozen import Frozen, holding, split_frozen
 from mtl_jax.balance._gram import gram
 from mtl_jax.engine._linearize import linearize
 from mtl_jax.engine._rows import rows, takes_turns
 
 
-def gradient_cosines(objective: Any) -> Callable[..., dict[str, jax.Array]]:
+def gradient_cosines(objective: Any, frozen: Frozen = ()) -> Callable[..., dict[str, jax.Array]]:
   r"""The cosines between the tasks' gradients of the shared parameters.
 
   $$ \cos_{ij} = g_i \cdot g_j / (|g_i| |g_j|) $$ below 0 the two tasks conflict.
 
   Args:
     objective: From `mtl.objective`, or any function of its signature.
+    frozen: As in `mtl.make_train_step`: parameters that do not count.
 
   Returns:
     A pure function `(params, state, batch, key=None) -> {"<task>,<task>": cosine}` over the pairs of tasks; 0 where a
@@ -35,7 +37,8 @@ def gradient_cosines(objective: Any) -> Callable[..., dict[str, jax.Array]]:
   """
 
   def cosines(params, state, batch, key=None):
-    linear = linearize(objective, params, state, batch, key)
+    trained, fixed = split_frozen(params, frozen)
+    linear = linearize(holding(objective, fixed) if frozen else objective, trained, state, batch, key)
     matrix = _devices.total(gram(rows(linear, one_by_one=takes_turns())))
     norms = jnp.sqrt(jnp.diagonal(matrix))
     norms = jnp.where(norms > 0, norms, 1.0)

@@ -12,9 +12,10 @@ import numpy as np
 
 from mtl_jax import _devices
 from mtl_jax._errors import UserError
+from mtl_jax._partition import joined
 from mtl_jax.balance._combine import shares_of, spread
 from mtl_jax.balance._layers import by_path
-from mtl_jax.engine._leaves import divided, joined
+from mtl_jax.engine._leaves import divided
 from mtl_jax.objective import Objective
 
 

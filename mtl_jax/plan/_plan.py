@@ -12,6 +12,7 @@ from mtl_jax import _devices
 from mtl_jax import engine as mtl_engine
 from mtl_jax._checks import check_compute_dtype, check_numbers
 from mtl_jax._errors import UserError
+from mtl_jax._frozen import Frozen
 from mtl_jax._inputs import Inputs
 from mtl_jax.arch.microbatch import microbatch
 from mtl_jax.balance._balancer import Balancer
@@ -40,6 +41,7 @@ def plan(
   accumulate: int = 1,
   compute_dtype: Any = None,
   nonfinite: Nonfinite = "stop",
+  frozen: Frozen = (),
   mesh: str | None = None,
   rules: AnyRules = None,
 ) -> list[Report]:
@@ -62,6 +64,7 @@ def plan(
     accumulate: As in `fit`.
     compute_dtype: As in `fit`.
     nonfinite: As in `fit`.
+    frozen: As in `fit`.
     mesh: The axes of the topology's devices, as `mtl.make_mesh` takes them; None: all along `data`.
     rules: As in `fit`.
 
@@ -101,11 +104,11 @@ def plan(
   for engine in chosen:
 
     def create(key, batch, engine=engine):
-      return init_train_state(net, tasks, balancer, tx, batch, key, inputs=inputs, engine=engine)
+      return init_train_state(net, tasks, balancer, tx, batch, key, inputs=inputs, engine=engine, frozen=frozen)
 
     with _devices.on(target.mesh):
       state = jax.eval_shape(create, jax.eval_shape(lambda: jax.random.key(0)), dict(batch))
-    step = make_train_step(losses, balancer, tx, engine, nonfinite=nonfinite, rules=rules)
-    placed = state_shardings(state, tx, target.mesh, rules)
+    step = make_train_step(losses, balancer, tx, engine, nonfinite=nonfinite, frozen=frozen, rules=rules)
+    placed = state_shardings(state, tx, target.mesh, rules, frozen)
     reports.append(plan_step(step, state, batch, target, engine.name, shardings=placed))
   return reports

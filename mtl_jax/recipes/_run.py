@@ -50,6 +50,7 @@ class RunConfig:
     accumulate: Pieces a batch is cut into for the trunk.
     dtype: What the network computes in.
     nonfinite: What happens on NaN or infinite losses.
+    frozen: Regular expressions for the parameters that stay as they are.
   """
 
   recipe: str
@@ -66,6 +67,7 @@ class RunConfig:
   accumulate: int = 1
   dtype: Literal["float32", "bfloat16"] = "float32"
   nonfinite: Nonfinite = "stop"
+  frozen: tuple[str, ...] = ()
 
 
 def configure(recipe: str, **given: Any) -> RunConfig:
@@ -116,6 +118,7 @@ def step_options(config: RunConfig, model: Model) -> dict[str, Any]:
     "accumulate": config.accumulate,
     "compute_dtype": None if config.dtype == "float32" else config.dtype,
     "nonfinite": config.nonfinite,
+    "frozen": config.frozen,
   }
 
 
@@ -252,5 +255,5 @@ def cosine_probe(config: RunConfig, splits: Splits) -> Callable[[TrainState], Ma
   model = build(config)
   batch = take(as_arrays(splits.valid), slice(256))
   losses = objective(model.net, model.tasks, model.recipe.inputs, train=False)
-  cosines = jax.jit(gradient_cosines(losses))
+  cosines = jax.jit(gradient_cosines(losses, config.frozen))
   return lambda state: {k: float(v) for k, v in jax.device_get(cosines(state.params, state.state, batch)).items()}

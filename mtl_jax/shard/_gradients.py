@@ -6,17 +6,19 @@ from typing import Any
 
 import jax
 
+from mtl_jax.balance._layers import by_path
 from mtl_jax.shard._rules import AnyRules, rules_of
 from mtl_jax.shard._shardings import specs_of
 
 
-def constrain_gradients(grads: Any, rules: AnyRules) -> Any:
+def constrain_gradients(grads: Any, params: Any, rules: AnyRules) -> Any:
   """Places the gradient of all parameters as the rules place the optimizer state, on the ambient mesh.
 
   Replicated parameters get whole gradients; with `zero` and `fsdp` each device has the part whose update it computes.
 
   Args:
-    grads: Shaped like the parameters.
+    grads: Shaped like the parameters, without the frozen ones.
+    params: All parameters, whose paths the rules match.
     rules: As in `state_shardings`.
 
   Returns:
@@ -24,5 +26,6 @@ def constrain_gradients(grads: Any, rules: AnyRules) -> Any:
   """
   rules = rules_of(rules)
   mesh = jax.sharding.get_abstract_mesh()
-  specs = specs_of(grads, mesh, rules.params if rules.optimizer is None else rules.optimizer)
-  return jax.lax.with_sharding_constraint(grads, jax.tree.unflatten(jax.tree.structure(grads), list(specs.values())))
+  specs = specs_of(params, mesh, rules.params if rules.optimizer is None else rules.optimizer)
+  placed = jax.tree.unflatten(jax.tree.structure(grads), [specs[path] for path in by_path(grads)])
+  return jax.lax.with_sharding_constraint(grads, placed)

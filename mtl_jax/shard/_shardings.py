@@ -15,11 +15,14 @@ from jax.sharding import PartitionSpec as P
 
 from mtl_jax._devices import DATA
 from mtl_jax._errors import UserError, nearest
+from mtl_jax._frozen import Frozen, split_frozen
 from mtl_jax.balance._layers import by_path
 from mtl_jax.shard._rules import AnyRules, Rule, rules_of
 
 
-def state_shardings(state: Any, tx: optax.GradientTransformation, mesh: Mesh | AbstractMesh, rules: AnyRules) -> Any:
+def state_shardings(
+  state: Any, tx: optax.GradientTransformation, mesh: Mesh | AbstractMesh, rules: AnyRules, frozen: Frozen = ()
+) -> Any:
   """The sharding of every array of a train state, for `jax.device_put` and `jax.jit`.
 
   Parameters are placed by the rules, the optimizer's arrays by those of their parameter (where they have its shape).
@@ -32,6 +35,7 @@ def state_shardings(state: Any, tx: optax.GradientTransformation, mesh: Mesh | A
     mesh: The mesh.
     rules: `"replicated"`, `"fsdp"`, `"zero"`, `"tensor_parallel"`, a `Rules`, or pairs as in `Rules.params`; None:
       replicated.
+    frozen: As in `mtl.make_train_step`.
 
   Returns:
     A `TrainState` of `jax.sharding.NamedSharding`s.
@@ -72,8 +76,8 @@ def state_shardings(state: Any, tx: optax.GradientTransformation, mesh: Mesh | A
     tx,
     like_parameter,
     state.opt_state,
-    placed_moments,
-    state.params,
+    split_frozen(placed_moments, frozen)[0],
+    split_frozen(state.params, frozen)[0],
     transform_non_params=lambda leaf: everywhere,
     is_leaf=lambda leaf: isinstance(leaf, optax.MaskedNode),
   )

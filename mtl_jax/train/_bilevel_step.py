@@ -15,7 +15,7 @@ from mtl_jax.bilevel._bilevel import Bilevel, Levels
 from mtl_jax.engine._linearize import in_order, labelled
 from mtl_jax.objective import Objective
 from mtl_jax.train._state import TrainState
-from mtl_jax.train._step import Found, Nonfinite, check_nonfinite, check_tasks, finish
+from mtl_jax.train._step import Found, Nonfinite, check_made_for, check_nonfinite, check_tasks, finish
 
 
 def make_bilevel_step(
@@ -65,6 +65,7 @@ def make_bilevel_step(
     else:
       names = tuple(jax.eval_shape(objective, state.params, state.state, batch, train_key)[0])
     check_tasks(names, state)
+    check_made_for(state, tx, method, state.params)
 
     def train(params):
       by_name, aux = objective(params, state.state, batch, train_key)

@@ -18,6 +18,7 @@ import optax
 from mtl_jax import shard
 from mtl_jax._checks import check_compute_dtype, check_numbers
 from mtl_jax._errors import UserError
+from mtl_jax._frozen import Frozen
 from mtl_jax.balance._balancer import Balancer
 from mtl_jax.engine import Engine
 from mtl_jax.net import Net
@@ -79,6 +80,8 @@ def fit(
   accumulate: int = 1,
   compute_dtype: Any = None,
   nonfinite: Nonfinite = "stop",
+  freeze_absent: bool = True,
+  frozen: Frozen = (),
   mesh: jax.sharding.Mesh | None = None,
   rules: shard.AnyRules = None,
   run_dir: str | Path | None = None,
@@ -123,6 +126,8 @@ def fit(
     accumulate: Cut each batch into this many pieces for the trunk's backward pass (see `arch.microbatch`).
     compute_dtype: For example `jnp.bfloat16`: compute in it; parameters, Gram matrix and optimizer stay float32.
     nonfinite: On a NaN or infinite loss or gradient, `"stop"` with an error, `"skip"` the step and count, `"ignore"`.
+    freeze_absent: As in `mtl.make_train_step`.
+    frozen: As in `mtl.make_train_step`: regular expressions for the parameters that stay as they are.
     mesh: The devices, for example `mtl.make_mesh("data=4,model=2")`; the axis `data` holds the examples of a batch.
       None: one device.
     rules: Which of them holds what of parameters and optimizer state: `"replicated"`, `"fsdp"`, `"zero"`,
@@ -168,6 +173,7 @@ def fit(
   checkpoint_every = eval_every if checkpoint_every is None else checkpoint_every
   own: dict[str, Any] = {name: int(value) for name, value in {**counts, "eval_every": eval_every}.items()}
   own |= {"tasks": list(tasks)}  # in the order of all state over tasks
+  own |= {"freeze_absent": freeze_absent, "frozen": [frozen] if isinstance(frozen, str) else list(frozen)}
   own |= {"compute_dtype": None if compute_dtype is None else jnp.dtype(compute_dtype).name, "nonfinite": nonfinite}
   own |= {"score": None if score is None else getattr(score, "__qualname__", type(score).__name__)}
 
@@ -183,6 +189,8 @@ def fit(
       accumulate=accumulate,
       compute_dtype=compute_dtype,
       nonfinite=nonfinite,
+      freeze_absent=freeze_absent,
+      frozen=frozen,
       mesh=mesh,
       rules=rules,
     )

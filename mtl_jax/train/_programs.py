@@ -10,6 +10,7 @@ import optax
 
 from mtl_jax import shard
 from mtl_jax._checks import check_compute_dtype, check_numbers
+from mtl_jax._frozen import Frozen
 from mtl_jax.arch.microbatch import microbatch
 from mtl_jax.balance._balancer import Balancer
 from mtl_jax.data._arrays import as_arrays, take
@@ -42,6 +43,8 @@ def compile_programs(
   accumulate: int = 1,
   compute_dtype: Any = None,
   nonfinite: Nonfinite = "stop",
+  freeze_absent: bool = True,
+  frozen: Frozen = (),
   mesh: jax.sharding.Mesh | None = None,
   rules: shard.AnyRules = None,
 ) -> Programs:
@@ -49,19 +52,29 @@ def compile_programs(
   check_numbers({"accumulate": accumulate})
   check_compute_dtype(compute_dtype)
   losses = objective(microbatch(net, accumulate), tasks, inputs, compute_dtype=compute_dtype)
-  step = make_train_step(losses, balancer, tx, engine, nonfinite=nonfinite, mesh=mesh, rules=rules)
+  step = make_train_step(
+    losses,
+    balancer,
+    tx,
+    engine,
+    nonfinite=nonfinite,
+    freeze_absent=freeze_absent,
+    frozen=frozen,
+    mesh=mesh,
+    rules=rules,
+  )
   example = take(as_arrays(train), slice(1))
   evaluate = make_evaluate(net, tasks, inputs, mesh=mesh)
 
   def create(key):
-    return init_train_state(net, tasks, balancer, tx, example, key, inputs=inputs, engine=engine)
+    return init_train_state(net, tasks, balancer, tx, example, key, inputs=inputs, engine=engine, frozen=frozen)
 
   batches = batch_placement(mesh)
   if mesh is None:
     jitted = jax.jit(step, donate_argnums=0, out_shardings=batches)
     return Programs(lambda key: shard.place(create(key), batches), jitted, evaluate)
   abstract = jax.eval_shape(create, jax.eval_shape(lambda: jax.random.key(0)))
-  placed = shard.state_shardings(abstract, tx, mesh, rules)
+  placed = shard.state_shardings(abstract, tx, mesh, rules, frozen)
   everywhere = placed.step
   jitted = jax.jit(step, donate_argnums=0, in_shardings=(placed, batches), out_shardings=(placed, everywhere))
   if all(sharding == everywhere for sharding in jax.tree.leaves(placed)):

@@ -11,6 +11,7 @@ import numpy as np
 import optax
 
 from mtl_jax._errors import UserError
+from mtl_jax._frozen import Frozen, split_frozen
 from mtl_jax._inputs import Inputs, input_keys, input_of
 from mtl_jax.balance._balancer import Balancer
 from mtl_jax.bilevel import Bilevel
@@ -59,6 +60,7 @@ def init_train_state(
   *,
   inputs: Inputs = "x",
   engine: Engine | None = None,
+  frozen: Frozen = (),
 ) -> TrainState:
   """The state before the first step.
 
@@ -71,6 +73,7 @@ def init_train_state(
     key: The PRNG key of the run.
     inputs: As in `mtl.objective`.
     engine: The engine that the step will use, if it remembers something between steps.
+    frozen: As the step will have it: the optimizer has no state for these parameters.
 
   Returns:
     The state.
@@ -84,12 +87,13 @@ def init_train_state(
   keys = next(iter(input_keys(tasks, inputs).values()))
   params, state = net.init(init_key, jax.tree.map(jnp.asarray, input_of(batch, keys)))
   engine = auto() if engine is None else engine
+  trained, _ = split_frozen(params, frozen)
   return TrainState(
     step=jnp.zeros((), jnp.int32),
     params=params,
     state=state,
-    opt_state=tx.init(params),
-    balancer=balancer.init(len(tasks), params["shared"]),
+    opt_state=tx.init(trained),
+    balancer=balancer.init(len(tasks), trained["shared"]),
     engine=engine.init(len(tasks)),
     key=run_key,
     skipped=jnp.zeros((), jnp.int32),

@@ -14,6 +14,8 @@ from jax.sharding import PartitionSpec as P
 from mtl_jax import _devices, shard
 from mtl_jax._convolutions import canonical
 from mtl_jax._errors import UserError
+from mtl_jax._frozen import Frozen, holding, split_frozen
+from mtl_jax._partition import joined
 from mtl_jax.balance._balancer import Balancer, Stats
 from mtl_jax.bilevel import Bilevel
 from mtl_jax.engine import Engine, auto, check_serves
@@ -33,6 +35,7 @@ def make_train_step(
   *,
   nonfinite: Nonfinite = "skip",
   freeze_absent: bool = True,
+  frozen: Frozen = (),
   mesh: jax.sharding.Mesh | None = None,
   rules: shard.AnyRules = None,
 ) -> Callable[[TrainState, Any], tuple[TrainState, dict[str, Any]]]:
@@ -56,6 +59,9 @@ def make_train_step(
       the counters of the state. `"stop"`: so do all later steps, until somebody looks. `"ignore"`: no check.
     freeze_absent: Whether the head of an absent task keeps its parameters and the optimizer's memory of them; False:
       the optimizer takes its gradient for 0, and may move it (momentum, weight decay).
+    frozen: Regular expressions, searched for in paths such as `shared/Dense_0/kernel`: the parameters that stay as they
+      are. They have no gradient, no optimizer state and no part in G, and no backward pass goes below the first layer
+      that is trained. What a net changes without gradients, such as batch statistics, goes on to change.
     mesh: The devices among which `jax.jit` will divide the step, so that engines can choose by them and place what
       they keep; None: that of `jax.set_mesh`, if any.
     rules: Those by which `mtl.shard.state_shardings` places the state on the mesh; None: replicated.
@@ -92,13 +98,16 @@ def make_train_step(
 
   def on_devices(state: TrainState, batch: Any) -> tuple[TrainState, dict[str, Any]]:
     key = jax.random.fold_in(state.key, state.step)
-    linear = linearize(objective, state.params, state.state, batch, key, balancer.split)
+    trained, fixed = split_frozen(state.params, frozen)
+    held = holding(objective, fixed) if frozen else objective
+    linear = linearize(held, trained, state.state, batch, key, balancer.split)
     check_tasks(linear.names, state)
+    check_made_for(state, tx, balancer, trained)
     shared, weights, balancer_state, engine_state = engine.run(linear, balancer, state.balancer, state.engine)
     heads = linear.pull_heads(balancer.head_weights(weights, balancer_state))
     grads = {"shared": shared, "task": heads}
     if _devices.shards() > 1:
-      grads = shard.constrain_gradients(grads, rules)
+      grads = shard.constrain_gradients(grads, state.params, rules)
     before = Stats(linear.losses, present=None if linear.present is None else linear.here)
 
     def observed(params):
@@ -110,7 +119,7 @@ def make_train_step(
       return balancer.observe(before, before._replace(losses=after), balancer_state)
 
     found = Found(grads, linear.names, before, weights, linear.aux, observed, engine_state)
-    return finish(state, tx, found, balancer, nonfinite, freeze_absent=freeze_absent)
+    return finish(state, tx, found, balancer, nonfinite, freeze_absent=freeze_absent, frozen=frozen)
 
   return step
 
@@ -151,6 +160,7 @@ def finish(
   nonfinite: Nonfinite,
   *,
   freeze_absent: bool = True,
+  frozen: Frozen = (),
 ) -> tuple[TrainState, dict[str, Any]]:
   """What any step does once it has its gradients: the update, the guard against mishaps, the metrics.
 
@@ -161,6 +171,7 @@ def finish(
     method: The balancer or bilevel method.
     nonfinite: As in `make_train_step`.
     freeze_absent: As in `make_train_step`.
+    frozen: As in `make_train_step`.
 
   Returns:
     The state after the step, and the metrics.
@@ -172,8 +183,9 @@ def finish(
 
   def after(state):
     value = jnp.sum(jnp.where(here, weights.astype(losses.dtype) * losses, 0.0))
-    updates, opt_state = _update(tx, grads, state, value)
-    params = optax.apply_updates(state.params, updates)
+    trained, fixed = split_frozen(state.params, frozen)
+    updates, opt_state = _update(tx, grads, state.opt_state, trained, value)
+    params = joined(optax.apply_updates(trained, updates), fixed)
     if freeze_absent and present:
       params = keep_absent_heads(present, params, state.params)
       opt_state = keep_absent_heads(present, opt_state, state.opt_state)
@@ -205,13 +217,13 @@ def finish(
 
 
 def _update(
-  tx: optax.GradientTransformation, grads: Any, state: TrainState, value: jax.Array
+  tx: optax.GradientTransformation, grads: Any, opt_state: Any, params: Any, value: jax.Array
 ) -> tuple[optax.Updates, optax.OptState]:
   """The optimizer's update, given what optax calls `value` and `grad` too."""
   update = optax.with_extra_args_support(tx).update
   try:
     with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer step counts
-      return update(grads, state.opt_state, state.params, value=value, grad=grads)
+      return update(grads, opt_state, params, value=value, grad=grads)
   except TypeError as error:
     missing = re.search(r"missing \d+ required keyword-only arguments?: (.*)", str(error))
     if missing is None:
@@ -267,6 +279,24 @@ def check_tasks(names: tuple[str, ...], state: TrainState) -> None:
       f"the objective has {len(names)} tasks ({', '.join(names)}), but the train state was made for {expected}: "
       "make a new one with init_train_state."
     )
+
+
+def check_made_for(state: TrainState, tx: optax.GradientTransformation, method: Any, trained: Any) -> None:
+  """Raises a `UserError` where the state was made for another optimizer or balancer, or other frozen parameters."""
+  tasks = state.nonfinite.shape[0]
+  expected = jax.eval_shape(lambda p: (tx.init(p), method.init(tasks, p["shared"])), trained)
+  for what, found, wanted in (
+    ("optimizer, or other frozen parameters", state.opt_state, expected[0]),
+    ("balancer", state.balancer, expected[1]),
+  ):
+    if jax.tree.structure(found) != jax.tree.structure(wanted) or _shapes(found) != _shapes(wanted):
+      raise UserError(
+        f"the train state was made for another {what} than the step: make a new one with init_train_state."
+      )
+
+
+def _shapes(tree: Any) -> list[tuple[int, ...]]:
+  return [jnp.shape(leaf) for leaf in jax.tree.leaves(tree)]
 
 
 def _guard(

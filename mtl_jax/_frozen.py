@@ -1,0 +1,66 @@
+"""Frozen parameters: those that a training leaves as they are."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from mtl_jax._errors import UserError
+from mtl_jax._partition import joined, partition
+from mtl_jax.balance._layers import by_path
+from mtl_jax.objective import Branch, Objective
+
+Frozen = str | Sequence[str]
+"""Regular expressions, searched for in the paths of parameters, such as `shared/Dense_0/`."""
+
+
+def split_frozen(params: Any, frozen: Frozen) -> tuple[Any, Any]:
+  """The parameters that are trained, and the frozen ones, whose paths match; None in the places of the others.
+
+  Raises:
+    UserError: A pattern that is no regular expression or matches nothing, or nothing is left to train.
+
+  >>> split_frozen({"shared": {"low": 1.0, "high": 2.0}, "task": {}}, "shared/low")[0]
+  {'shared': {'high': 2.0, 'low': None}, 'task': {}}
+  """
+  patterns = [frozen] if isinstance(frozen, str) else list(frozen)
+  paths = list(by_path(params))
+  for pattern in patterns:
+    try:
+      matched = any(re.search(pattern, path) for path in paths)
+    except re.error as error:
+      raise UserError(f"frozen: {pattern!r} is no regular expression: {error}.") from error
+    if not matched:
+      known = ", ".join(paths[:6]) + (f" and {len(paths) - 6} more" if len(paths) > 6 else "")
+      raise UserError(f"frozen: no parameter matches {pattern!r}: there are {known}.")
+  trained, fixed = partition(params, lambda path, _: not any(re.search(pattern, path) for pattern in patterns))
+  if paths and not by_path(trained):
+    raise UserError("frozen: all parameters match, so nothing is left to train: choose narrower patterns.")
+  return trained, fixed
+
+
+def holding(objective: Objective | Callable[..., Any], fixed: Any) -> Any:
+  """The objective as a function of the trained parameters alone, the fixed ones held."""
+
+  def losses(params, *rest):
+    return objective(joined(params, fixed), *rest)
+
+  if not isinstance(objective, Objective):
+    return losses
+  of_whole = objective.branches
+  if of_whole is None:
+    return dataclasses.replace(objective, losses=losses)
+
+  def held(function, own):
+    return lambda params, *rest: function(joined(params, own), *rest)
+
+  def branches(key):
+    cut, keys = of_whole(key)
+    return tuple(
+      Branch(held(b.trunk, fixed["shared"]), {n: held(head, fixed["task"][n]) for n, head in b.heads.items()})
+      for b in cut
+    ), keys
+
+  return dataclasses.replace(objective, losses=losses, branches=branches)
