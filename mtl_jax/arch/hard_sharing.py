@@ -16,7 +16,7 @@ def hard_sharing(trunk: Net, heads: Mapping[str, Net]) -> Net:
   $$ \hat y_t = h_t(f(x; \theta_{shared}); \theta_t) $$
 
   Args:
-    trunk: Maps the input (B, ...) to features (B, ...), any pytree.
+    trunk: Maps the input (B, ...) to features (B, ...), any pytree. Masks and indices among them go on to the heads.
     heads: For each task a net from those features to its prediction.
 
   Returns:

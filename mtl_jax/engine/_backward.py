@@ -78,7 +78,7 @@ class Backward:
         jax.lax.dynamic_update_slice_in_dim(stack, jnp.expand_dims(x, axis), i, axis)
         for stack, x, axis in zip(stacks, leaves, axes, strict=True)
       ]
-      seed = 1 + zero_after(leaves[0])
+      seed = 1 + zero_after(next(iter(leaves), seed))
     return stacks
 
   def run(self, stage: int) -> None:

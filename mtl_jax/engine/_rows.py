@@ -38,5 +38,8 @@ def rows(linearized: Linearized, *, one_by_one: bool) -> Any:
   if one_by_one:
     each = [scattered(pullback.pull(cotangent)) for pullback in pullbacks for cotangent in pullback.cotangents]
     return stack([each[i] for i in order])
-  parts = [scattered(jax.vmap(pullback.pull)(stack(pullback.cotangents)), 1) for pullback in pullbacks]
+  parts = [
+    scattered(jax.vmap(pullback.pull, axis_size=len(pullback.cotangents))(stack(pullback.cotangents)), 1)
+    for pullback in pullbacks
+  ]
   return parts[0] if len(parts) == 1 else jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[order], *parts)
