@@ -12,7 +12,7 @@ from typing import Any
 class Quiet:
   """From now until `close`, what belongs to an error that is raised as well is not printed.
 
-  These are the tracebacks in Orbax's log, and one for each read that ends after a restore has failed: TensorStore then
+  These are what Orbax logs, and one for each read that ends after a restore has failed: TensorStore then
   reports to the event loop that Orbax has closed.
 
   An interrupt that comes while a destructor or the callback of a weak reference runs is printed and dropped by Python,
@@ -28,7 +28,7 @@ class Quiet:
     sys.unraisablehook = self._own
 
   def _keeps(self, record: logging.LogRecord) -> bool:
-    return not (record.exc_info and "orbax" in record.pathname)
+    return "orbax" not in record.pathname
 
   def _unraisable(self, unraisable: Any) -> None:
     error = unraisable.exc_value

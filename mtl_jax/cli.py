@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
@@ -25,14 +25,20 @@ INTERRUPTED = 130
 def run() -> None:
   """The program: `main`, and after an interrupt an end that waits for no thread."""
   Quiet()
-  code = INTERRUPTED
-  with contextlib.suppress(KeyboardInterrupt):  # once more, while the first was being told
-    code = main()
+  if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, _first_interrupt)
+  code = main()
   if code == INTERRUPTED:  # the run has been closed; whatever else still goes on is of no use any more
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
   sys.exit(code)
+
+
+def _first_interrupt(*_: Any) -> None:
+  """Ctrl-C closes the run, which may take seconds; a second one ends the program wherever it is."""
+  signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
+  raise KeyboardInterrupt
 
 
 def main(argv: Sequence[str] | None = None) -> int:

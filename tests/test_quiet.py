@@ -23,16 +23,32 @@ def test_an_interrupt_in_a_destructor_is_not_lost(capsys):
   assert sys.unraisablehook is before and capsys.readouterr().err == ""
 
 
-def test_only_tracebacks_of_orbax_are_dropped(caplog):
-  def log(path, exc_info):
-    record = logging.LogRecord("absl", logging.ERROR, path, 1, path, (), exc_info)
+class _Fails:
+  def __init__(self, error):
+    self.error = error
+
+  def __del__(self):
+    raise self.error
+
+
+def test_of_errors_that_python_drops_only_that_of_a_closed_loop_is_not_told(monkeypatch):
+  told = []
+  monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: told.append(str(unraisable.exc_value)))
+  quiet = Quiet()
+  for error in (RuntimeError("Event loop is closed"), RuntimeError("other"), ValueError("Event loop is closed")):
+    _Fails(error)
+  quiet.close()
+  assert told == ["other", "Event loop is closed"]
+
+
+def test_only_the_log_of_orbax_is_dropped(caplog):
+  def log(path):
+    record = logging.LogRecord("absl", logging.ERROR, path, 1, path, (), None)
     logging.getLogger("absl").handle(record)
 
   quiet = Quiet()
-  error = (ValueError, ValueError("x"), None)
-  log("/lib/orbax/a.py", error)
-  log("/lib/orbax/b.py", None)
-  log("/lib/other/c.py", error)
+  log("/lib/orbax/a.py")
+  log("/lib/other/b.py")
   quiet.close()
-  log("/lib/orbax/d.py", error)
-  assert [record.pathname[-4:] for record in caplog.records] == ["b.py", "c.py", "d.py"]
+  log("/lib/orbax/c.py")
+  assert [record.pathname[-4:] for record in caplog.records] == ["b.py", "c.py"]

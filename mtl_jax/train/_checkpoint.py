@@ -6,7 +6,9 @@ import concurrent.futures
 import hashlib
 import json
 import os
+import shutil
 import warnings
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,10 +19,14 @@ import jax.numpy as jnp
 from mtl_jax._errors import UserError
 from mtl_jax._files import using
 from mtl_jax._quiet import Quiet
-from mtl_jax.train._checksum import checksum
+from mtl_jax.train._checksum import checksums
 
 GIVE_UP_SECONDS = 10.0
 """How long an interrupted program waits for the checkpoint that is being written."""
+
+
+UNFINISHED = ".orbax-checkpoint-tmp"
+"""What Orbax adds to a name until all is written."""
 
 
 class Damaged(Exception):
@@ -48,18 +54,26 @@ class Checkpoints:
     self._ocp = ocp
     if read_only:
       self._options = ocp.CheckpointManagerOptions(save_interval_steps=0, create=False, read_only=True)
-    else:  # what an earlier process did not finish is cleaned up: it may be what filled the disk
-      self._options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=False, cleanup_tmp_directories=True)
+    else:
+      self._options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=False)
     with using(self._directory):
       if not read_only:
         self._directory.mkdir(parents=True, exist_ok=True)
+        self._clean()
       self._handle = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY) if self._directory.exists() else None
     self._quiet = Quiet()
+    weakref.finalize(self, self._quiet.close)
     self._thread = concurrent.futures.ThreadPoolExecutor(1, "mtl-jax checkpoints")
     self._writing: concurrent.futures.Future[None] | None = None
     self._manager: Any = None
     if self._handle is not None:
       self._open()
+
+  def _clean(self) -> None:
+    """Removes what an earlier process did not finish writing; it may be what filled the disk."""
+    if jax.process_index() == 0:
+      for path in self._directory.glob(f"*{UNFINISHED}*"):
+        shutil.rmtree(path)
 
   def _open(self) -> None:
     # Through a handle, where the system shows them as paths: in a directory that is renamed meanwhile the files stay
@@ -69,13 +83,16 @@ class Checkpoints:
     self._manager = self._run(lambda: self._ocp.CheckpointManager(self._root, options=self._options))
 
   def _run(self, function: Callable[[], Any]) -> Any:
-    x64 = jax.config.jax_enable_x64  # may be set for this thread alone
+    return self._start(function).result()
+
+  def _start(self, function: Callable[[], Any]) -> concurrent.futures.Future[Any]:
+    x64 = jax.dtypes.canonicalize_dtype("float64") == jnp.float64  # may be set for this thread alone
 
     def run() -> Any:
       with jax.enable_x64(x64):
         return function()
 
-    return self._thread.submit(run).result()
+    return self._thread.submit(run)
 
   def steps(self) -> list[int]:
     """The steps that have a finished checkpoint, ascending."""
@@ -91,15 +108,13 @@ class Checkpoints:
     self._check_place()
     # Copies: the next step may reuse the donated buffers while the write goes on.
     flat = {name: jnp.copy(leaf) for name, leaf in _flat(tree).items()}
-    # Started here: programs of several devices must start in one order.
-    sums = {name: checksum(leaf) for name, leaf in flat.items()}
-    self._writing = self._thread.submit(self._write, step, flat, sums, notes)
+    self._writing = self._start(lambda: self._write(step, flat, notes))
     if jax.process_count() > 1:  # Orbax lets processes wait for each other on their devices
       self._finish()
 
-  def _write(self, step: int, flat: dict[str, Any], sums: dict[str, Any], notes: dict[str, Any]) -> None:
+  def _write(self, step: int, flat: dict[str, Any], notes: dict[str, Any]) -> None:
     args = self._ocp.args
-    note = _sealed({"step": step, "leaves": _kinds(flat), "checksums": _hex(sums), "notes": notes})
+    note = _sealed({"step": step, "leaves": _kinds(flat), "checksums": checksums(flat), "notes": notes})
     self._manager.save(step, args=args.Composite(tree=args.StandardSave(flat), notes=args.JsonSave(note)), force=True)
     if jax.process_count() == 1:
       self._manager.wait_until_finished()
@@ -113,7 +128,7 @@ class Checkpoints:
       except Exception as error:  # whatever the storage layers make of a full disk
         raise self._cannot_write(error) from error
 
-  def _cannot_write(self, error: Exception) -> UserError:
+  def _cannot_write(self, error: BaseException) -> UserError:
     self._check_place()
     done = [int(path.name) for path in self._directory.iterdir() if path.name.isdecimal()]
     newest = f"resume the run from step {max(done)}" if done else "start the run again"
@@ -159,7 +174,7 @@ class Checkpoints:
       )
     abstract = {name: self._ocp.utils.to_shape_dtype_struct(leaf) for name, leaf in flat.items()}
     restored = self._read(step, tree=self._ocp.args.StandardRestore(abstract))["tree"]
-    sums = _hex({name: checksum(leaf) for name, leaf in restored.items()})
+    sums = checksums(restored)
     wrong = sorted(name for name in sums.keys() | note["checksums"] if sums.get(name) != note["checksums"].get(name))
     if wrong:
       raise Damaged(f"{wrong[0]!r} is not what was saved" + (f", nor are {len(wrong) - 1} more" if wrong[1:] else ""))
@@ -213,7 +228,7 @@ class Checkpoints:
     if self._handle is None:
       return []
     names = {path.name for path in self._directory.iterdir()} - set(map(str, steps))
-    return sorted(name for name in names if ".orbax-checkpoint-tmp" not in name)
+    return sorted(name for name in names if UNFINISHED not in name)
 
   def _set_aside(self, step: int) -> Path:
     self._run(self._manager.close)
@@ -305,10 +320,6 @@ def _name(path: tuple[Any, ...]) -> str:
 
 def _kinds(flat: dict[str, Any]) -> dict[str, str]:
   return {name: f"{jnp.dtype(leaf.dtype)}{list(leaf.shape)}" for name, leaf in flat.items()}
-
-
-def _hex(sums: dict[str, Any]) -> dict[str, str]:
-  return {name: f"{int(value):08x}" for name, value in jax.device_get(sums).items()}
 
 
 def _unflat(flat: dict[str, Any], template: Any) -> Any:

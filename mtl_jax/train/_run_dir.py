@@ -96,8 +96,8 @@ def _check_same(run_dir: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -
     raise UserError(f"the run in {run_dir} was started with another configuration: {told}.")
 
 
-def of_run(run_dir: str | Path | None, resume: bool, option: str) -> Any:
-  """An option of `fit` that the run to resume was started with; None if there is no such run."""
+def of_run(run_dir: str | Path | None, resume: bool, option: str) -> int | None:
+  """A number among the options of `fit` that the run to resume was started with; None if there is no such run."""
   if run_dir is None or not resume or not _holds_run(Path(run_dir)):
     return None
   found = flatten(read_config(Path(run_dir))).get(f"fit/{option}")

@@ -126,6 +126,7 @@ def test_a_half_written_checkpoint_is_not_a_checkpoint(tmp_path):
   (half / "tree").mkdir()
   checkpoints = Checkpoints(tmp_path / "c")
   assert checkpoints.restore_newest(_tree(), pytest.fail)[0] == 2
+  assert not half.exists()  # and takes no more room
   checkpoints.close()
 
 
