@@ -35,27 +35,23 @@ def bounded_qp(gram: Float[Array, "T T"], lower: Float[Array, "B T"]) -> Solutio
   some = jnp.where(lengths > 0, lengths, 1.0)
   cosines = jnp.where(jnp.eye(gram.shape[0], dtype=bool), 1.0, scaled(gram, some))
   bounds = lower * lengths[None, :]
-  sizes = jnp.max(jnp.abs(bounds), axis=1, keepdims=True)
+  sizes = jnp.sum(jnp.abs(bounds), axis=1, keepdims=True)
   sizes = jnp.where(sizes > 0, sizes, 1.0)
   linear = cosines @ (bounds / sizes).T  # one column a right-hand side
 
   y, residual = _active_set(cosines, linear, _projected_gradient(cosines, linear))
-  hard = residual > _tolerance(y)
+  hard = residual > _TOL * epsilon(y)
   inner = _interior(cosines, linear, jnp.any(hard))
-  # Its complementary pairs are small, not 0: a last guess of which are.
-  polished, polished_residual = _active_set(cosines, linear, inner.x, inner.z, wanted=jnp.any(hard))
-  better = hard & (polished_residual < residual)
-  y, residual = jnp.where(better, polished, y), jnp.where(better, polished_residual, residual)
+  inner_residual = _residual(inner.x, cosines @ inner.x + linear)
+  better = hard & (inner_residual < residual)
+  y, residual = jnp.where(better, inner.x, y), jnp.where(better, inner_residual, residual)
   return Solution(lower + y.T * sizes / some[None, :], jnp.max(residual))
 
 
-def _tolerance(y: jax.Array) -> jax.Array:
-  """What rounding leaves of the conditions, one a column."""
-  return 16 * epsilon(y) * jnp.maximum(1.0, jnp.max(y, axis=0))
-
-
-def _natural_residual(y: jax.Array, slope: jax.Array) -> jax.Array:
-  return jnp.max(jnp.abs(jnp.minimum(y, slope)), axis=0)
+_TOL=8
+def _residual(y: jax.Array, slope: jax.Array) -> jax.Array:
+  """The largest violation of the conditions, relative to the lengths of all vectors that v adds up."""
+  return jnp.max(jnp.abs(jnp.minimum(y, slope)), axis=0) / (1.0 + jnp.sum(y, axis=0))
 
 
 def _projected_gradient(cosines: jax.Array, linear: jax.Array) -> jax.Array:
@@ -112,16 +108,16 @@ def _active_set(
     y = solve(free, jnp.where(free, y, 0.0))
     slope = cosines @ y + linear
     allowed = jnp.maximum(y, 0.0)
-    residual = _natural_residual(allowed, cosines @ allowed + linear)
+    residual = _residual(allowed, cosines @ allowed + linear)
     # Maxima on CPU may skip NaN.
     better = (residual < least) & jnp.all(jnp.isfinite(allowed), axis=0)
     return y, slope, jnp.where(better, allowed, best), jnp.where(better, residual, least), count + 1
 
   def unfinished(carry):
-    return jnp.asarray(wanted) & jnp.any(carry[3] > _tolerance(carry[2])) & (carry[4] < _ROUNDS)
+    return jnp.asarray(wanted) & jnp.any(carry[3] > _TOL * epsilon(y)) & (carry[4] < _ROUNDS)
 
   found = cosines @ y + linear
-  start = (y, found if slope is None else slope, y, _natural_residual(y, found), 0)
+  start = (y, found if slope is None else slope, y, _residual(y, found), 0)
   return jax.lax.while_loop(unfinished, round_, start)[2:4]
 
 
@@ -129,6 +125,10 @@ def _interior(cosines: jax.Array, linear: jax.Array, wanted: jax.Array) -> Itera
   def column(q):
     y = jnp.ones_like(q)
     start = Iterate(y, jnp.zeros((), q.dtype), jnp.maximum(cosines @ y + q, 1.0))
-    return interior_point(cosines, q, start, wanted=wanted)
+
+    def distance(now):
+      return _residual(now.x, cosines @ now.x + q) * 8 / _TOL
+
+    return interior_point(cosines, q, start, distance=distance, wanted=wanted)
 
   return jax.vmap(column, in_axes=1, out_axes=Iterate(1, 0, 1))(linear)  # pyright: ignore[reportArgumentType]

@@ -8,7 +8,7 @@ from mtl_jax.balance._dual_cone import check_epsilons, regularized
 from mtl_jax.balance._preference import Preference, preferences
 
 
-def dualproj(preference: Preference = None, norm_eps: float = 1e-4, reg_eps: float = 1e-4) -> Balancer:
+def dualproj(preference: Preference = None, norm_eps: float = 0.0, reg_eps: float = 0.0) -> Balancer:
   r"""The mean gradient projected onto the dual cone of the task gradients, as in gradient episodic memory (mean scale).
 
   $$ w = \arg\min_{v \ge p} v^T G' v, \qquad G' = G / tr(G) + \epsilon I $$

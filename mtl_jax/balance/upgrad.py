@@ -10,7 +10,7 @@ from mtl_jax.balance._dual_cone import check_epsilons, regularized
 from mtl_jax.balance._preference import Preference, preferences
 
 
-def upgrad(preference: Preference = None, norm_eps: float = 1e-4, reg_eps: float = 1e-4) -> Balancer:
+def upgrad(preference: Preference = None, norm_eps: float = 0.0, reg_eps: float = 0.0) -> Balancer:
   r"""Unconflicting projections of the task gradients: each onto the dual cone of all, then their mean (mean scale).
 
   $$ w = \sum_i \arg\min_{v \ge p_i e_i} v^T G' v, \qquad G' = G / tr(G) + \epsilon I $$
