@@ -7,50 +7,57 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from mtl_jax.balance._interior import Iterate, interior_point
-from mtl_jax.balance._solution import Solution, epsilon, full_precision, norms, scaled
+from mtl_jax.balance._solution import Solution, directions, epsilon, full_precision
 
+_ROUNDING = 4  # of the vectors that v adds up, in units of the dtype's: what is left of the conditions
 _GRADIENT_STEPS = 50
 _ROUNDS = 15
 _CONJUGATE_STEPS = 40
 
 
 @full_precision
-def bounded_qp(gram: Float[Array, "T T"], lower: Float[Array, "B T"]) -> Solution:
+def bounded_qp(gram: Float[Array, "T T"], lower: Float[Array, "B T"], is_hard: bool = False) -> Solution:
   r"""$v_b = \arg\min_{v \ge u_b} v^T G v$ for each row $u_b$ of `lower`.
 
   In $y = |g| (v - u) \ge 0$ and the matrix C of cosines it is $\min \tfrac12 y^T C y + q^T y$: accelerated projected
   gradient steps of all right-hand sides at once guess which y are 0, rounds of conjugate gradients solve for the
   others and mend the guess until the conditions hold. These are products of (T, T) matrices only, about 200 at
-  condition 1e4. Where they do not settle, which takes a nearly singular G, an interior-point method begins anew.
+  condition 1e4. Where they do not settle, which takes a nearly singular C, an interior-point method begins anew, in
+  which v is one of many with the same $J^T v$.
 
   Args:
     gram: G, (T, T), positive semidefinite up to rounding, of any scale.
     lower: The bounds, (B, T).
+    is_hard: Whether to begin with the interior-point method: where C is known to be singular.
 
   Returns:
-    v, (B, T), and the largest violation of the optimality conditions, $\max_i |\min(y_i, (C y + q)_i)|$, with y in
-    units of the largest $|g_i u_i|$ of its right-hand side.
+    v, (B, T), and the largest violation of the optimality conditions, $\max_i |\min(y_i, (C y + q)_i)|$, relative to
+    the lengths of all that $J^T v$ adds up, $\sum_i |g_i| v_i$.
   """
-  lengths = norms(gram)
+  cosines, lengths = directions(gram)
+  # Rounding leaves eigenvalues down to here. The ridge lifts them, keeps v bounded where many have the same J^T v, and
+  # moves the conditions by as much, relative to what J^T v adds up.
+  cosines = cosines + epsilon(gram) * len(gram) ** 0.5 * jnp.eye(len(gram), dtype=gram.dtype)
   some = jnp.where(lengths > 0, lengths, 1.0)
-  cosines = jnp.where(jnp.eye(gram.shape[0], dtype=bool), 1.0, scaled(gram, some))
   bounds = lower * lengths[None, :]
   sizes = jnp.sum(jnp.abs(bounds), axis=1, keepdims=True)
   sizes = jnp.where(sizes > 0, sizes, 1.0)
   linear = cosines @ (bounds / sizes).T  # one column a right-hand side
 
-  y, residual = _active_set(cosines, linear, _projected_gradient(cosines, linear))
-  hard = residual > _TOL * epsilon(y)
+  y, residual = jnp.zeros_like(linear), jnp.full(len(lower), jnp.inf, gram.dtype)
+  if not is_hard:
+    y, residual = _active_set(cosines, linear, _projected_gradient(cosines, linear))
+  hard = residual > _ROUNDING * epsilon(y)
   inner = _interior(cosines, linear, jnp.any(hard))
   inner_residual = _residual(inner.x, cosines @ inner.x + linear)
   better = hard & (inner_residual < residual)
   y, residual = jnp.where(better, inner.x, y), jnp.where(better, inner_residual, residual)
-  return Solution(lower + y.T * sizes / some[None, :], jnp.max(residual))
+  raised = jnp.where(lengths[None, :] > 0, y.T * sizes / some[None, :], 0.0)
+  return Solution(lower + raised, jnp.max(residual))
 
 
-_TOL=8
 def _residual(y: jax.Array, slope: jax.Array) -> jax.Array:
-  """The largest violation of the conditions, relative to the lengths of all vectors that v adds up."""
+  """The largest violation of the conditions, one a column, relative to what rounding leaves of them."""
   return jnp.max(jnp.abs(jnp.minimum(y, slope)), axis=0) / (1.0 + jnp.sum(y, axis=0))
 
 
@@ -114,7 +121,7 @@ def _active_set(
     return y, slope, jnp.where(better, allowed, best), jnp.where(better, residual, least), count + 1
 
   def unfinished(carry):
-    return jnp.asarray(wanted) & jnp.any(carry[3] > _TOL * epsilon(y)) & (carry[4] < _ROUNDS)
+    return jnp.asarray(wanted) & jnp.any(carry[3] > _ROUNDING * epsilon(y)) & (carry[4] < _ROUNDS)
 
   found = cosines @ y + linear
   start = (y, found if slope is None else slope, y, _residual(y, found), 0)
@@ -127,7 +134,7 @@ def _interior(cosines: jax.Array, linear: jax.Array, wanted: jax.Array) -> Itera
     start = Iterate(y, jnp.zeros((), q.dtype), jnp.maximum(cosines @ y + q, 1.0))
 
     def distance(now):
-      return _residual(now.x, cosines @ now.x + q) * 8 / _TOL
+      return _residual(now.x, cosines @ now.x + q)
 
     return interior_point(cosines, q, start, distance=distance, wanted=wanted)
 

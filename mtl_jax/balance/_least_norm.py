@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -9,11 +10,12 @@ import jax.numpy as jnp
 from jax.scipy.linalg import cho_factor, cho_solve
 from jaxtyping import Array, Float
 
-from mtl_jax.balance._solution import epsilon, full_precision, relative_norms, scaled, to_boundary
+from mtl_jax.balance._solution import directions, epsilon, full_precision, to_boundary
 from mtl_jax.balance._spectral import spectrum
 
 _STEPS = 80
 _PATIENCE = 12  # steps that together gain less than a fifth: rounding, not slow convergence
+_SHORTEST = 1e-12  # lengths relative to the longest that are told apart: n^2 stays within float32
 _TRIALS = (1.0, 0.5, 0.2, 0.05)  # shares of the step to the boundary that are looked at
 
 
@@ -43,7 +45,12 @@ class _Iterate(NamedTuple):
 
 
 @full_precision
-def simplex_norm(gram: Float[Array, "T T"], linear: Float[Array, " T"], radius: float) -> Directed:
+def simplex_norm(
+  gram: Float[Array, "T T"],
+  linear: Float[Array, " T"],
+  radius: float,
+  at_kink: Callable[[], Float[Array, " T"]] | None = None,
+) -> Directed:
   r"""$\arg\min_{w \in \Delta} q^T w + c |J^T w|$, $|J^T w| = \sqrt{w^T G w}$.
 
   Primal-dual Newton steps with the direction $r$ of $u = J^T w$ as an unknown of its own,
@@ -57,6 +64,7 @@ def simplex_norm(gram: Float[Array, "T T"], linear: Float[Array, " T"], radius: 
     gram: G, (T, T), positive semidefinite up to rounding, of any scale.
     linear: q, (T,), each relative to the length of the task's gradient: $q_i / |g_i|$, of order 1.
     radius: c, at least 0.
+    at_kink: Finds the coefficients a of the direction where u vanishes and $w / |u|$ is rounding; called nowhere else.
 
   Returns:
     w; coefficients a with $|J^T a| \le 1$, which are $w / |u|$ unless u vanishes; and the largest violation of the
@@ -67,15 +75,18 @@ def simplex_norm(gram: Float[Array, "T T"], linear: Float[Array, " T"], radius: 
     Euclidean norms*, 2000; Chan, Golub, Mulet, *A nonlinear primal-dual method for total variation-based image
     restoration*, 1999.
   """
-  lengths, longest = relative_norms(gram)
-  values, vectors, kept = spectrum(scaled(gram, lengths * longest))
-  # In units in which the objective is of order 1, for any c.
+  cosines, lengths = directions(gram)
+  has_gradient = lengths > 0
+  longest = jnp.max(lengths)
+  longest = jnp.where(longest > 0, longest, 1.0)
+  values, vectors, kept = spectrum(cosines)
+  # In units in which the objective is of order 1, for any c. A gradient of length 0 costs more than any other w.
   unit = max(radius, 1.0)
   problem = _Problem(
-    linear / unit,
+    jnp.where(has_gradient, linear / unit, 2.0),
     max(radius / unit, 100 * epsilon(gram)),
     jnp.sqrt(jnp.where(kept, values, 0.0))[:, None] * vectors.T,
-    1.0 / lengths,
+    1.0 / jnp.where(has_gradient, jnp.maximum(lengths / longest, _SHORTEST), 1.0),
   )
   found = _solve(problem)
   x = found.x / (problem.normal @ found.x)
@@ -83,18 +94,26 @@ def simplex_norm(gram: Float[Array, "T T"], linear: Float[Array, " T"], radius: 
   size = _size(u)
   objective = problem.linear @ x + problem.radius * size
 
-  def violation(r):
-    pull = problem.linear + problem.radius * (problem.factor.T @ r)
-    return jnp.max(objective * problem.normal - pull) * unit
+  def rated(a, objective):
+    """The violation of the conditions, and the best worst gain that is certain, its rounding forgiven."""
+    pull = problem.linear + problem.radius * (problem.factor.T @ (problem.factor @ a))
+    short = jnp.max(jnp.where(has_gradient, objective * problem.normal - pull, 0.0)) * unit
+    return short, jnp.min(jnp.where(has_gradient, pull + 16 * epsilon(gram), jnp.inf) / problem.normal)
 
-  # At the kink u / |u| is rounding; the unknown r is not, and coefficients follow from it.
-  some = jnp.where(size > 0, size, 1.0)
-  plain, dual = violation(u / some), violation(found.r)
-  is_plain = (size > 0) & (plain <= jnp.maximum(2 * dual, 100 * epsilon(gram)))
-  inverse = jnp.where(kept, 1.0 / jnp.sqrt(jnp.where(kept, values, 1.0)), 0.0)
-  direction = jnp.where(is_plain, x / some, vectors @ (inverse * found.r)) * problem.normal / longest
-  w = x * problem.normal
-  return Directed(w / jnp.sum(w), direction, jnp.where(is_plain, plain, dual))
+  per_length = 1.0 / jnp.where(has_gradient, lengths, longest)
+  direction = jnp.where(has_gradient, x, 0.0) / jnp.where(size > 0, size, 1.0)
+  residual, gain = rated(direction, objective)
+  if at_kink is not None:
+    # With a gradient of length 0 the best worst gain is at most 0: any w on that task alone has it.
+    is_zero = jnp.any(~has_gradient) & (objective > 0)
+    wanted = is_zero | (residual > 100 * epsilon(gram)) | (size <= epsilon(gram) ** 0.5 * jnp.sum(x))
+    other = jax.lax.cond(wanted, at_kink, lambda: jnp.zeros_like(x)) / per_length
+    other = other / jnp.maximum(_size(problem.factor @ other), 1.0)
+    other_residual, other_gain = rated(other, jnp.minimum(objective, 0.0))
+    better = wanted & (is_zero | (other_gain >= gain))
+    direction, residual = jnp.where(better, other, direction), jnp.where(better, other_residual, residual)
+  w = x * per_length
+  return Directed(w / jnp.sum(w), direction * per_length, residual)
 
 
 def _solve(problem: _Problem) -> _Iterate:
