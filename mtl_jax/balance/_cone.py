@@ -35,9 +35,6 @@ def bounded_qp(gram: Float[Array, "T T"], lower: Float[Array, "B T"], is_hard: b
     the lengths of all that $J^T v$ adds up, $\sum_i |g_i| v_i$.
   """
   cosines, lengths = directions(gram)
-  # Rounding leaves eigenvalues down to here. The ridge lifts them, keeps v bounded where many have the same J^T v, and
-  # moves the conditions by as much, relative to what J^T v adds up.
-  cosines = cosines + epsilon(gram) * len(gram) ** 0.5 * jnp.eye(len(gram), dtype=gram.dtype)
   some = jnp.where(lengths > 0, lengths, 1.0)
   bounds = lower * lengths[None, :]
   sizes = jnp.sum(jnp.abs(bounds), axis=1, keepdims=True)
@@ -58,7 +55,7 @@ def bounded_qp(gram: Float[Array, "T T"], lower: Float[Array, "B T"], is_hard: b
 
 def _residual(y: jax.Array, slope: jax.Array) -> jax.Array:
   """The largest violation of the conditions, one a column, relative to what rounding leaves of them."""
-  return jnp.max(jnp.abs(jnp.minimum(y, slope)), axis=0) / (1.0 + jnp.sum(y, axis=0))
+  return jnp.max(jnp.abs(jnp.minimum(y, slope)), axis=0) / (1.0 + jnp.minimum(jnp.sum(y, axis=0), 100.0))
 
 
 def _projected_gradient(cosines: jax.Array, linear: jax.Array) -> jax.Array:
@@ -129,6 +126,11 @@ def _active_set(
 
 
 def _interior(cosines: jax.Array, linear: jax.Array, wanted: jax.Array) -> Iterate:
+  # Rounding leaves eigenvalues down to here. The ridge lifts them, keeps v bounded where many have the same J^T v, and
+  # moves the conditions by as much, relative to what J^T v adds up.
+  tasks = len(cosines)
+  cosines = cosines + epsilon(linear) * tasks**0.5 * jnp.eye(tasks, dtype=linear.dtype)
+
   def column(q):
     y = jnp.ones_like(q)
     start = Iterate(y, jnp.zeros((), q.dtype), jnp.maximum(cosines @ y + q, 1.0))
