@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 from mtl_jax.balance._interior import Iterate, interior_point
 from mtl_jax.balance._solution import Solution, directions, epsilon, full_precision
 
-_ROUNDING = 4  # of the vectors that v adds up, in units of the dtype's: what is left of the conditions
+_ROUNDING = 8  # of the vectors that v adds up, in units of the dtype's: what is left of the conditions
 _GRADIENT_STEPS = 50
 _ROUNDS = 15
 _CONJUGATE_STEPS = 40
@@ -32,7 +32,7 @@ def bounded_qp(gram: Float[Array, "T T"], lower: Float[Array, "B T"], is_hard: b
 
   Returns:
     v, (B, T), and the largest violation of the optimality conditions, $\max_i |\min(y_i, (C y + q)_i)|$, relative to
-    the lengths of all that $J^T v$ adds up, $\sum_i |g_i| v_i$.
+    $|g_i|$ and the lengths of all that $J^T v$ adds up, $\sum_j |g_j| v_j$.
   """
   cosines, lengths = directions(gram)
   some = jnp.where(lengths > 0, lengths, 1.0)
@@ -41,20 +41,25 @@ def bounded_qp(gram: Float[Array, "T T"], lower: Float[Array, "B T"], is_hard: b
   sizes = jnp.where(sizes > 0, sizes, 1.0)
   linear = cosines @ (bounds / sizes).T  # one column a right-hand side
 
-  y, residual = jnp.zeros_like(linear), jnp.full(len(lower), jnp.inf, gram.dtype)
-  if not is_hard:
+  def anew(y, residual):
+    inner = _interior(cosines, linear)
+    inner_residual = _residual(inner, cosines @ inner + linear)
+    better = (residual > _ROUNDING * epsilon(y)) & (inner_residual < residual)
+    return jnp.where(better, inner, y), jnp.where(better, inner_residual, residual)
+
+  if is_hard:
+    y, residual = anew(jnp.zeros_like(linear), jnp.full(len(lower), jnp.inf, gram.dtype))
+  else:
     y, residual = _active_set(cosines, linear, _projected_gradient(cosines, linear))
-  hard = residual > _ROUNDING * epsilon(y)
-  inner = _interior(cosines, linear, jnp.any(hard))
-  inner_residual = _residual(inner.x, cosines @ inner.x + linear)
-  better = hard & (inner_residual < residual)
-  y, residual = jnp.where(better, inner.x, y), jnp.where(better, inner_residual, residual)
+    is_hard_after_all = jnp.any(residual > _ROUNDING * epsilon(y))
+    y, residual = jax.lax.cond(is_hard_after_all, anew, lambda *found: found, y, residual)
   raised = jnp.where(lengths[None, :] > 0, y.T * sizes / some[None, :], 0.0)
   return Solution(lower + raised, jnp.max(residual))
 
 
 def _residual(y: jax.Array, slope: jax.Array) -> jax.Array:
   """The largest violation of the conditions, one a column, relative to what rounding leaves of them."""
+  # A sum beyond 100 times its bounds is the work of rounded eigenvalues: it excuses no more.
   return jnp.max(jnp.abs(jnp.minimum(y, slope)), axis=0) / (1.0 + jnp.minimum(jnp.sum(y, axis=0), 100.0))
 
 
@@ -81,8 +86,6 @@ def _active_set(
   cosines: jax.Array,
   linear: jax.Array,
   y: jax.Array,
-  slope: jax.Array | None = None,
-  wanted: bool | jax.Array = True,
 ) -> tuple[jax.Array, jax.Array]:
   """Rounds of the primal-dual active-set method from y; the best y of each column and its residual."""
 
@@ -118,14 +121,14 @@ def _active_set(
     return y, slope, jnp.where(better, allowed, best), jnp.where(better, residual, least), count + 1
 
   def unfinished(carry):
-    return jnp.asarray(wanted) & jnp.any(carry[3] > _ROUNDING * epsilon(y)) & (carry[4] < _ROUNDS)
+    return jnp.any(carry[3] > _ROUNDING * epsilon(y)) & (carry[4] < _ROUNDS)
 
   found = cosines @ y + linear
-  start = (y, found if slope is None else slope, y, _residual(y, found), 0)
+  start = (y, found, y, _residual(y, found), 0)
   return jax.lax.while_loop(unfinished, round_, start)[2:4]
 
 
-def _interior(cosines: jax.Array, linear: jax.Array, wanted: jax.Array) -> Iterate:
+def _interior(cosines: jax.Array, linear: jax.Array) -> jax.Array:
   # Rounding leaves eigenvalues down to here. The ridge lifts them, keeps v bounded where many have the same J^T v, and
   # moves the conditions by as much, relative to what J^T v adds up.
   tasks = len(cosines)
@@ -138,6 +141,6 @@ def _interior(cosines: jax.Array, linear: jax.Array, wanted: jax.Array) -> Itera
     def distance(now):
       return _residual(now.x, cosines @ now.x + q)
 
-    return interior_point(cosines, q, start, distance=distance, wanted=wanted)
+    return interior_point(cosines, q, start, distance=distance).x
 
-  return jax.vmap(column, in_axes=1, out_axes=Iterate(1, 0, 1))(linear)  # pyright: ignore[reportArgumentType]
+  return jax.vmap(column, in_axes=1, out_axes=1)(linear)

@@ -30,7 +30,6 @@ def interior_point(
   start: Iterate,
   normal: Float[Array, " T"] | None = None,
   distance: Callable[[Iterate], jax.Array] | None = None,
-  wanted: bool | jax.Array = True,
 ) -> Iterate:
   r"""$\min_{x \ge 0} \tfrac12 x^T G x + q^T x$, where given with $m^T x = 1$, by Mehrotra's predictor-corrector.
 
@@ -43,7 +42,6 @@ def interior_point(
     start: Where to begin, x and z positive.
     normal: m, (T,), positive.
     distance: How far an iterate is from the solution, of order 1; it falls to a few roundings. None: the duality gap.
-    wanted: Whether to take any step at all.
 
   Returns:
     The iterate of the least distance.
@@ -84,7 +82,7 @@ def interior_point(
 
   def unfinished(carry):
     _, gap, _, _, idle, count = carry
-    return wanted & (gap > 8 * eps) & (idle < _PATIENCE) & (count < _STEPS)
+    return (gap > 8 * eps) & (idle < _PATIENCE) & (count < _STEPS)
 
   inf = jnp.full((), jnp.inf, gram.dtype)
   return jax.lax.while_loop(unfinished, iterate, (start, inf, start, inf, 0, 0))[2]

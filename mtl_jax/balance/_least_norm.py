@@ -94,24 +94,35 @@ def simplex_norm(
   size = _size(u)
   objective = problem.linear @ x + problem.radius * size
 
-  def rated(a, objective):
-    """The violation of the conditions, and the best worst gain that is certain, its rounding forgiven."""
-    pull = problem.linear + problem.radius * (problem.factor.T @ (problem.factor @ a))
-    short = jnp.max(jnp.where(has_gradient, objective * problem.normal - pull, 0.0)) * unit
-    return short, jnp.min(jnp.where(has_gradient, pull + 16 * epsilon(gram), jnp.inf) / problem.normal)
+  def pull(r):
+    return problem.linear + problem.radius * (problem.factor.T @ r)
 
+  def missed(pull, objective):
+    return jnp.max(jnp.where(has_gradient, objective * problem.normal - pull, 0.0)) * unit
+
+  def gain(pull):
+    """The best worst gain that is certain, rounding forgiven."""
+    return jnp.min(jnp.where(has_gradient, (pull + 16 * epsilon(gram)) / problem.normal, jnp.inf))
+
+  some = jnp.where(size > 0, size, 1.0)
   per_length = 1.0 / jnp.where(has_gradient, lengths, longest)
-  direction = jnp.where(has_gradient, x, 0.0) / jnp.where(size > 0, size, 1.0)
-  residual, gain = rated(direction, objective)
+  direction, plain = jnp.where(has_gradient, x, 0.0) / some, pull(u / some)
+  residual = missed(plain, objective)
   if at_kink is not None:
     # With a gradient of length 0 the best worst gain is at most 0: any w on that task alone has it.
-    is_zero = jnp.any(~has_gradient) & (objective > 0)
-    wanted = is_zero | (residual > 100 * epsilon(gram)) | (size <= epsilon(gram) ** 0.5 * jnp.sum(x))
-    other = jax.lax.cond(wanted, at_kink, lambda: jnp.zeros_like(x)) / per_length
-    other = other / jnp.maximum(_size(problem.factor @ other), 1.0)
-    other_residual, other_gain = rated(other, jnp.minimum(objective, 0.0))
-    better = wanted & (is_zero | (other_gain >= gain))
-    direction, residual = jnp.where(better, other, direction), jnp.where(better, other_residual, residual)
+    is_zero = ~jnp.all(has_gradient) & (objective > 0)
+    uncertain = is_zero | (residual > 100 * epsilon(gram)) | (size <= epsilon(gram) ** 0.5 * jnp.sum(x))
+
+    def better_of_both():
+      other = at_kink() / per_length
+      r = problem.factor @ other
+      shrink = 1.0 / jnp.maximum(_size(r), 1.0)
+      other_pull = pull(r * shrink)
+      better = is_zero | (gain(other_pull) >= gain(plain))
+      other_residual = missed(other_pull, jnp.minimum(objective, 0.0))
+      return jnp.where(better, other * shrink, direction), jnp.where(better, other_residual, residual)
+
+    direction, residual = jax.lax.cond(uncertain, better_of_both, lambda: (direction, residual))
   w = x * per_length
   return Directed(w / jnp.sum(w), direction * per_length, residual)
 
@@ -135,24 +146,27 @@ def _solve(problem: _Problem) -> _Iterate:
     curvature = c / tau * (cosines - 0.5 * (jnp.outer(pull, along) + jnp.outer(along, pull)))
     weight = c / tau * (x @ x)
     newton = cho_factor(curvature + weight * jnp.outer(normal, normal) + jnp.diag(z / x))
-    across = cho_solve(newton, normal)
 
-    def direction(centre):
+    def right_side(centre):
       # centre: the target of x z less x z.
-      dx = cho_solve(newton, centre / x - dual - c * (pull - along) + weight * missing * normal)
+      return centre / x - dual - c * (pull - along) + weight * missing * normal
+
+    def direction(centre, dx):
       dy = (missing - normal @ dx) / (normal @ across)
       dx = dx + dy * across
       du = factor @ dx
       dr = (u + du - 0.5 * (r * (u @ du) + u * (r @ du)) / tau) / tau - r
       return dx, dy, (centre - z * dx) / x, dr
 
-    dx, dy, dz, dr = direction(-x * z)
+    across, dx = cho_solve(newton, jnp.stack([normal, right_side(-x * z)], axis=1)).T
+    dx, dy, dz, dr = direction(-x * z, dx)
     length = jnp.minimum(1.0, jnp.minimum(to_boundary(x, dx), to_boundary(z, dz)))
     ahead = jnp.mean((x + length * dx) * (z + length * dz)) / mu
     # A barrier that vanishes faster, or before the equations hold, loses the path where the solution is degenerate.
     least = 0.1 * (jnp.abs(dual) @ x + jnp.abs(missing * y) + c * (size - r @ u)) / tasks
     target = jnp.maximum(jnp.clip(ahead**3, 0.2, 1.0) * mu, least)
-    dx, dy, dz, dr = direction(target - x * z - dx * dz)
+    centre = target - x * z - dx * dz
+    dx, dy, dz, dr = direction(centre, cho_solve(newton, right_side(centre)))
 
     def trial(share, dual_share):
       return _rated(problem, x + share * dx, y + dual_share * dy, z + dual_share * dz, r + dual_share * dr)
