@@ -22,8 +22,8 @@ GOLDEN = np.array([[-4.0, 1.0, 1.0], [6.0, 1.0, 1.0]], np.float32)
 METHODS: dict[str, Callable[[], mtl.balance.Balancer]] = {
   "equal": mtl.balance.equal,
   "mgda": mtl.balance.mgda,
-  "upgrad": mtl.balance.upgrad,
-  "dualproj": mtl.balance.dualproj,
+  "upgrad": lambda: mtl.balance.upgrad(norm_eps=1e-4, reg_eps=1e-4),
+  "dualproj": lambda: mtl.balance.dualproj(norm_eps=1e-4, reg_eps=1e-4),
   "cagrad": lambda: mtl.balance.cagrad(c=0.5, rescale=0),
   "nash": mtl.balance.nash,
   "fairgrad": lambda: mtl.balance.fairgrad(alpha=1.0),
@@ -53,8 +53,8 @@ RANDOM = ("pcgrad", "gradvac")  # compared at T = 2, where there is one order
 NOTES = {
   "equal": "TorchJD's Sum",
   "mgda": "exact here; TorchJD takes at most 100 Frank-Wolfe steps and stops at a step of 1e-3",
-  "upgrad": "both solve the quadratic programs; rounding of float32",
-  "dualproj": "both solve the quadratic program; rounding of float32",
+  "upgrad": "with TorchJD's norm_eps and reg_eps; both solve the quadratic programs; rounding of float32",
+  "dualproj": "with TorchJD's norm_eps and reg_eps; both solve the quadratic program; rounding of float32",
   "cagrad": "rescale=0, as TorchJD; its conic solver works on a root of G, stops at its own tolerance",
   "nash": "exact here; TorchJD takes at most 20 convex-concave approximations (cvxpy, ECOS)",
   "fairgrad": "exact here; TorchJD calls a least-squares solver on the host",

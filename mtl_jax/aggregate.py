@@ -38,7 +38,8 @@ def aggregate(
 ) -> optax.GradientTransformationExtraArgs:
   """Combines stacked task gradients into one gradient, as the first transformation of an optax chain.
 
-  For people who have their own task gradients, for example from `jax.jacrev` of a vector of losses:
+  For people who have their own task gradients, for example from `jax.jacrev` of a vector of losses (real or complex,
+  as JAX gives them):
 
       tx = optax.chain(mtl.aggregate(mtl.balance.pcgrad(), num_tasks=3), optax.adam(1e-3))
       updates, opt_state = tx.update(stacked, opt_state, params, losses=losses)

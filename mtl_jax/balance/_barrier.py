@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.scipy.linalg import cho_factor, cho_solve
 from jaxtyping import Array, Float
 
-from mtl_jax.balance._solution import Solution, epsilon, full_precision, norms, scaled
+from mtl_jax.balance._solution import Solution, directions, epsilon, full_precision
 
 _STEPS = 100
 _PATIENCE = 3  # short steps that do not shorten: rounding
@@ -29,11 +29,10 @@ def barrier_newton(gram: Float[Array, "T T"], power: float = 1.0) -> Solution:
     a, and the residual $\max_i |a_i^p (G a)_i - 1|$ over the tasks with a gradient.
   """
   tasks, eps = gram.shape[0], epsilon(gram)
-  lengths = norms(gram)
+  cosines, lengths = directions(gram)
   has_gradient = lengths > 0
-  some = jnp.where(has_gradient, lengths, 1.0)
-  eye = jnp.eye(tasks, dtype=bool)
-  cosines = jnp.where(eye, 1.0, scaled(gram, some))
+  # A gradient of length 0 counts as one as long as the longest, at right angles to all: it decides no scale.
+  some = jnp.where(has_gradient, lengths, jnp.where(jnp.any(has_gradient), jnp.max(lengths), 1.0))
   # A step changes relative lengths |g_i| a_i = ratio_i x_i: all 1 for Nash.
   ratio = some ** ((power - 1.0) / (power + 1.0))
   ratio = ratio / jnp.max(ratio)
@@ -50,7 +49,7 @@ def barrier_newton(gram: Float[Array, "T T"], power: float = 1.0) -> Solution:
     # In units in which the Hessian has a diagonal of ones.
     barrier = power * x ** -(1.0 + power)
     unit = 1.0 / jnp.sqrt(1.0 + barrier)
-    hessian = jnp.where(eye, 1.0 + 8 * eps, cosines * jnp.outer(unit, unit))
+    hessian = jnp.where(jnp.eye(tasks, dtype=bool), 1.0 + 8 * eps, cosines * jnp.outer(unit, unit))
     step = -cho_solve(cho_factor(hessian), gradient * unit) * unit / (ratio * x)  # relative to x
     change = jnp.max(jnp.abs(step))
 

@@ -7,55 +7,60 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from mtl_jax.balance._interior import Iterate, interior_point
-from mtl_jax.balance._solution import Solution, epsilon, full_precision, norms, scaled
+from mtl_jax.balance._solution import Solution, directions, epsilon, full_precision
 
+_ROUNDING = 8  # of the vectors that v adds up, in units of the dtype's: what is left of the conditions
 _GRADIENT_STEPS = 50
 _ROUNDS = 15
 _CONJUGATE_STEPS = 40
 
 
 @full_precision
-def bounded_qp(gram: Float[Array, "T T"], lower: Float[Array, "B T"]) -> Solution:
+def bounded_qp(gram: Float[Array, "T T"], lower: Float[Array, "B T"], is_hard: bool = False) -> Solution:
   r"""$v_b = \arg\min_{v \ge u_b} v^T G v$ for each row $u_b$ of `lower`.
 
   In $y = |g| (v - u) \ge 0$ and the matrix C of cosines it is $\min \tfrac12 y^T C y + q^T y$: accelerated projected
   gradient steps of all right-hand sides at once guess which y are 0, rounds of conjugate gradients solve for the
   others and mend the guess until the conditions hold. These are products of (T, T) matrices only, about 200 at
-  condition 1e4. Where they do not settle, which takes a nearly singular G, an interior-point method begins anew.
+  condition 1e4. Where they do not settle, which takes a nearly singular C, an interior-point method begins anew, in
+  which v is one of many with the same $J^T v$.
 
   Args:
     gram: G, (T, T), positive semidefinite up to rounding, of any scale.
     lower: The bounds, (B, T).
+    is_hard: Whether to begin with the interior-point method: where C is known to be singular.
 
   Returns:
-    v, (B, T), and the largest violation of the optimality conditions, $\max_i |\min(y_i, (C y + q)_i)|$, with y in
-    units of the largest $|g_i u_i|$ of its right-hand side.
+    v, (B, T), and the largest violation of the optimality conditions, $\max_i |\min(y_i, (C y + q)_i)|$, relative to
+    $|g_i|$ and the lengths of all that $J^T v$ adds up, $\sum_j |g_j| v_j$.
   """
-  lengths = norms(gram)
+  cosines, lengths = directions(gram)
   some = jnp.where(lengths > 0, lengths, 1.0)
-  cosines = jnp.where(jnp.eye(gram.shape[0], dtype=bool), 1.0, scaled(gram, some))
   bounds = lower * lengths[None, :]
-  sizes = jnp.max(jnp.abs(bounds), axis=1, keepdims=True)
+  sizes = jnp.sum(jnp.abs(bounds), axis=1, keepdims=True)
   sizes = jnp.where(sizes > 0, sizes, 1.0)
   linear = cosines @ (bounds / sizes).T  # one column a right-hand side
 
-  y, residual = _active_set(cosines, linear, _projected_gradient(cosines, linear))
-  hard = residual > _tolerance(y)
-  inner = _interior(cosines, linear, jnp.any(hard))
-  # Its complementary pairs are small, not 0: a last guess of which are.
-  polished, polished_residual = _active_set(cosines, linear, inner.x, inner.z, wanted=jnp.any(hard))
-  better = hard & (polished_residual < residual)
-  y, residual = jnp.where(better, polished, y), jnp.where(better, polished_residual, residual)
-  return Solution(lower + y.T * sizes / some[None, :], jnp.max(residual))
+  def anew(y, residual):
+    inner = _interior(cosines, linear)
+    inner_residual = _residual(inner, cosines @ inner + linear)
+    better = (residual > _ROUNDING * epsilon(y)) & (inner_residual < residual)
+    return jnp.where(better, inner, y), jnp.where(better, inner_residual, residual)
+
+  if is_hard:
+    y, residual = anew(jnp.zeros_like(linear), jnp.full(len(lower), jnp.inf, gram.dtype))
+  else:
+    y, residual = _active_set(cosines, linear, _projected_gradient(cosines, linear))
+    is_hard_after_all = jnp.any(residual > _ROUNDING * epsilon(y))
+    y, residual = jax.lax.cond(is_hard_after_all, anew, lambda *found: found, y, residual)
+  raised = jnp.where(lengths[None, :] > 0, y.T * sizes / some[None, :], 0.0)
+  return Solution(lower + raised, jnp.max(residual))
 
 
-def _tolerance(y: jax.Array) -> jax.Array:
-  """What rounding leaves of the conditions, one a column."""
-  return 16 * epsilon(y) * jnp.maximum(1.0, jnp.max(y, axis=0))
-
-
-def _natural_residual(y: jax.Array, slope: jax.Array) -> jax.Array:
-  return jnp.max(jnp.abs(jnp.minimum(y, slope)), axis=0)
+def _residual(y: jax.Array, slope: jax.Array) -> jax.Array:
+  """The largest violation of the conditions, one a column, relative to what rounding leaves of them."""
+  # A sum beyond 100 times its bounds is the work of rounded eigenvalues: it excuses no more.
+  return jnp.max(jnp.abs(jnp.minimum(y, slope)), axis=0) / (1.0 + jnp.minimum(jnp.sum(y, axis=0), 100.0))
 
 
 def _projected_gradient(cosines: jax.Array, linear: jax.Array) -> jax.Array:
@@ -81,8 +86,6 @@ def _active_set(
   cosines: jax.Array,
   linear: jax.Array,
   y: jax.Array,
-  slope: jax.Array | None = None,
-  wanted: bool | jax.Array = True,
 ) -> tuple[jax.Array, jax.Array]:
   """Rounds of the primal-dual active-set method from y; the best y of each column and its residual."""
 
@@ -112,23 +115,32 @@ def _active_set(
     y = solve(free, jnp.where(free, y, 0.0))
     slope = cosines @ y + linear
     allowed = jnp.maximum(y, 0.0)
-    residual = _natural_residual(allowed, cosines @ allowed + linear)
+    residual = _residual(allowed, cosines @ allowed + linear)
     # Maxima on CPU may skip NaN.
     better = (residual < least) & jnp.all(jnp.isfinite(allowed), axis=0)
     return y, slope, jnp.where(better, allowed, best), jnp.where(better, residual, least), count + 1
 
   def unfinished(carry):
-    return jnp.asarray(wanted) & jnp.any(carry[3] > _tolerance(carry[2])) & (carry[4] < _ROUNDS)
+    return jnp.any(carry[3] > _ROUNDING * epsilon(y)) & (carry[4] < _ROUNDS)
 
   found = cosines @ y + linear
-  start = (y, found if slope is None else slope, y, _natural_residual(y, found), 0)
+  start = (y, found, y, _residual(y, found), 0)
   return jax.lax.while_loop(unfinished, round_, start)[2:4]
 
 
-def _interior(cosines: jax.Array, linear: jax.Array, wanted: jax.Array) -> Iterate:
+def _interior(cosines: jax.Array, linear: jax.Array) -> jax.Array:
+  # Rounding leaves eigenvalues down to here. The ridge lifts them, keeps v bounded where many have the same J^T v, and
+  # moves the conditions by as much, relative to what J^T v adds up.
+  tasks = len(cosines)
+  cosines = cosines + epsilon(linear) * tasks**0.5 * jnp.eye(tasks, dtype=linear.dtype)
+
   def column(q):
     y = jnp.ones_like(q)
     start = Iterate(y, jnp.zeros((), q.dtype), jnp.maximum(cosines @ y + q, 1.0))
-    return interior_point(cosines, q, start, wanted=wanted)
 
-  return jax.vmap(column, in_axes=1, out_axes=Iterate(1, 0, 1))(linear)  # pyright: ignore[reportArgumentType]
+    def distance(now):
+      return _residual(now.x, cosines @ now.x + q)
+
+    return interior_point(cosines, q, start, distance=distance).x
+
+  return jax.vmap(column, in_axes=1, out_axes=1)(linear)

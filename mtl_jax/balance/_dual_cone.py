@@ -1,4 +1,4 @@
-"""What UPGrad and DualProj share: the scale and regularisation of G before projections on the dual cone."""
+"""What UPGrad and DualProj share: the regularisation of G that TorchJD makes before projections on the dual cone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ def check_epsilons(method: str, norm_eps: float, reg_eps: float) -> None:
 
 
 def regularized(gram: Float[Array, "T T"], norm_eps: float, reg_eps: float) -> Float[Array, "T T"]:
-  r"""$G / tr(G) + \epsilon I$, without G where its trace is at most `norm_eps`."""
+  r"""$G / tr(G) + \epsilon I$, without G where its trace is at most `norm_eps`; G itself where both are 0."""
+  if not norm_eps and not reg_eps:
+    return gram
   trace = jnp.trace(gram)
   unit = jnp.where(trace > norm_eps, gram / jnp.where(trace > 0, trace, 1.0), 0.0)
   return unit + reg_eps * jnp.eye(gram.shape[0], dtype=gram.dtype)

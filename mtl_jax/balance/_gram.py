@@ -21,6 +21,9 @@ _EXACT: Any = {"precision": "highest", "preferred_element_type": jnp.float32}
 def gram(rows: Any) -> Float[Array, "T T"]:
   r"""The inner products of stacked gradients, $G = \sum_{leaves} R R^T$, accumulated in float32.
 
+  Complex gradients count as vectors of their real and imaginary parts, $Re \sum_k r_k \bar s_k$: by that product a
+  step along the gradient that JAX gives lowers the loss.
+
   Args:
     rows: A pytree of task gradients stacked along the first axis, leaves (T, ...).
 
@@ -49,7 +52,7 @@ def gram_of_each(trees: Sequence[Any]) -> Float[Array, "T T"]:
     return gram(jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees))
 
   def of_leaf(*each):
-    flat = [jnp.ravel(x) for x in each]
+    flat = [jnp.ravel(_as_real(x)) for x in each]
 
     def rows(start, size):
       return (jnp.stack([jax.lax.dynamic_slice_in_dim(x, start, size) for x in flat]),) * 2
@@ -65,7 +68,7 @@ def leaf_gram(leaf: jax.Array) -> Float[Array, "T T"]:
 
 
 def inner_products(left: jax.Array, right: jax.Array, axis: int = 0) -> Float[Array, "S T"]:
-  """The inner products of arrays of one shape, accumulated in float32.
+  """The inner products of arrays of one shape, accumulated in float32; of complex ones the real part.
 
   Args:
     left: S arrays, stacked along `axis`.
@@ -75,12 +78,14 @@ def inner_products(left: jax.Array, right: jax.Array, axis: int = 0) -> Float[Ar
   Returns:
     (S, T).
   """
+  left, right = _as_real(left), _as_real(right)
   if not _devices.on_one_cpu():
     # No reshape: flattening a sharded leaf gathers it, while this contracts to one (T, T) all-reduce. On TPU the
     # default precision of a float32 product is bfloat16.
     axes = tuple(i for i in range(left.ndim) if i != axis)
     return jnp.tensordot(left, right, axes=(axes, axes), **_EXACT)
   if axis:
+    left, right = (x.reshape(*x.shape[:2], -1) for x in (left, right))
     return jnp.einsum("nsx,ntx->nst", left, right, **_EXACT).sum(axis=0)
   flat = left.reshape(left.shape[0], -1), right.reshape(right.shape[0], -1)
 
@@ -88,6 +93,11 @@ def inner_products(left: jax.Array, right: jax.Array, axis: int = 0) -> Float[Ar
     return tuple(jax.lax.dynamic_slice_in_dim(x, start, size, axis=1) for x in flat)
 
   return _by_slices(flat[0].shape[1], (left.shape[0], right.shape[0]), rows)
+
+
+def _as_real(x: jax.Array) -> jax.Array:
+  """Real and imaginary parts along a last axis; real arrays as they are."""
+  return jnp.stack([x.real, x.imag], axis=-1) if jnp.iscomplexobj(x) else x
 
 
 def _by_slices(

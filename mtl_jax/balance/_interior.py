@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -28,8 +29,7 @@ def interior_point(
   linear: Float[Array, " T"],
   start: Iterate,
   normal: Float[Array, " T"] | None = None,
-  scale: float | Float[Array, ""] = 1.0,
-  wanted: bool | jax.Array = True,
+  distance: Callable[[Iterate], jax.Array] | None = None,
 ) -> Iterate:
   r"""$\min_{x \ge 0} \tfrac12 x^T G x + q^T x$, where given with $m^T x = 1$, by Mehrotra's predictor-corrector.
 
@@ -41,14 +41,19 @@ def interior_point(
     linear: q, (T,).
     start: Where to begin, x and z positive.
     normal: m, (T,), positive.
-    scale: The size of the objective that matters: the duality gap falls to a few roundings of it.
-    wanted: Whether to take any step at all.
+    distance: How far an iterate is from the solution, of order 1; it falls to a few roundings. None: the duality gap.
 
   Returns:
-    The iterate of the least duality gap.
+    The iterate of the least distance.
   """
   eps = epsilon(gram)
   shift = 4 * eps * jnp.eye(gram.shape[0], dtype=gram.dtype)
+
+  def duality_gap(now):
+    dual = gram @ now.x + linear - now.z - (0.0 if normal is None else now.y * normal)
+    return now.x @ now.z + jnp.abs(dual) @ now.x
+
+  measure = duality_gap if distance is None else distance
 
   def iterate(carry):
     (x, y, z), _, best, least, idle, count = carry
@@ -71,14 +76,13 @@ def interior_point(
     dx, dy, dz = direction((ahead / mu) ** 3 * mu - x * z - dx * dz)
     length = jnp.minimum(1.0, 0.99 * jnp.minimum(to_boundary(x, dx), to_boundary(z, dz)))
     new = Iterate(x + length * dx, y + length * dy, z + length * dz)
-    dual = gram @ new.x + linear - new.z - (0.0 if normal is None else new.y * normal)
-    gap = (new.x @ new.z + jnp.abs(dual) @ new.x) / scale
+    gap = measure(new)
     best = jax.tree.map(lambda a, b: jnp.where(gap < least, a, b), new, best)
     return new, gap, best, jnp.minimum(gap, least), jnp.where(gap < 0.9 * least, 0, idle + 1), count + 1
 
   def unfinished(carry):
     _, gap, _, _, idle, count = carry
-    return wanted & (gap > 8 * eps) & (idle < _PATIENCE) & (count < _STEPS)
+    return (gap > 8 * eps) & (idle < _PATIENCE) & (count < _STEPS)
 
   inf = jnp.full((), jnp.inf, gram.dtype)
   return jax.lax.while_loop(unfinished, iterate, (start, inf, start, inf, 0, 0))[2]

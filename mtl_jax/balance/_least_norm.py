@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -9,11 +10,12 @@ import jax.numpy as jnp
 from jax.scipy.linalg import cho_factor, cho_solve
 from jaxtyping import Array, Float
 
-from mtl_jax.balance._solution import epsilon, full_precision, relative_norms, scaled, to_boundary
+from mtl_jax.balance._solution import directions, epsilon, full_precision, to_boundary
 from mtl_jax.balance._spectral import spectrum
 
 _STEPS = 80
 _PATIENCE = 12  # steps that together gain less than a fifth: rounding, not slow convergence
+_SHORTEST = 1e-12  # lengths relative to the longest that are told apart: n^2 stays within float32
 _TRIALS = (1.0, 0.5, 0.2, 0.05)  # shares of the step to the boundary that are looked at
 
 
@@ -43,7 +45,12 @@ class _Iterate(NamedTuple):
 
 
 @full_precision
-def simplex_norm(gram: Float[Array, "T T"], linear: Float[Array, " T"], radius: float) -> Directed:
+def simplex_norm(
+  gram: Float[Array, "T T"],
+  linear: Float[Array, " T"],
+  radius: float,
+  at_kink: Callable[[], Float[Array, " T"]] | None = None,
+) -> Directed:
   r"""$\arg\min_{w \in \Delta} q^T w + c |J^T w|$, $|J^T w| = \sqrt{w^T G w}$.
 
   Primal-dual Newton steps with the direction $r$ of $u = J^T w$ as an unknown of its own,
@@ -57,6 +64,7 @@ def simplex_norm(gram: Float[Array, "T T"], linear: Float[Array, " T"], radius: 
     gram: G, (T, T), positive semidefinite up to rounding, of any scale.
     linear: q, (T,), each relative to the length of the task's gradient: $q_i / |g_i|$, of order 1.
     radius: c, at least 0.
+    at_kink: Finds the coefficients a of the direction where u vanishes and $w / |u|$ is rounding; called nowhere else.
 
   Returns:
     w; coefficients a with $|J^T a| \le 1$, which are $w / |u|$ unless u vanishes; and the largest violation of the
@@ -67,15 +75,18 @@ def simplex_norm(gram: Float[Array, "T T"], linear: Float[Array, " T"], radius: 
     Euclidean norms*, 2000; Chan, Golub, Mulet, *A nonlinear primal-dual method for total variation-based image
     restoration*, 1999.
   """
-  lengths, longest = relative_norms(gram)
-  values, vectors, kept = spectrum(scaled(gram, lengths * longest))
-  # In units in which the objective is of order 1, for any c.
+  cosines, lengths = directions(gram)
+  has_gradient = lengths > 0
+  longest = jnp.max(lengths)
+  longest = jnp.where(longest > 0, longest, 1.0)
+  values, vectors, kept = spectrum(cosines)
+  # In units in which the objective is of order 1, for any c. A gradient of length 0 costs more than any other w.
   unit = max(radius, 1.0)
   problem = _Problem(
-    linear / unit,
+    jnp.where(has_gradient, linear / unit, 2.0),
     max(radius / unit, 100 * epsilon(gram)),
     jnp.sqrt(jnp.where(kept, values, 0.0))[:, None] * vectors.T,
-    1.0 / lengths,
+    1.0 / jnp.where(has_gradient, jnp.maximum(lengths / longest, _SHORTEST), 1.0),
   )
   found = _solve(problem)
   x = found.x / (problem.normal @ found.x)
@@ -83,18 +94,37 @@ def simplex_norm(gram: Float[Array, "T T"], linear: Float[Array, " T"], radius: 
   size = _size(u)
   objective = problem.linear @ x + problem.radius * size
 
-  def violation(r):
-    pull = problem.linear + problem.radius * (problem.factor.T @ r)
-    return jnp.max(objective * problem.normal - pull) * unit
+  def pull(r):
+    return problem.linear + problem.radius * (problem.factor.T @ r)
 
-  # At the kink u / |u| is rounding; the unknown r is not, and coefficients follow from it.
+  def missed(pull, objective):
+    return jnp.max(jnp.where(has_gradient, objective * problem.normal - pull, 0.0)) * unit
+
+  def gain(pull):
+    """The best worst gain that is certain, rounding forgiven."""
+    return jnp.min(jnp.where(has_gradient, (pull + 16 * epsilon(gram)) / problem.normal, jnp.inf))
+
   some = jnp.where(size > 0, size, 1.0)
-  plain, dual = violation(u / some), violation(found.r)
-  is_plain = (size > 0) & (plain <= jnp.maximum(2 * dual, 100 * epsilon(gram)))
-  inverse = jnp.where(kept, 1.0 / jnp.sqrt(jnp.where(kept, values, 1.0)), 0.0)
-  direction = jnp.where(is_plain, x / some, vectors @ (inverse * found.r)) * problem.normal / longest
-  w = x * problem.normal
-  return Directed(w / jnp.sum(w), direction, jnp.where(is_plain, plain, dual))
+  per_length = 1.0 / jnp.where(has_gradient, lengths, longest)
+  direction, plain = jnp.where(has_gradient, x, 0.0) / some, pull(u / some)
+  residual = missed(plain, objective)
+  if at_kink is not None:
+    # With a gradient of length 0 the best worst gain is at most 0: any w on that task alone has it.
+    is_zero = ~jnp.all(has_gradient) & (objective > 0)
+    uncertain = is_zero | (residual > 100 * epsilon(gram)) | (size <= epsilon(gram) ** 0.5 * jnp.sum(x))
+
+    def better_of_both():
+      other = at_kink() / per_length
+      r = problem.factor @ other
+      shrink = 1.0 / jnp.maximum(_size(r), 1.0)
+      other_pull = pull(r * shrink)
+      better = is_zero | (gain(other_pull) >= gain(plain))
+      other_residual = missed(other_pull, jnp.minimum(objective, 0.0))
+      return jnp.where(better, other * shrink, direction), jnp.where(better, other_residual, residual)
+
+    direction, residual = jax.lax.cond(uncertain, better_of_both, lambda: (direction, residual))
+  w = x * per_length
+  return Directed(w / jnp.sum(w), direction * per_length, residual)
 
 
 def _solve(problem: _Problem) -> _Iterate:
@@ -116,24 +146,27 @@ def _solve(problem: _Problem) -> _Iterate:
     curvature = c / tau * (cosines - 0.5 * (jnp.outer(pull, along) + jnp.outer(along, pull)))
     weight = c / tau * (x @ x)
     newton = cho_factor(curvature + weight * jnp.outer(normal, normal) + jnp.diag(z / x))
-    across = cho_solve(newton, normal)
 
-    def direction(centre):
+    def right_side(centre):
       # centre: the target of x z less x z.
-      dx = cho_solve(newton, centre / x - dual - c * (pull - along) + weight * missing * normal)
+      return centre / x - dual - c * (pull - along) + weight * missing * normal
+
+    def direction(centre, dx):
       dy = (missing - normal @ dx) / (normal @ across)
       dx = dx + dy * across
       du = factor @ dx
       dr = (u + du - 0.5 * (r * (u @ du) + u * (r @ du)) / tau) / tau - r
       return dx, dy, (centre - z * dx) / x, dr
 
-    dx, dy, dz, dr = direction(-x * z)
+    across, dx = cho_solve(newton, jnp.stack([normal, right_side(-x * z)], axis=1)).T
+    dx, dy, dz, dr = direction(-x * z, dx)
     length = jnp.minimum(1.0, jnp.minimum(to_boundary(x, dx), to_boundary(z, dz)))
     ahead = jnp.mean((x + length * dx) * (z + length * dz)) / mu
     # A barrier that vanishes faster, or before the equations hold, loses the path where the solution is degenerate.
     least = 0.1 * (jnp.abs(dual) @ x + jnp.abs(missing * y) + c * (size - r @ u)) / tasks
     target = jnp.maximum(jnp.clip(ahead**3, 0.2, 1.0) * mu, least)
-    dx, dy, dz, dr = direction(target - x * z - dx * dz)
+    centre = target - x * z - dx * dz
+    dx, dy, dz, dr = direction(centre, cho_solve(newton, right_side(centre)))
 
     def trial(share, dual_share):
       return _rated(problem, x + share * dx, y + dual_share * dy, z + dual_share * dz, r + dual_share * dr)

@@ -45,8 +45,19 @@ def row_norms(rows: Any) -> jax.Array:
   leaves = [leaf.astype(wide(leaf.dtype)) for leaf in jax.tree.leaves(rows)]
   largest = jnp.max(jnp.stack([jnp.max(jnp.abs(leaf), axis=across(leaf), initial=0.0) for leaf in leaves]), axis=0)
   unit = jnp.where(largest > 0, largest, 1.0)
-  squares = [jnp.sum(jnp.square(leaf / column(unit, leaf)), axis=across(leaf)) for leaf in leaves]
+  squares = [jnp.sum(jnp.square(jnp.abs(leaf / column(unit, leaf))), axis=across(leaf)) for leaf in leaves]
   return jnp.sqrt(jnp.sum(jnp.stack(squares), axis=0)) * unit
+
+
+def check_real(method: str, rows: Any, why: str) -> None:
+  """Raises a `UserError` where a gradient is complex, for methods that have no meaning there."""
+  for path, leaf in jax.tree_util.tree_leaves_with_path(rows):
+    if jnp.iscomplexobj(leaf):
+      name = jax.tree_util.keystr(path, simple=True, separator="/")
+      raise UserError(
+        f"{method}: the gradient of {name} is complex and {why}, expected real gradients: use a Gram method such as "
+        "pcgrad, or parameters that hold real and imaginary parts."
+      )
 
 
 def in_dtypes_of(rows: Any, update: Any) -> Any:

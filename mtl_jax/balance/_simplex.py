@@ -7,7 +7,7 @@ from jax.scipy.linalg import cho_factor, cho_solve
 from jaxtyping import Array, Bool, Float
 
 from mtl_jax.balance._interior import Iterate, interior_point
-from mtl_jax.balance._solution import Solution, epsilon, full_precision, relative_norms, scaled
+from mtl_jax.balance._solution import Solution, directions, epsilon, full_precision
 
 
 def project_simplex(x: Float[Array, " T"], present: Bool[Array, " T"] | None = None) -> Float[Array, " T"]:
@@ -44,19 +44,20 @@ def simplex_qp(gram: Float[Array, "T T"]) -> Solution:
     $|g_i| \min_j |g_j|$.
   """
   tasks = gram.shape[0]
-  lengths, longest = relative_norms(gram)
-  cosines, normal = scaled(gram, lengths * longest), 1.0 / lengths
+  cosines, lengths = directions(gram)
   shortest = jnp.min(lengths)
-  x = lengths / tasks
+  # Beside a gradient of length 0 all others weigh nothing.
+  normal = jnp.where(lengths > 0, shortest / jnp.where(lengths > 0, lengths, 1.0), 1.0)
+  x = jnp.full(tasks, 1.0, gram.dtype) / jnp.sum(normal)
   pull = cosines @ x
-  y = jnp.min(pull * lengths) - 1.0 / tasks
-  start = Iterate(x, y, pull - y * normal)
-  inner = interior_point(cosines, jnp.zeros_like(x), start, normal, shortest**2)
+  y = jnp.min(pull) - 1.0 / tasks
+  start = Iterate(x, y, jnp.maximum(pull - y * normal, 1.0 / tasks))
+  inner = interior_point(cosines, jnp.zeros_like(x), start, normal)
 
   def rated(x):
     x = x / (normal @ x)
     pull = cosines @ x
-    return x, jnp.max((x @ pull) * normal - pull) / shortest
+    return x, jnp.max((x @ pull) * normal - pull)
 
   # On the face the weights are those that make the gains equal: without the last roundings of the barrier.
   face = inner.x > inner.z

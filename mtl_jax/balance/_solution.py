@@ -78,6 +78,16 @@ def scaled(gram: Float[Array, "T T"], lengths: Float[Array, " T"]) -> Float[Arra
   return gram / lengths[:, None] / lengths[None, :]
 
 
+def directions(gram: Float[Array, "T T"]) -> tuple[Float[Array, "T T"], Float[Array, " T"]]:
+  """The cosines between the gradients, and their lengths: scale-free, so short gradients are not lost beside long ones.
+
+  A gradient of length 0 counts as a direction of its own, at right angles to all others.
+  """
+  lengths = norms(gram)
+  cosines = scaled(gram, jnp.where(lengths > 0, lengths, 1.0))
+  return jnp.where(jnp.eye(gram.shape[0], dtype=bool), 1.0, cosines), lengths
+
+
 def relative_norms(gram: Float[Array, "T T"]) -> tuple[Float[Array, " T"], Float[Array, ""]]:
   """The lengths of the gradients relative to the longest, at least 10 roundings, and the longest.
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from mtl_jax._errors import UserError
 from mtl_jax.balance import _solvers
 from mtl_jax.balance._balancer import Balancer
-from mtl_jax.balance._solution import full_precision, relative_norms, scaled
+from mtl_jax.balance._solution import directions, full_precision
 
 
 def cagrad(c: float = 0.5, rescale: int = 1) -> Balancer:
@@ -47,13 +48,27 @@ def cagrad(c: float = 0.5, rescale: int = 1) -> Balancer:
 
   @full_precision
   def weigh(stats):
-    gram, tasks = stats.gram, stats.gram.shape[0]
-    lengths, longest = relative_norms(gram)
-    gains = jnp.mean(scaled(gram, jnp.full_like(lengths, longest)), axis=1)
-    mean_length = jnp.sqrt(jnp.maximum(jnp.mean(gains), 0.0))
-    cosines = jnp.clip(gains / lengths / jnp.where(mean_length > 0, mean_length, 1.0), -1.0, 1.0)
-    found = _solvers.simplex_norm(gram, cosines, c)
-    weights = 1.0 / tasks + c * (mean_length * longest) * found.direction
-    return _solvers.Solution(weights / divisor, found.residual)
+    tasks = stats.gram.shape[0]
+    cosines, length = with_mean(stats.gram)
+    mean = jnp.full((1, tasks), 1.0 / tasks, stats.gram.dtype)
+
+    def at_kink():
+      # The best worst gain is 0. Of the updates with it, the projection on the dual cone is the nearest to the mean.
+      nearest = _solvers.bounded_qp(stats.gram, mean, is_hard=True).x[0]
+      return (nearest - 1.0 / tasks) / (c * jnp.where(length > 0, length, 1.0))
+
+    found = _solvers.simplex_norm(stats.gram, cosines, c, at_kink if c > 0 else None)
+    return _solvers.Solution((1.0 / tasks + c * length * found.direction) / divisor, found.residual)
 
   return _solvers.solved(weigh, scale="mean")
+
+
+def with_mean(gram: Float[Array, "T T"]) -> tuple[Float[Array, " T"], Float[Array, ""]]:
+  """The cosines of the gradients with their mean, and its length."""
+  cosines, lengths = directions(gram)
+  longest = jnp.max(lengths)
+  relative = lengths / jnp.where(longest > 0, longest, 1.0)
+  along = cosines @ relative / len(relative)
+  length = jnp.sqrt(jnp.maximum(along @ relative / len(relative), 0.0))
+  cosines = jnp.where(lengths > 0, jnp.clip(along / jnp.where(length > 0, length, 1.0), -1.0, 1.0), 0.0)
+  return cosines, length * longest

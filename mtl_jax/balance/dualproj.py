@@ -8,19 +8,23 @@ from mtl_jax.balance._dual_cone import check_epsilons, regularized
 from mtl_jax.balance._preference import Preference, preferences
 
 
-def dualproj(preference: Preference = None, norm_eps: float = 1e-4, reg_eps: float = 1e-4) -> Balancer:
+def dualproj(preference: Preference = None, norm_eps: float = 0.0, reg_eps: float = 0.0) -> Balancer:
   r"""The mean gradient projected onto the dual cone of the task gradients, as in gradient episodic memory (mean scale).
 
   $$ w = \arg\min_{v \ge p} v^T G' v, \qquad G' = G / tr(G) + \epsilon I $$
 
+  The update harms no task, whatever the lengths of the gradients, since the program is solved for their cosines. Where
+  G is singular many weights make the one update; these are bounded.
+
   Args:
     preference: p, (T,), not negative, in the order of the tasks; None: 1 / T each.
-    norm_eps: Below this trace of G all gradients count as 0, and the weights are p.
-    reg_eps: $\epsilon$. It makes the solution unique; the update may conflict with a task by about as much.
+    norm_eps: Of TorchJD, which takes 1e-4: where the trace of G is at most this, all gradients count as 0 and the
+      weights are p. 0 is exact at any scale.
+    reg_eps: $\epsilon$, of TorchJD, which takes 1e-4; the update then conflicts with short gradients. 0 is exact.
 
   Returns:
     The balancer. It reports `residual`, the largest violation of the optimality conditions of the quadratic program,
-    relative to the largest of the gradients $p_i g_i$ and in the norm of G'.
+    relative to $|g_i| \sum_j |w_j g_j|$.
 
   Raises:
     UserError: A negative option; at initialisation, a preference of another length than the number of tasks.

@@ -10,21 +10,24 @@ from mtl_jax.balance._dual_cone import check_epsilons, regularized
 from mtl_jax.balance._preference import Preference, preferences
 
 
-def upgrad(preference: Preference = None, norm_eps: float = 1e-4, reg_eps: float = 1e-4) -> Balancer:
+def upgrad(preference: Preference = None, norm_eps: float = 0.0, reg_eps: float = 0.0) -> Balancer:
   r"""Unconflicting projections of the task gradients: each onto the dual cone of all, then their mean (mean scale).
 
   $$ w = \sum_i \arg\min_{v \ge p_i e_i} v^T G' v, \qquad G' = G / tr(G) + \epsilon I $$
 
-  The update harms no task, is linear in a scaling of the gradients, and vanishes only at Pareto-stationary points.
+  The update harms no task, is linear in a scaling of the gradients, and vanishes only at Pareto-stationary points:
+  whatever the lengths of the gradients, since the programs are solved for their cosines. Where G is singular many
+  weights make the one update; these are bounded.
 
   Args:
     preference: p, (T,), not negative, in the order of the tasks; None: 1 / T each.
-    norm_eps: Below this trace of G all gradients count as 0, and the weights are p.
-    reg_eps: $\epsilon$. It makes the solution unique; the update may conflict with a task by about as much.
+    norm_eps: Of TorchJD, which takes 1e-4: where the trace of G is at most this, all gradients count as 0 and the
+      weights are p. 0 is exact at any scale.
+    reg_eps: $\epsilon$, of TorchJD, which takes 1e-4; the update then conflicts with short gradients. 0 is exact.
 
   Returns:
     The balancer. It reports `residual`, the largest violation of the optimality conditions of the T quadratic
-    programs, relative to each one's gradient and in the norm of G'.
+    programs, relative to $|g_i| \sum_j |v_j g_j|$.
 
   Raises:
     UserError: A negative option; at initialisation, a preference of another length than the number of tasks.
@@ -34,10 +37,10 @@ def upgrad(preference: Preference = None, norm_eps: float = 1e-4, reg_eps: float
   >>> balancer = upgrad()
   >>> weights, _ = balancer.weigh(Stats(jnp.ones(2), gradients @ gradients.T), balancer.init(2))
   >>> (weights @ gradients).round(4).tolist()
-  [0.2929, 1.9004, 1.9004]
+  [0.2924, 1.9006, 1.9006]
 
   References:
-    Quinton, Rey, *Jacobian Descent for Multi-Objective Optimization*, 2024.
+    Quinton, Rey, *Jacobian Descent for Multi-Objective Optimization*, 2024. Deviation: without $\epsilon$, exact.
   """
   check_epsilons("upgrad", norm_eps, reg_eps)
   of = preferences("upgrad", preference)

@@ -56,7 +56,7 @@ TABLE: dict[str, Method] = {
   "cosmos": Method(lambda t: mtl.balance.cosmos(), equivariant=True),
   "db": Method(lambda t: mtl.balance.db(), nonnegative=True, equivariant=True),
   "dualproj": Method(
-    lambda t: mtl.balance.dualproj(norm_eps=0.0, reg_eps=0.0),
+    lambda t: mtl.balance.dualproj(),
     nonnegative=True,
     stationary=True,
     equivariant=True,
@@ -93,7 +93,7 @@ TABLE: dict[str, Method] = {
   "trimmed_mean": Method(lambda t: mtl.balance.trimmed_mean((t - 1) // 2), simplex=True, total=1.0, equivariant=True),
   "uncertainty": Method(lambda t: mtl.balance.uncertainty(), nonnegative=True, equivariant=True),
   "upgrad": Method(
-    lambda t: mtl.balance.upgrad(norm_eps=0.0, reg_eps=0.0),
+    lambda t: mtl.balance.upgrad(),
     nonnegative=True,
     stationary=True,
     equivariant=True,
@@ -102,7 +102,7 @@ TABLE: dict[str, Method] = {
   ),
   # Combinators, over methods that differ in what they need.
   "chain": Method(
-    lambda t: mtl.balance.chain(mtl.balance.uncertainty(), mtl.balance.upgrad(norm_eps=0.0, reg_eps=0.0)),
+    lambda t: mtl.balance.chain(mtl.balance.uncertainty(), mtl.balance.upgrad()),
     nonnegative=True,
     equivariant=True,
     non_conflicting=True,

@@ -29,14 +29,14 @@ def project(rows: np.ndarray, vector: np.ndarray) -> np.ndarray:
 
 def test_upgrad_sums_the_projections_of_the_gradients():
   j = conflicting(3)[:8]
-  weights = weigh(mtl.balance.upgrad(preference=PREFERENCE, norm_eps=0.0, reg_eps=0.0), products(j))
+  weights = weigh(mtl.balance.upgrad(preference=PREFERENCE), products(j))
   expected = [sum(project(rows, share * row) for share, row in zip(PREFERENCE, rows, strict=True)) for rows in j]
   np.testing.assert_allclose(np.einsum("nt,ntp->np", weights, j), expected, atol=2e-3)
 
 
 def test_dualproj_projects_the_weighted_sum():
   j = conflicting(3)[:8]
-  weights = weigh(mtl.balance.dualproj(preference=PREFERENCE, norm_eps=0.0, reg_eps=0.0), products(j))
+  weights = weigh(mtl.balance.dualproj(preference=PREFERENCE), products(j))
   expected = [project(rows, np.array(PREFERENCE) @ rows) for rows in j]
   np.testing.assert_allclose(np.einsum("nt,ntp->np", weights, j), expected, atol=2e-3)
 
@@ -44,7 +44,7 @@ def test_dualproj_projects_the_weighted_sum():
 def test_upgrad_of_two_tasks_is_half_of_pcgrad():
   j = conflicting(2)
   _, pcgrad, _ = run("pcgrad", j.astype(np.float32))
-  upgrad = weigh(mtl.balance.upgrad(norm_eps=0.0, reg_eps=0.0), products(j))
+  upgrad = weigh(mtl.balance.upgrad(), products(j))
   np.testing.assert_allclose(2 * upgrad, pcgrad, rtol=1e-4)
   assert (pcgrad > 1.01).any() and (pcgrad == 1.0).any()
 
@@ -65,7 +65,7 @@ def test_small_gradients_count_as_none(make):
 @pytest.mark.parametrize("name", ["upgrad", "dualproj"])
 def test_bad_options(name):
   make = getattr(mtl.balance, name)
-  with pytest.raises(mtl.UserError, match=f"{name}: norm_eps is -1.0 and reg_eps 0.0001, expected both at least 0"):
+  with pytest.raises(mtl.UserError, match=f"{name}: norm_eps is -1.0 and reg_eps 0.0, expected both at least 0"):
     make(norm_eps=-1.0)
   with pytest.raises(mtl.UserError, match=f"{name}: preference has 3 entries, expected 2, one a task"):
     make(preference=PREFERENCE).init(2)
