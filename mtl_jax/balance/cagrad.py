@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 from mtl_jax._errors import UserError
 from mtl_jax.balance import _solvers
 from mtl_jax.balance._balancer import Balancer
+from mtl_jax.balance._present import far_off
 from mtl_jax.balance._solution import directions, full_precision
 
 
@@ -48,27 +49,26 @@ def cagrad(c: float = 0.5, rescale: int = 1) -> Balancer:
 
   @full_precision
   def weigh(stats):
-    tasks = stats.gram.shape[0]
-    cosines, length = with_mean(stats.gram)
-    mean = jnp.full((1, tasks), 1.0 / tasks, stats.gram.dtype)
+    mean = jnp.where(stats.present, 1.0 / stats.num_present, 0.0).astype(stats.gram.dtype)
+    cosines, length = with_mean(stats.gram, mean)
 
     def at_kink():
       # The best worst gain is 0. Of the updates with it, the projection on the dual cone is the nearest to the mean.
-      nearest = _solvers.bounded_qp(stats.gram, mean, is_hard=True).x[0]
-      return (nearest - 1.0 / tasks) / (c * jnp.where(length > 0, length, 1.0))
+      nearest = _solvers.bounded_qp(stats.gram, mean[None, :], is_hard=True).x[0]
+      return (nearest - mean) / (c * jnp.where(length > 0, length, 1.0))
 
-    found = _solvers.simplex_norm(stats.gram, cosines, c, at_kink if c > 0 else None)
-    return _solvers.Solution((1.0 / tasks + c * length * found.direction) / divisor, found.residual)
+    found = _solvers.simplex_norm(far_off(stats.gram, stats.present), cosines, c, at_kink if c > 0 else None)
+    return _solvers.Solution((mean + c * length * found.direction) / divisor, found.residual)
 
   return _solvers.solved(weigh, scale="mean")
 
 
-def with_mean(gram: Float[Array, "T T"]) -> tuple[Float[Array, " T"], Float[Array, ""]]:
-  """The cosines of the gradients with their mean, and its length."""
+def with_mean(gram: Float[Array, "T T"], mean: Float[Array, " T"]) -> tuple[Float[Array, " T"], Float[Array, ""]]:
+  """The cosines of the gradients with their mean, whose weights are given, and its length."""
   cosines, lengths = directions(gram)
   longest = jnp.max(lengths)
   relative = lengths / jnp.where(longest > 0, longest, 1.0)
-  along = cosines @ relative / len(relative)
-  length = jnp.sqrt(jnp.maximum(along @ relative / len(relative), 0.0))
+  along = cosines @ (mean * relative)
+  length = jnp.sqrt(jnp.maximum(along @ (mean * relative), 0.0))
   cosines = jnp.where(lengths > 0, jnp.clip(along / jnp.where(length > 0, length, 1.0), -1.0, 1.0), 0.0)
   return cosines, length * longest

@@ -13,7 +13,7 @@ from mtl_jax.balance._balancer import Balancer, Stats
 
 
 class ChainState(NamedTuple):
-  """The states of both, and the weights that the first gave the losses, (T,)."""
+  """The states of both, and the last weights that the first gave the losses, (T,)."""
 
   weighter: Any
   balancer: Any
@@ -57,16 +57,19 @@ def chain(weighter: Balancer, balancer: Balancer) -> Balancer:
     factors, weighter_state = weighter.weigh(Stats(stats.losses, present=stats.present), state.weighter)
     return stats.scaled(factors), factors, weighter_state
 
+  def kept(stats, factors, state):
+    return jnp.where(stats.filled().present, factors, state.factors)
+
   def weigh(stats, state):
     scaled, factors, weighter_state = first(stats, state)
     weights, balancer_state = balancer.weigh(scaled, state.balancer)
-    return weights * factors, ChainState(weighter_state, balancer_state, factors)
+    return weights * factors, ChainState(weighter_state, balancer_state, kept(stats, factors, state))
 
   def combine(stats, state):
     assert balancer.combine is not None
     scaled, factors, weighter_state = first(stats, state)
     update, weights, balancer_state = balancer.combine(scaled, state.balancer)
-    return update, weights * factors, ChainState(weighter_state, balancer_state, factors)
+    return update, weights * factors, ChainState(weighter_state, balancer_state, kept(stats, factors, state))
 
   def head_weights(weights, state):
     own = weights / jnp.where(state.factors != 0, state.factors, 1.0)

@@ -45,7 +45,7 @@ def dualproj(preference: Preference = None, norm_eps: float = 0.0, reg_eps: floa
 
   def weigh(stats):
     gram = regularized(stats.gram, norm_eps, reg_eps)
-    solution = _solvers.bounded_qp(gram, of(gram.shape[0]).astype(gram.dtype)[None, :])
+    solution = _solvers.bounded_qp(gram, of(gram.shape[0], stats.present).astype(gram.dtype)[None, :])
     return _solvers.Solution(solution.x[0], solution.residual)
 
   return _solvers.solved(weigh, check=of, scale="mean")

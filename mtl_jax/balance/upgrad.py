@@ -47,7 +47,7 @@ def upgrad(preference: Preference = None, norm_eps: float = 0.0, reg_eps: float 
 
   def weigh(stats):
     gram = regularized(stats.gram, norm_eps, reg_eps)
-    solution = _solvers.bounded_qp(gram, jnp.diag(of(gram.shape[0]).astype(gram.dtype)))
+    solution = _solvers.bounded_qp(gram, jnp.diag(of(gram.shape[0], stats.present).astype(gram.dtype)))
     return _solvers.Solution(jnp.sum(solution.x, axis=0), solution.residual)
 
   return _solvers.solved(weigh, check=of, scale="mean")
