@@ -52,8 +52,8 @@ def dwa(temperature: float = 2.0, window: int = 100) -> Balancer:
     raise UserError(f"dwa: temperature is {temperature} and window {window}, expected above 0 and at least 1.")
 
   def init(num_tasks):
-    zeros = jnp.zeros(num_tasks, jnp.float32)
-    return DwaState(jnp.zeros((), jnp.int32), zeros, zeros, jnp.zeros((num_tasks, 2), jnp.float32))
+    total, seen = jnp.zeros((2, num_tasks), jnp.float32)
+    return DwaState(jnp.zeros((), jnp.int32), total, seen, jnp.zeros((num_tasks, 2), jnp.float32))
 
   def weigh(stats, state):
     older, newer = state.means.T

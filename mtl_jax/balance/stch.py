@@ -55,8 +55,8 @@ def stch(mu: float = 1.0, warmup: int = 1000, window: int = 100) -> Balancer:
     )
 
   def init(num_tasks):
-    zeros = jnp.zeros(num_tasks, jnp.float32)
-    return StchState(jnp.zeros((), jnp.int32), zeros, zeros)
+    total, seen = jnp.zeros((2, num_tasks), jnp.float32)
+    return StchState(jnp.zeros((), jnp.int32), total, seen)
 
   def weigh(stats, state):
     logs = jnp.log(stats.losses)
