@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import _thread
 import logging
+import signal
 import sys
 import threading
 from typing import Any
@@ -33,7 +33,9 @@ class Quiet:
   def _unraisable(self, unraisable: Any) -> None:
     error = unraisable.exc_value
     if isinstance(error, KeyboardInterrupt):
-      threading.Timer(0.01, _thread.interrupt_main).start()  # not from here, where it would be dropped again
+      # Not from here, where it would be dropped again; to the main thread itself, which may be waiting.
+      main = threading.main_thread().ident
+      threading.Timer(0.01, signal.pthread_kill, (main, signal.SIGINT)).start()
     elif not (isinstance(error, RuntimeError) and "Event loop is closed" in str(error)):
       self._before(unraisable)
 
