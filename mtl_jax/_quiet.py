@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import _thread
 import logging
+import signal
 import sys
 import threading
 from typing import Any
@@ -12,7 +12,8 @@ from typing import Any
 class Quiet:
   """From now until `close`, what belongs to an error that is raised as well is not printed.
 
-  These are what Orbax logs, and one for each read that ends after a restore has failed: TensorStore then
+  These are what Orbax logs; a traceback for each of its tasks that failed beside the first, which asyncio logs when
+  they are collected, maybe long after; and one for each read that ends after a restore has failed: TensorStore then
   reports to the event loop that Orbax has closed.
 
   An interrupt that comes while a destructor or the callback of a weak reference runs is printed and dropped by Python,
@@ -23,6 +24,7 @@ class Quiet:
     """Begins."""
     self._log = logging.getLogger("absl")
     self._log.addFilter(self._keeps)
+    logging.getLogger("asyncio").addFilter(_is_no_task_of_orbax)  # for good
     self._before = sys.unraisablehook
     self._own = self._unraisable  # one object, to be known again
     sys.unraisablehook = self._own
@@ -33,7 +35,9 @@ class Quiet:
   def _unraisable(self, unraisable: Any) -> None:
     error = unraisable.exc_value
     if isinstance(error, KeyboardInterrupt):
-      threading.Timer(0.01, _thread.interrupt_main).start()  # not from here, where it would be dropped again
+      # Not from here, where it would be dropped again; to the main thread itself, which may be waiting.
+      main = threading.main_thread().ident
+      threading.Timer(0.01, signal.pthread_kill, (main, signal.SIGINT)).start()
     elif not (isinstance(error, RuntimeError) and "Event loop is closed" in str(error)):
       self._before(unraisable)
 
@@ -42,3 +46,8 @@ class Quiet:
     self._log.removeFilter(self._keeps)
     if sys.unraisablehook is self._own:
       sys.unraisablehook = self._before
+
+
+def _is_no_task_of_orbax(record: logging.LogRecord) -> bool:
+  message = record.getMessage()
+  return not ("exception was never retrieved" in message and "orbax" in message)

@@ -52,3 +52,12 @@ def test_only_the_log_of_orbax_is_dropped(caplog):
   quiet.close()
   log("/lib/orbax/c.py")
   assert [record.pathname[-4:] for record in caplog.records] == ["b.py", "c.py"]
+
+
+def test_tasks_of_orbax_that_nobody_asked_are_not_told(caplog):
+  quiet = Quiet()
+  quiet.close()
+  log = logging.getLogger("asyncio")
+  log.error("Task exception was never retrieved\nfuture: <Task coro=<f() done, defined at /lib/orbax/a.py:1>>")
+  log.error("Task exception was never retrieved\nfuture: <Task coro=<f() done, defined at /lib/other/a.py:1>>")
+  assert len(caplog.records) == 1 and "/lib/other" in caplog.text

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import concurrent.futures
-import hashlib
-import json
 import os
 import shutil
 import warnings
@@ -20,17 +18,13 @@ from mtl_jax._errors import UserError
 from mtl_jax._files import using
 from mtl_jax._quiet import Quiet
 from mtl_jax.train._checksum import checksums
+from mtl_jax.train._leaves import kinds, named_leaves, tree_of
+from mtl_jax.train._notes import Damaged, opened, sealed
 
 GIVE_UP_SECONDS = 10.0
 """How long an interrupted program waits for the checkpoint that is being written."""
-
-
 UNFINISHED = ".orbax-checkpoint-tmp"
 """What Orbax adds to a name until all is written."""
-
-
-class Damaged(Exception):
-  """What is in a checkpoint is not what was saved."""
 
 
 class Checkpoints:
@@ -107,15 +101,15 @@ class Checkpoints:
     self._finish()
     self._check_place()
     # Copies: the next step may reuse the donated buffers while the write goes on.
-    flat = {name: jnp.copy(leaf) for name, leaf in _flat(tree).items()}
-    self._writing = self._start(lambda: self._write(step, flat, notes))
+    leaves = {name: jnp.copy(leaf) for name, leaf in named_leaves(tree).items()}
+    self._writing = self._start(lambda: self._write(step, leaves, notes))
     if jax.process_count() > 1:  # Orbax lets processes wait for each other on their devices
       self._finish()
 
-  def _write(self, step: int, flat: dict[str, Any], notes: dict[str, Any]) -> None:
+  def _write(self, step: int, leaves: dict[str, Any], notes: dict[str, Any]) -> None:
     args = self._ocp.args
-    note = _sealed({"step": step, "leaves": _kinds(flat), "checksums": checksums(flat), "notes": notes})
-    self._manager.save(step, args=args.Composite(tree=args.StandardSave(flat), notes=args.JsonSave(note)), force=True)
+    note = sealed({"step": step, "leaves": kinds(leaves), "checksums": checksums(leaves), "notes": notes})
+    self._manager.save(step, args=args.Composite(tree=args.StandardSave(leaves), notes=args.JsonSave(note)), force=True)
     if jax.process_count() == 1:
       self._manager.wait_until_finished()
 
@@ -162,9 +156,9 @@ class Checkpoints:
       Damaged: The checkpoint is not what was saved.
       Exception: Whatever Orbax raises for a damaged checkpoint.
     """
-    flat = _flat(template)
+    leaves = named_leaves(template)
     note = self._note(step)
-    found, expected = note["leaves"], _kinds(flat)
+    found, expected = note["leaves"], kinds(leaves)
     if found != expected:
       different = sorted(k for k in found.keys() | expected.keys() if found.get(k) != expected.get(k))
       name = different[0]
@@ -172,16 +166,16 @@ class Checkpoints:
         f"the checkpoint of step {step} is of another model: {name!r} is {found.get(name, 'missing')}, expected "
         f"{expected.get(name, 'nothing of that name')} (and {len(different) - 1} more differences)."
       )
-    abstract = {name: self._ocp.utils.to_shape_dtype_struct(leaf) for name, leaf in flat.items()}
+    abstract = {name: self._ocp.utils.to_shape_dtype_struct(leaf) for name, leaf in leaves.items()}
     restored = self._read(step, tree=self._ocp.args.StandardRestore(abstract))["tree"]
     sums = checksums(restored)
     wrong = sorted(name for name in sums.keys() | note["checksums"] if sums.get(name) != note["checksums"].get(name))
     if wrong:
       raise Damaged(f"{wrong[0]!r} is not what was saved" + (f", nor are {len(wrong) - 1} more" if wrong[1:] else ""))
-    return _unflat(restored, template), note["notes"]
+    return tree_of(restored, template), note["notes"]
 
   def _note(self, step: int) -> dict[str, Any]:
-    return _opened(self._read(step, notes=self._ocp.args.JsonRestore())["notes"], step)
+    return opened(self._read(step, notes=self._ocp.args.JsonRestore())["notes"], step)
 
   def _read(self, step: int, **items: Any) -> Any:
     return self._run(lambda: self._manager.restore(step, args=self._ocp.args.Composite(**items)))
@@ -242,9 +236,10 @@ class Checkpoints:
     return aside
 
   def _reason(self, error: BaseException) -> str:
-    """The first line of an error, shortened."""
+    """The first line of an error; of a long one its begin and its end, where the system's own words are."""
     lines = str(error).replace(str(self._root), str(self._directory)).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__
+    line = lines[0] if lines else type(error).__name__
+    return line if len(line) < 200 else f"{line[:90]} ... {line[-100:]}"
 
   def close(self) -> None:
     """Waits until every save is complete.
@@ -287,52 +282,3 @@ class Checkpoints:
       if kind is None:
         raise
       warnings.warn(str(error), stacklevel=2)
-
-
-def _sealed(content: dict[str, Any]) -> dict[str, str]:
-  """JSON and its digest."""
-  text = json.dumps(content)
-  return {"content": text, "sha256": hashlib.sha256(text.encode()).hexdigest()}
-
-
-def _opened(sealed: dict[str, Any], step: int) -> dict[str, Any]:
-  """What `_sealed` was given for this step."""
-  if sealed.keys() == {"leaves", "notes"}:
-    raise UserError(f"the checkpoint of step {step} has no checksums, it is of an older version: train anew.")
-  text = sealed["content"]
-  if hashlib.sha256(text.encode()).hexdigest() != sealed["sha256"]:
-    raise Damaged("its notes are not what was saved")
-  content = json.loads(text)
-  if content["step"] != step:
-    raise Damaged(f"it was saved at step {content['step']}")
-  return content
-
-
-def _flat(tree: Any) -> dict[str, Any]:
-  return {_name(path): _data(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
-
-
-def _name(path: tuple[Any, ...]) -> str:
-  """The keys of a path joined by dots, with those in the keys escaped, so that no two paths have one name."""
-  keys = (jax.tree_util.keystr((key,), simple=True) for key in path)
-  return ".".join(key.replace("%", "%25").replace(".", "%2E") for key in keys)
-
-
-def _kinds(flat: dict[str, Any]) -> dict[str, str]:
-  return {name: f"{jnp.dtype(leaf.dtype)}{list(leaf.shape)}" for name, leaf in flat.items()}
-
-
-def _unflat(flat: dict[str, Any], template: Any) -> Any:
-  def leaf_of(path, leaf):
-    value = flat[_name(path)]
-    return jax.random.wrap_key_data(value, impl=jax.random.key_impl(leaf)) if _is_key(leaf) else value
-
-  return jax.tree_util.tree_map_with_path(leaf_of, template)
-
-
-def _is_key(leaf: Any) -> bool:
-  return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-
-
-def _data(leaf: Any) -> Any:
-  return jax.random.key_data(leaf) if _is_key(leaf) else leaf
