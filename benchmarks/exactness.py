@@ -18,13 +18,11 @@ from _markdown import number, table
 from _reference import bounded, least_in_hull, least_norm, psd_factor
 
 from mtl_jax.balance import _solvers
-from mtl_jax.balance._dual_cone import regularized
-from mtl_jax.balance._solution import relative_norms, scaled
+from mtl_jax.balance.cagrad import with_mean
 
 TASKS = (2, 3, 4, 8, 16, 24, 32, 64)
 RADII = (0.1, 0.5, 0.9, 2.0)
 ALPHAS = (0.5, 1.0, 2.0)
-EPS = 1e-4  # norm_eps and reg_eps of UPGrad and DualProj, their defaults
 
 
 class Error(NamedTuple):
@@ -59,13 +57,11 @@ def cone_errors(grams: np.ndarray, gradients: list[np.ndarray], lower: np.ndarra
   """Of the quadratic programs of UPGrad and DualProj, one a row of `lower`; the worst of each matrix."""
 
   def solve(gram):
-    gram = regularized(gram, EPS, EPS)
-    return gram, *_solvers.bounded_qp(gram, jnp.asarray(lower, gram.dtype))
+    return tuple(_solvers.bounded_qp(gram, jnp.asarray(lower, gram.dtype)))
 
-  def one(gram, j, regular, v, reported):
-    factor = psd_factor(regular)
-    exact = np.vstack([j.T, np.sqrt(EPS) * np.eye(len(j))])
-    best, exact = ([bounded(f, low) for low in lower] for f in (factor, exact))
+  def one(gram, j, v, reported):
+    factor = psd_factor(gram) if gram.dtype == np.float32 else j.T
+    best, exact = ([bounded(f, low) for low in lower] for f in (factor, j.T))
     found = np.sum((factor @ np.maximum(v, lower).T) ** 2, axis=0)
     values = np.array([b.value for b in best])
     rounding = np.max(np.abs(values - [b.value for b in exact]))
@@ -79,12 +75,9 @@ def cagrad_errors(grams: np.ndarray, gradients: list[np.ndarray], c: float) -> l
 
   def solve(gram):
     # As `cagrad` does it, whose weights do not tell w.
-    lengths, longest = relative_norms(gram)
-    gains = jnp.mean(scaled(gram, jnp.full_like(lengths, longest)), axis=1)
-    mean_length = jnp.sqrt(jnp.maximum(jnp.mean(gains), 1e-30))
-    cosines = jnp.clip(gains / lengths / mean_length, -1.0, 1.0)
+    cosines, mean_length = with_mean(gram)
     found = _solvers.simplex_norm(gram, cosines, c)
-    return found.x, cosines * lengths * longest, mean_length * longest, found.residual
+    return found.x, cosines * jnp.sqrt(jnp.diagonal(gram)), mean_length, found.residual
 
   def one(gram, j, w, linear, mean_length, reported):
     # A factor of float64 G from G itself is good to 1e-8 only.

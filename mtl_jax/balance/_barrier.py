@@ -30,7 +30,7 @@ def barrier_newton(gram: Float[Array, "T T"], power: float = 1.0) -> Solution:
   """
   tasks, eps = gram.shape[0], epsilon(gram)
   cosines, lengths = directions(gram)
-  has_gradient = lengths > 0
+  has_gradient = lengths != 0
   # A gradient of length 0 counts as one as long as the longest, at right angles to all: it decides no scale.
   some = jnp.where(has_gradient, lengths, jnp.where(jnp.any(has_gradient), jnp.max(lengths), 1.0))
   # A step changes relative lengths |g_i| a_i = ratio_i x_i: all 1 for Nash.

@@ -35,7 +35,7 @@ def bounded_qp(gram: Float[Array, "T T"], lower: Float[Array, "B T"], is_hard: b
     $|g_i|$ and the lengths of all that $J^T v$ adds up, $\sum_j |g_j| v_j$.
   """
   cosines, lengths = directions(gram)
-  some = jnp.where(lengths > 0, lengths, 1.0)
+  some = jnp.where(lengths == 0, 1.0, lengths)
   bounds = lower * lengths[None, :]
   sizes = jnp.sum(jnp.abs(bounds), axis=1, keepdims=True)
   sizes = jnp.where(sizes > 0, sizes, 1.0)
@@ -53,7 +53,7 @@ def bounded_qp(gram: Float[Array, "T T"], lower: Float[Array, "B T"], is_hard: b
     y, residual = _active_set(cosines, linear, _projected_gradient(cosines, linear))
     is_hard_after_all = jnp.any(residual > _ROUNDING * epsilon(y))
     y, residual = jax.lax.cond(is_hard_after_all, anew, lambda *found: found, y, residual)
-  raised = jnp.where(lengths[None, :] > 0, y.T * sizes / some[None, :], 0.0)
+  raised = jnp.where(lengths[None, :] == 0, 0.0, y.T * sizes / some[None, :])
   return Solution(lower + raised, jnp.max(residual))
 
 

@@ -47,7 +47,7 @@ def simplex_qp(gram: Float[Array, "T T"]) -> Solution:
   cosines, lengths = directions(gram)
   shortest = jnp.min(lengths)
   # Beside a gradient of length 0 all others weigh nothing.
-  normal = jnp.where(lengths > 0, shortest / jnp.where(lengths > 0, lengths, 1.0), 1.0)
+  normal = jnp.where(lengths == 0, 1.0, shortest / jnp.where(lengths == 0, 1.0, lengths))
   x = jnp.full(tasks, 1.0, gram.dtype) / jnp.sum(normal)
   pull = cosines @ x
   y = jnp.min(pull) - 1.0 / tasks

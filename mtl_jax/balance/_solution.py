@@ -81,10 +81,10 @@ def scaled(gram: Float[Array, "T T"], lengths: Float[Array, " T"]) -> Float[Arra
 def directions(gram: Float[Array, "T T"]) -> tuple[Float[Array, "T T"], Float[Array, " T"]]:
   """The cosines between the gradients, and their lengths: scale-free, so short gradients are not lost beside long ones.
 
-  A gradient of length 0 counts as a direction of its own, at right angles to all others.
+  A gradient of length 0 counts as a direction of its own, at right angles to all others. NaN stays NaN.
   """
   lengths = norms(gram)
-  cosines = scaled(gram, jnp.where(lengths > 0, lengths, 1.0))
+  cosines = scaled(gram, jnp.where(lengths == 0, 1.0, lengths))
   return jnp.where(jnp.eye(gram.shape[0], dtype=bool), 1.0, cosines), lengths
 
 
