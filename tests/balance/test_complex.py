@@ -1,5 +1,7 @@
 """Gradients of complex parameters: as vectors of their real and imaginary parts."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,6 @@ import pytest
 
 import mtl_jax as mtl
 from mtl_jax import _devices
-from mtl_jax.aggregate import AggregateState
 from mtl_jax.balance import _gram, _rows
 
 ROWS = np.array([[[1 + 2j, 0.5], [3.0, 0.0]], [[1 - 2j, 0.3j], [-1.0, 1j]], [[0.0, 1.0], [-2j, 0.2]]], np.complex64)
@@ -21,8 +22,9 @@ def aggregated(balancer, rows):
   rows = jnp.asarray(rows)
   params = {"w": jnp.zeros(rows.shape[1:], rows.dtype)}
   tx = mtl.aggregate(balancer, num_tasks=len(rows))
-  updates, state = tx.update({"w": rows}, tx.init(params), params, losses=jnp.ones(len(rows)))
-  assert isinstance(state, AggregateState) and updates["w"].dtype == rows.dtype
+  found: Any = tx.update({"w": rows}, tx.init(params), params, losses=jnp.ones(len(rows)))
+  updates, state = found
+  assert updates["w"].dtype == rows.dtype
   return np.asarray(updates["w"]), np.asarray(state.weights)
 
 
