@@ -35,7 +35,7 @@ def dualproj(preference: Preference = None, norm_eps: float = 0.0, reg_eps: floa
   >>> balancer = dualproj()
   >>> weights, _ = balancer.weigh(Stats(jnp.ones(2), gradients @ gradients.T), balancer.init(2))
   >>> (weights @ gradients).round(4).tolist()
-  [0.5563, 1.1109, 1.1109]
+  [0.5556, 1.1111, 1.1111]
 
   References:
     Lopez-Paz, Ranzato, *Gradient Episodic Memory for Continual Learning*, NeurIPS 2017.

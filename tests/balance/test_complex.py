@@ -1,5 +1,7 @@
 """Gradients of complex parameters: as vectors of their real and imaginary parts."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,7 +22,8 @@ def aggregated(balancer, rows):
   rows = jnp.asarray(rows)
   params = {"w": jnp.zeros(rows.shape[1:], rows.dtype)}
   tx = mtl.aggregate(balancer, num_tasks=len(rows))
-  updates, state = tx.update({"w": rows}, tx.init(params), params, losses=jnp.ones(len(rows)))
+  found: Any = tx.update({"w": rows}, tx.init(params), params, losses=jnp.ones(len(rows)))
+  updates, state = found
   assert updates["w"].dtype == rows.dtype
   return np.asarray(updates["w"]), np.asarray(state.weights)
 
