@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 import tyro
@@ -45,8 +44,7 @@ def main(steps: int = 1500, seeds: int = 3, batch_size: int = 128) -> None:
   )
   lines = []
   for method in METHODS:
-    every = [trained(net, tasks, data, method, steps, batch_size, seed, turns=False) for seed in range(seeds)]
-    turns = [trained(net, tasks, data, method, 3 * steps, batch_size, seed, turns=True) for seed in range(seeds)]
+    every, turns = trained(net, tasks, data, method, steps, batch_size, seeds)
     difference = np.log(turns) - np.log(every)
     lines.append([f"`{method}`", *cells(every), *cells(turns), *cells(difference, sign="+")])
     print(lines[-1], flush=True)
@@ -62,35 +60,33 @@ def main(steps: int = 1500, seeds: int = 3, batch_size: int = 128) -> None:
 
 
 def trained(
-  net: mtl.Net, tasks: Any, data: recipes.Splits, method: str, steps: int, batch_size: int, seed: int, *, turns: bool
-) -> list[float]:
-  """The validation losses after a training."""
-  balancer = getattr(mtl.balance, method)()
-  tx = optax.adam(optax.cosine_decay_schedule(2e-3, steps))
-  objective = mtl.objective(net, tasks)
-  train = {key: jnp.asarray(value) for key, value in data.train.items()}
-  count = len(train["x"])
-  batch = dict(train, **{f"has_{name}": jnp.ones(count) for name in tasks})
-  state = mtl.init_train_state(net, tasks, balancer, tx, {"x": train["x"][:1]}, jax.random.key(seed))
-  step = mtl.make_train_step(objective, balancer, tx)
-  orders = np.concatenate(
-    [np.random.default_rng([seed, i]).permutation(count) for i in range(-(-steps * batch_size // count))]
-  )[: steps * batch_size].reshape(steps, batch_size)
-
-  def one(state, number_and_rows):
-    number, rows = number_and_rows
-    chosen = {key: value[rows] for key, value in batch.items()}
-    if turns:
-      for i, name in enumerate(tasks):
-        chosen[f"has_{name}"] = jnp.where(number % len(tasks) == i, chosen[f"has_{name}"], 0.0)
-    return step(state, chosen)[0], None
-
-  run = jax.jit(lambda state, rows: jax.lax.scan(one, state, (jnp.arange(steps), rows))[0], donate_argnums=0)
-  state = run(state, jnp.asarray(orders))
-  assert int(state.skipped) == int(state.empty) == 0
+  net: mtl.Net, tasks: Any, data: recipes.Splits, method: str, steps: int, batch_size: int, seeds: int
+) -> tuple[list[list[float]], list[list[float]]]:
+  """The validation losses after trainings with all labels, and after those in which tasks take turns, one per seed."""
+  balancer, count, longest = getattr(mtl.balance, method)(), len(data.train["x"]), 3 * steps
+  rate = optax.cosine_decay_schedule(2e-3, 1000)
+  tx = optax.inject_hyperparams(optax.adam)(learning_rate=0.0)
+  step = jax.jit(mtl.make_train_step(mtl.objective(net, tasks), balancer, tx), donate_argnums=0)
+  ones, zeros = np.ones(batch_size, np.float32), np.zeros(batch_size, np.float32)
+  evaluate = mtl.train.make_evaluate(net, tasks)
   valid = dict(data.valid, **{f"has_{name}": np.ones(len(data.valid["x"]), np.float32) for name in tasks})
-  found = mtl.train.make_evaluate(net, tasks)(state.params, state.state, valid)
-  return [found[name]["loss"] for name in tasks]
+
+  def run(seed, length, turns):
+    state = mtl.init_train_state(net, tasks, balancer, tx, {"x": data.train["x"][:1]}, jax.random.key(seed))
+    epochs = -(-length * batch_size // count)
+    order = np.concatenate([np.random.default_rng([seed, epoch]).permutation(count) for epoch in range(epochs)])
+    for number in range(length):
+      rows = order[number * batch_size : (number + 1) * batch_size]
+      batch = {key: value[rows] for key, value in data.train.items()}
+      for i, name in enumerate(tasks):
+        batch[f"has_{name}"] = ones if not turns or number % len(tasks) == i else zeros
+      state.opt_state.hyperparams["learning_rate"] = rate(1000 * number / length)
+      state, _ = step(state, batch)
+    assert int(state.skipped) == int(state.empty) == 0
+    found = evaluate(state.params, state.state, valid)
+    return [found[name]["loss"] for name in tasks]
+
+  return [run(seed, steps, False) for seed in range(seeds)], [run(seed, longest, True) for seed in range(seeds)]
 
 
 def cells(values: Any, sign: str = "") -> list[str]:
