@@ -23,7 +23,7 @@ def using(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def locked(directory: Path) -> Iterator[None]:
-  """Holds a directory against other processes; makes it if it is not there.
+  """Holds a directory against other processes; makes it if it is not there, and takes it away if nothing came of it.
 
   The system takes the lock away when the process ends, in whatever way, so what remains of a killed one blocks nothing.
 
@@ -34,6 +34,7 @@ def locked(directory: Path) -> Iterator[None]:
 
   with contextlib.ExitStack() as stack:
     with using(directory):
+      made = [path for path in (directory, *directory.parents) if not path.exists()]
       directory.mkdir(parents=True, exist_ok=True)
       file = stack.enter_context((directory / LOCK).open("a"))
     try:
@@ -44,7 +45,15 @@ def locked(directory: Path) -> Iterator[None]:
       ) from error
     except OSError as error:  # file systems without locks
       warnings.warn(f"cannot lock {directory} ({error.strerror}): let no other process write there.", stacklevel=3)
-    yield
+    try:
+      yield
+    except UserError:
+      with contextlib.suppress(OSError):
+        if made and not holds_more_than(directory):
+          (directory / LOCK).unlink()
+          for path in made:
+            path.rmdir()
+      raise
 
 
 def holds_more_than(directory: Path, *own: str) -> bool:

@@ -39,7 +39,7 @@ def test_the_first_to_lock_a_directory_checks_it_again(tmp_path, monkeypatch):
   ("words", "message"),
   [
     (["compare", "digits", "--out", "{tmp}/file/x"], "cannot use {tmp}/file/x: Not a directory."),
-    (["compare", "digits", "--out", "{tmp}/file"], "cannot use {tmp}/file: Not a directory."),
+    (["compare", "digits", "--out", "{tmp}/file"], "{tmp}/file is a file: choose a directory."),
     (["compare", "digits", "--out", "/proc/x"], "cannot use /proc/x: No such file or directory."),
     (["evaluate", "{tmp}/" + "x" * 300], "File name too long."),
     (["train", "digits", "--resume", "--run-dir", "{tmp}/" + "x" * 300], "File name too long."),

@@ -92,6 +92,8 @@ def compare(
 
 def _check_empty(out_dir: Path) -> None:
   with using(out_dir):
+    if out_dir.exists() and not out_dir.is_dir():
+      raise UserError(f"{out_dir} is a file: choose a directory.")
     if holds_more_than(out_dir):
       raise UserError(f"{out_dir} is not empty: choose another directory.")
 

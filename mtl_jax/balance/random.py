@@ -24,7 +24,7 @@ def _dirichlet(key, present):
 
 
 def _one(key, present):
-  place = jnp.floor(jax.random.uniform(key) * jnp.sum(present)).astype(jnp.int32)
+  place = jnp.floor(jax.random.uniform(key) * jnp.sum(present, dtype=jnp.float32)).astype(jnp.int32)
   return (present & (jnp.cumsum(present) - 1 == place)).astype(jnp.float32)
 
 

@@ -67,7 +67,7 @@ def test_bad_options(name):
   make = getattr(mtl.balance, name)
   with pytest.raises(mtl.UserError, match=f"{name}: norm_eps is -1.0 and reg_eps 0.0, expected both at least 0"):
     make(norm_eps=-1.0)
-  with pytest.raises(mtl.UserError, match=f"{name}: preference has 3 entries, expected 2, one a task"):
+  with pytest.raises(mtl.UserError, match=f"{name}: preference has 3 entries, expected 2, one per task"):
     make(preference=PREFERENCE).init(2)
   with pytest.raises(mtl.UserError, match=rf"{name}: preference is \[1.0, -1.0\], expected no negative"):
     make(preference=[1.0, -1.0])
