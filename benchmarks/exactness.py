@@ -75,7 +75,7 @@ def cagrad_errors(grams: np.ndarray, gradients: list[np.ndarray], c: float) -> l
 
   def solve(gram):
     # As `cagrad` does it, whose weights do not tell w.
-    cosines, mean_length = with_mean(gram)
+    cosines, mean_length = with_mean(gram, jnp.full(gram.shape[0], 1.0 / gram.shape[0], gram.dtype))
     found = _solvers.simplex_norm(gram, cosines, c)
     return found.x, cosines * jnp.sqrt(jnp.diagonal(gram)), mean_length, found.residual
 

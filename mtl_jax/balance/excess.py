@@ -12,7 +12,7 @@ from mtl_jax._errors import UserError
 from mtl_jax.balance._balancer import Balancer, row_method
 from mtl_jax.balance._combine import weighted_sum
 from mtl_jax.balance._present import keep_absent
-from mtl_jax.balance._rows import across, memory
+from mtl_jax.balance._rows import across, check_real, memory
 
 _EPS = 1e-7  # of the paper's code
 _LARGEST = 1e30  # log weights stay finite in float32
@@ -66,6 +66,7 @@ def excess(eta: float = 0.01) -> Balancer:
     return ExcessState(squares, jnp.zeros(num_tasks), jnp.full(num_tasks, -np.log(num_tasks), jnp.float32))
 
   def combine(stats, state):
+    check_real("excess", stats.rows, "would count as its real part alone")
     present = stats.present
     squares = jax.tree.map(lambda s, g: s + jnp.square(g.astype(s.dtype)), state.squares, stats.rows)
 

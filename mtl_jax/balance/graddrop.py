@@ -10,7 +10,7 @@ import numpy as np
 
 from mtl_jax._errors import UserError
 from mtl_jax.balance._balancer import Balancer, row_method, without_shared
-from mtl_jax.balance._rows import column
+from mtl_jax.balance._rows import check_real, column
 
 
 def graddrop(
@@ -60,6 +60,7 @@ def graddrop(
     return jax.random.key(seed)
 
   def combine(stats, key):
+    check_real("graddrop", stats.rows, "has no sign")
     passed = leaks(stats.losses.shape[0])
     key, draw = jax.random.split(key)
 

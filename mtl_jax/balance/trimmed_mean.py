@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from mtl_jax._errors import UserError
 from mtl_jax.balance._balancer import Balancer, row_method
-from mtl_jax.balance._rows import column
+from mtl_jax.balance._rows import check_real, column
 
 
 def trimmed_mean(k: int) -> Balancer:
@@ -45,6 +45,7 @@ def trimmed_mean(k: int) -> Balancer:
     return ()
 
   def combine(stats, state):
+    check_real("trimmed_mean", stats.rows, "has no order")
     check(stats.losses.shape[0])
     count = jnp.sum(stats.present)
     cut = jnp.clip(k, 0, (jnp.maximum(count, 1) - 1) // 2)

@@ -63,3 +63,11 @@ def test_methods_that_remember_gradients_find_the_same_of_both_parts(name):
 def test_methods_without_meaning_there_can_refuse():
   with pytest.raises(mtl.UserError, match="graddrop: the gradient of a/w is complex and has no sign, expected real"):
     _rows.check_real("graddrop", {"a": {"w": jnp.asarray(ROWS)}}, "has no sign")
+
+
+@pytest.mark.parametrize("name", ["graddrop", "trimmed_mean", "excess"])
+def test_methods_of_real_coordinates_refuse_complex_ones(name):
+  balancer = mtl.balance.trimmed_mean(1) if name == "trimmed_mean" else getattr(mtl.balance, name)()
+  rows, shared = {"w": jnp.ones((3, 2), jnp.complex64)}, {"w": jnp.ones(2)}
+  with pytest.raises(mtl.UserError, match=f"{name}: the gradient of w is complex and"):
+    balancer.combine(mtl.balance.Stats(jnp.ones(3), rows=rows), balancer.init(3, shared))
