@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,18 @@ def using(path: Path) -> Iterator[None]:
     yield
   except OSError as error:
     raise UserError(f"cannot use {error.filename or path}: {error.strerror or error}.") from error
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+  """A path beside this one to write to, which takes its place at the end: readers see the old file or the new one."""
+  partial = path.with_name(path.name + ".partial")
+  try:
+    yield partial
+    os.replace(partial, path)
+  finally:
+    with contextlib.suppress(OSError):
+      partial.unlink()
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mtl_jax._errors import UserError
+from mtl_jax._errors import UserError, some
 from mtl_jax._partition import joined, partition
 from mtl_jax.balance._layers import by_path
 from mtl_jax.objective import Branch, Objective
@@ -33,8 +33,7 @@ def split_frozen(params: Any, frozen: Frozen) -> tuple[Any, Any]:
     except re.error as error:
       raise UserError(f"frozen: {pattern!r} is no regular expression: {error}.") from error
     if not matched:
-      known = ", ".join(paths[:6]) + (f" and {len(paths) - 6} more" if len(paths) > 6 else "")
-      raise UserError(f"frozen: no parameter matches {pattern!r}: there are {known}.")
+      raise UserError(f"frozen: no parameter matches {pattern!r}: there are {some(paths)}.")
   trained, fixed = partition(params, lambda path, _: not any(re.search(pattern, path) for pattern in patterns))
   if paths and not by_path(trained):
     raise UserError("frozen: all parameters match, so nothing is left to train: choose narrower patterns.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mtl_jax._errors import UserError, nearest
+from mtl_jax._files import replacing
 
 
 def read_npz(path: Path, keys: Sequence[str]) -> dict[str, np.ndarray]:
@@ -51,13 +51,8 @@ def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
   Raises:
     UserError: The file cannot be written.
   """
-  partial = path.with_name(path.name + ".partial")
   try:
-    try:
-      with partial.open("wb") as file:  # a name alone would get .npz appended
-        np.savez(file, **dict[str, Any](arrays))
-      os.replace(partial, path)
-    finally:
-      partial.unlink(missing_ok=True)
+    with replacing(path) as partial, partial.open("wb") as file:  # a name alone would get .npz appended
+      np.savez(file, **dict[str, Any](arrays))
   except OSError as error:
     raise UserError(f"cannot write {path}: {error.strerror}.") from error

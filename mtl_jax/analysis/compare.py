@@ -125,7 +125,6 @@ def _compare_in(
         progress=progress,
         title=f"{title} seed {seed}",
       )
-      out_dir.mkdir(parents=True, exist_ok=True)  # not before a run has shown that the options are right
       size = sum(leaf.size for leaf in jax.tree.leaves(fit.params))
       runs.append(_Run(test, fit.history, fit.step_seconds, size))
       scores = "  ".join(

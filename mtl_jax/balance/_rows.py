@@ -26,9 +26,14 @@ def wide(dtype: Any) -> Any:
   return dtype if jnp.finfo(dtype).bits >= 32 else jnp.float32
 
 
+def aligned(values: jax.Array, leaf: jax.Array) -> jax.Array:
+  """One value per task, (T,), in the rank of a leaf (T, ...)."""
+  return values.reshape(-1, *[1] * (leaf.ndim - 1))
+
+
 def column(values: jax.Array, leaf: jax.Array) -> jax.Array:
-  """One value a task, (T,), in the dtype and rank of a leaf (T, ...)."""
-  return values.reshape(-1, *[1] * (leaf.ndim - 1)).astype(leaf.dtype)
+  """One value per task, (T,), in the dtype and rank of a leaf (T, ...)."""
+  return aligned(values, leaf).astype(leaf.dtype)
 
 
 def across(leaf: jax.Array) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from mtl_jax._errors import UserError
 from mtl_jax.balance._balancer import Balancer, row_method
-from mtl_jax.balance._rows import check_real, column
+from mtl_jax.balance._rows import aligned, check_real
 
 
 def trimmed_mean(k: int) -> Balancer:
@@ -53,8 +53,8 @@ def trimmed_mean(k: int) -> Balancer:
     kept = (places >= cut) & (places < count - cut)
 
     def one(r):
-      rising = jnp.sort(jnp.where(column(stats.present, r).astype(bool), r, jnp.inf), axis=0)
-      among = jnp.sum(jnp.where(column(kept, r).astype(bool), rising, 0.0), axis=0)
+      rising = jnp.sort(jnp.where(aligned(stats.present, r), r, jnp.inf), axis=0)
+      among = jnp.sum(jnp.where(aligned(kept, r), rising, 0.0), axis=0)
       return among / jnp.maximum(count - 2 * cut, 1).astype(r.dtype)
 
     return jax.tree.map(one, stats.rows), jnp.full_like(stats.losses, 1.0) / stats.num_present, state

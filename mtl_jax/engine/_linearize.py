@@ -107,7 +107,7 @@ def linearize(
   params = _devices.own(params)
   for part, part_key in _parts(batch, key, len(split)):
     linear = (_cut if cut else _whole)(objective, params, state, part, part_key)
-    present = labelled(objective, linear.names, part, linear.aux)
+    present = labelled(objective, linear.names, part, lambda aux=linear.aux: aux)
     parts.append(linear._replace(present=None if present is None else present[None]))
     state = linear.aux.get("state", state)
   return _over_devices(parts[0] if len(parts) == 1 else _join(parts, split))
@@ -138,16 +138,18 @@ def losses_of(
   return _devices.total(_mean(found, present))
 
 
-def labelled(objective: Any, names: tuple[str, ...], batch: Any, aux: Mapping[str, Any]) -> jax.Array | None:
+def labelled(
+  objective: Any, names: tuple[str, ...], batch: Any, aux: Callable[[], Mapping[str, Any]]
+) -> jax.Array | None:
   """Which tasks have labels in the batch, over all devices, (T,) bool; None where all always have.
 
   Args:
     objective: The objective.
     names: Its tasks.
     batch: The batch.
-    aux: What the objective gave beside the losses on this batch.
+    aux: Gives what a plain function gives beside the losses on this batch.
   """
-  by_name = objective.present(batch) if isinstance(objective, Objective) else aux.get("present", {})
+  by_name = objective.present(batch) if isinstance(objective, Objective) else aux().get("present", {})
   if not by_name:
     return None
   here = jnp.stack([jnp.asarray(by_name.get(name, True), bool) for name in names])

@@ -24,8 +24,9 @@ from mtl_jax.plan._step import check_batch, plan_step
 from mtl_jax.plan._topology import Target, open_topology
 from mtl_jax.shard import AnyRules, batch_sharding, make_mesh, state_shardings
 from mtl_jax.tasks._task import Task
+from mtl_jax.train._finish import Nonfinite
 from mtl_jax.train._state import init_train_state
-from mtl_jax.train._step import Nonfinite, make_train_step
+from mtl_jax.train._step import make_train_step
 
 
 def plan(

@@ -23,12 +23,12 @@ from mtl_jax.recipes._recipe import Recipe, Splits
 from mtl_jax.tasks import Task
 from mtl_jax.train._checkpoint import Checkpoints
 from mtl_jax.train._evaluate import Metrics
+from mtl_jax.train._finish import Nonfinite
 from mtl_jax.train._fit import Fit, fit
 from mtl_jax.train._log import write_json
 from mtl_jax.train._programs import Programs, compile_programs
 from mtl_jax.train._run_dir import check_tasks, other_steps, read_config
 from mtl_jax.train._state import TrainState
-from mtl_jax.train._step import Nonfinite
 
 
 @dataclasses.dataclass(frozen=True)

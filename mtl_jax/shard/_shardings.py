@@ -14,7 +14,7 @@ from jax.sharding import AbstractMesh, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from mtl_jax._devices import DATA
-from mtl_jax._errors import UserError, nearest
+from mtl_jax._errors import UserError, nearest, some
 from mtl_jax._frozen import Frozen, split_frozen
 from mtl_jax.balance._layers import by_path
 from mtl_jax.shard._rules import AnyRules, Rule, rules_of
@@ -59,7 +59,7 @@ def state_shardings(
   if (rules.params or rules.optimizer) and not any(map(any, [*params.values(), *moments.values()])):
     raise UserError(
       f"these rules divide no parameter on the mesh {_show(mesh)}: write rules for the paths that there are "
-      f"({_some(list(params))}), or take 'replicated'."
+      f"({some(params)}), or take 'replicated'."
     )
   everywhere = NamedSharding(mesh, P())
   placed, placed_moments = (
@@ -108,7 +108,7 @@ def specs_of(params: Any, mesh: Mesh | AbstractMesh, rules: Sequence[Rule]) -> d
       raise UserError(f"rule {pattern!r} is no regular expression: {error}.") from error
     if not matched:
       near = difflib.get_close_matches(pattern, list(leaves), n=3, cutoff=0.3) or list(leaves)
-      raise UserError(f"rule {pattern!r} matches no parameter: there are {_some(near)}.")
+      raise UserError(f"rule {pattern!r} matches no parameter: there are {some(near)}.")
     for path in filter(free.__contains__, matched):
       spec = place if isinstance(place, P) else place(path, leaves[path].shape, mesh.shape)
       _check(pattern, path, leaves[path].shape, spec, mesh)
@@ -136,7 +136,3 @@ def _check(pattern: str, path: str, shape: tuple[int, ...], spec: P, mesh: Mesh 
 
 def _show(mesh: Mesh | AbstractMesh) -> str:
   return ",".join(f"{axis}={size}" for axis, size in mesh.shape.items())
-
-
-def _some(paths: list[str]) -> str:
-  return ", ".join(paths[:6]) + (f" and {len(paths) - 6} more" if len(paths) > 6 else "")

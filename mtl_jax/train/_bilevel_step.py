@@ -12,10 +12,11 @@ import optax
 from mtl_jax._convolutions import canonical
 from mtl_jax.balance._balancer import Stats
 from mtl_jax.bilevel._bilevel import Bilevel, Levels
-from mtl_jax.engine._linearize import in_order, labelled
+from mtl_jax.engine._linearize import in_order, labelled, losses_of
 from mtl_jax.objective import Objective
+from mtl_jax.train._finish import Found, Nonfinite, check_nonfinite, finish
 from mtl_jax.train._state import TrainState
-from mtl_jax.train._step import Found, Nonfinite, check_made_for, check_nonfinite, check_tasks, finish
+from mtl_jax.train._step import check_made_for, check_tasks
 
 
 def make_bilevel_step(
@@ -72,15 +73,15 @@ def make_bilevel_step(
       return in_order(by_name, names), aux
 
     def valid(params):
-      by_name, aux = objective(params, state.state, valid_batch, valid_key)
-      return in_order(by_name, names), aux
+      return losses_of(objective, names, params, state.state, valid_batch, valid_key, (1.0,))
 
-    here = labelled(objective, names, batch, train(state.params)[1])
-    upper_here = labelled(objective, names, valid_batch, valid(state.params)[1])
+    def valid_aux():
+      return objective(state.params, state.state, valid_batch, valid_key)[1]
+
+    here = labelled(objective, names, batch, lambda: train(state.params)[1])
+    upper_here = labelled(objective, names, valid_batch, valid_aux)
     present, valid_present = (jnp.ones(len(names), bool) if found is None else found for found in (here, upper_here))
-    levels = Levels(
-      state.params, lambda params: train(params)[0], lambda params: valid(params)[0], present, valid_present
-    )
+    levels = Levels(state.params, lambda params: train(params)[0], valid, present, valid_present)
     weights, valid_weights, learned = method.learn(levels, state.balancer)
     weights = jnp.where(present, weights, 0.0)
     if here is not None and valid_weights is not None:
@@ -88,7 +89,7 @@ def make_bilevel_step(
 
     def weighted(params):
       losses, aux = train(params)
-      upper = 0.0 if valid_weights is None else jnp.sum(valid_weights * valid(params)[0])
+      upper = 0.0 if valid_weights is None else jnp.sum(valid_weights * valid(params))
       return jnp.sum(weights * losses) + upper, (losses, aux)
 
     grads, (losses, aux) = jax.grad(weighted, has_aux=True)(state.params)

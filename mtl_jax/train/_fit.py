@@ -28,13 +28,13 @@ from mtl_jax.train._arguments import as_arrays, check_mesh, check_needs
 from mtl_jax.train._checkpoint import Checkpoints
 from mtl_jax.train._clock import Clock
 from mtl_jax.train._evaluate import Inputs, Metrics
+from mtl_jax.train._finish import Nonfinite, check_nonfinite
 from mtl_jax.train._log import Log, flatten, read_log
 from mtl_jax.train._programs import Programs, batch_placement, compile_programs
 from mtl_jax.train._progress import Progress
 from mtl_jax.train._run_dir import check_tasks, go_on, of_run, open_run
 from mtl_jax.train._score import Best, judge, labelled
 from mtl_jax.train._state import TrainState
-from mtl_jax.train._step import Nonfinite, check_nonfinite
 
 
 class NonFiniteError(UserError):

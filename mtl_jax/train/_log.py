@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mtl_jax._errors import UserError
-from mtl_jax._files import using
+from mtl_jax._files import replacing, using
 
 METRICS = "metrics.jsonl"
 
@@ -23,10 +22,8 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def _replace(path: Path, text: str) -> None:
-  partial = path.with_name(path.name + ".partial")
-  with using(path):
+  with using(path), replacing(path) as partial:
     partial.write_text(text)
-    os.replace(partial, path)
 
 
 def _plain(value: Any) -> Any:

@@ -19,8 +19,9 @@ from mtl_jax.net import Net
 from mtl_jax.objective import objective
 from mtl_jax.tasks._task import Task
 from mtl_jax.train._evaluate import Inputs, Metrics, make_evaluate
+from mtl_jax.train._finish import Nonfinite
 from mtl_jax.train._state import TrainState, init_train_state
-from mtl_jax.train._step import Nonfinite, make_train_step
+from mtl_jax.train._step import make_train_step
 
 
 class Programs(NamedTuple):

@@ -159,22 +159,20 @@ def test_opened_read_only_nothing_is_moved_or_made(tmp_path):
   assert not (tmp_path / "none").exists()
 
 
-def test_steps_under_each_others_names_are_not_believed(tmp_path):
+@pytest.mark.parametrize(
+  ("name", "message"),
+  [
+    ("1", "step 1 is damaged (it was saved at step 3)"),
+    ("3.bak", "3.bak is no complete checkpoint: it is left out"),
+  ],
+)
+def test_a_step_under_another_name_is_not_believed(tmp_path, name, message):
   _save(tmp_path / "c", [2, 3])
-  (tmp_path / "c" / "3").rename(tmp_path / "c" / "1")
+  (tmp_path / "c" / "3").rename(tmp_path / "c" / name)
   messages = []
   with Checkpoints(tmp_path / "c") as checkpoints:
     assert checkpoints.restore_newest(_tree(), messages.append)[0] == 2
-  assert len(messages) == 1 and "step 1 is damaged (it was saved at step 3)" in messages[0]
-
-
-def test_what_is_no_checkpoint_is_told(tmp_path):
-  _save(tmp_path / "c", [2, 3])
-  (tmp_path / "c" / "3").rename(tmp_path / "c" / "3.bak")
-  messages = []
-  with Checkpoints(tmp_path / "c") as checkpoints:
-    assert checkpoints.restore_newest(_tree(), messages.append)[0] == 2
-  assert len(messages) == 1 and "3.bak is no complete checkpoint: it is left out" in messages[0]
+  assert len(messages) == 1 and message in messages[0]
 
 
 def test_checkpoints_of_older_versions_are_refused(tmp_path):
