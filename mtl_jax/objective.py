@@ -10,11 +10,11 @@ import jax
 import jax.numpy as jnp
 
 from mtl_jax import _devices
+from mtl_jax._axes import behind
 from mtl_jax._errors import UserError, nearest
 from mtl_jax._inputs import Inputs, Keys, input_keys, input_of
 from mtl_jax.net import Net, Params, State, split_keys
 from mtl_jax.tasks._task import Task
-from mtl_jax.tasks._weights import behind
 
 
 class Branch(NamedTuple):

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from mtl_jax.balance._rows import aligned
+from mtl_jax._axes import behind
 
 Tree = TypeVar("Tree")
 
@@ -21,7 +21,7 @@ def keep_absent(present: Bool[Array, " T"], new: Tree, old: Tree) -> Tree:
   >>> keep_absent(jnp.array([True, False]), jnp.array([1.0, 2.0]), jnp.array([5.0, 6.0])).tolist()
   [1.0, 6.0]
   """
-  return jax.tree.map(lambda n, o: jnp.where(aligned(present, n), n, o), new, old)
+  return jax.tree.map(lambda n, o: jnp.where(behind(present, n.ndim), n, o), new, old)
 
 
 def mean(values: Float[Array, " T"], present: Bool[Array, " T"]) -> Float[Array, ""]:

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from mtl_jax._axes import behind
 from mtl_jax._errors import UserError
 
 
@@ -26,14 +27,9 @@ def wide(dtype: Any) -> Any:
   return dtype if jnp.finfo(dtype).bits >= 32 else jnp.float32
 
 
-def aligned(values: jax.Array, leaf: jax.Array) -> jax.Array:
-  """One value per task, (T,), in the rank of a leaf (T, ...)."""
-  return values.reshape(-1, *[1] * (leaf.ndim - 1))
-
-
 def column(values: jax.Array, leaf: jax.Array) -> jax.Array:
   """One value per task, (T,), in the dtype and rank of a leaf (T, ...)."""
-  return aligned(values, leaf).astype(leaf.dtype)
+  return behind(values, leaf.ndim).astype(leaf.dtype)
 
 
 def across(leaf: jax.Array) -> tuple[int, ...]:

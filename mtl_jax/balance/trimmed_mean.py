@@ -5,9 +5,10 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from mtl_jax._axes import behind
 from mtl_jax._errors import UserError
 from mtl_jax.balance._balancer import Balancer, row_method
-from mtl_jax.balance._rows import aligned, check_real
+from mtl_jax.balance._rows import check_real
 
 
 def trimmed_mean(k: int) -> Balancer:
@@ -53,8 +54,8 @@ def trimmed_mean(k: int) -> Balancer:
     kept = (places >= cut) & (places < count - cut)
 
     def one(r):
-      rising = jnp.sort(jnp.where(aligned(stats.present, r), r, jnp.inf), axis=0)
-      among = jnp.sum(jnp.where(aligned(kept, r), rising, 0.0), axis=0)
+      rising = jnp.sort(jnp.where(behind(stats.present, r.ndim), r, jnp.inf), axis=0)
+      among = jnp.sum(jnp.where(behind(kept, r.ndim), rising, 0.0), axis=0)
       return among / jnp.maximum(count - 2 * cut, 1).astype(r.dtype)
 
     return jax.tree.map(one, stats.rows), jnp.full_like(stats.losses, 1.0) / stats.num_present, state

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from mtl_jax._axes import behind
 from mtl_jax._errors import UserError
-from mtl_jax.tasks._weights import as_weighted, behind
+from mtl_jax.tasks._weights import as_weighted
 
 State = Any
 

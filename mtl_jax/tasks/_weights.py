@@ -9,6 +9,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from mtl_jax._axes import behind
 from mtl_jax._errors import UserError
 from mtl_jax.tasks._labels import fitting, read
 
@@ -33,11 +34,6 @@ def _read(batch: Mapping[str, Any], label: str, kind: str, key: str, shape: tupl
   if found.shape not in (shape[:1], shape):
     raise UserError(f"{kind} {key!r} of label {label!r} has shape {found.shape}, expected {fitting(shape)}.")
   return found.astype(jnp.float32)
-
-
-def behind(array: Any, ndim: int) -> Any:
-  """`array` with axes of size 1 behind its own, `ndim` in all."""
-  return jnp.reshape(array, (*array.shape, *(1,) * (ndim - array.ndim)))
 
 
 def where_labelled(value: Any, weights: Any) -> Any:

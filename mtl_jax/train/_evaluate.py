@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mtl_jax import _devices, shard
+from mtl_jax._axes import behind
 from mtl_jax._checks import check_numbers
 from mtl_jax._inputs import Inputs, input_keys, input_of, keys_read
 from mtl_jax.data._arrays import as_arrays, size_of
@@ -20,7 +21,6 @@ from mtl_jax.objective import check_shapes
 from mtl_jax.tasks._metrics import Metric
 from mtl_jax.tasks._metrics import mean as mean_metric
 from mtl_jax.tasks._task import Task
-from mtl_jax.tasks._weights import behind
 
 Metrics = dict[str, dict[str, float]]
 
