@@ -20,7 +20,7 @@ class Workload(NamedTuple):
     tasks: T regression or classification tasks.
     batch: The batch.
     widths: Of the trunk's dense layers, where it is an MLP (peers build the same), else None.
-    inputs: The key of the batch that holds the input, or one a task.
+    inputs: The key of the batch that holds the input, or one per task.
   """
 
   net: mtl.Net

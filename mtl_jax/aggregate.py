@@ -93,7 +93,7 @@ def aggregate(
       raise UserError(f"aggregate: losses are given by name, expected an array ({num_tasks},) in the gradients' order.")
     losses = jnp.asarray(losses, jnp.float32)
     if losses.shape != (num_tasks,):
-      raise UserError(f"aggregate: losses have shape {losses.shape}, expected ({num_tasks},), one a task.")
+      raise UserError(f"aggregate: losses have shape {losses.shape}, expected ({num_tasks},), one per task.")
     _check_losses(losses, balancer)
     leaves, is_shared = _flatten(updates, updates if params is None else params)
     rows = {path: leaf for (path, leaf), own in zip(leaves.items(), is_shared, strict=True) if own}

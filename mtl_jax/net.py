@@ -64,7 +64,7 @@ def from_split(init: Callable[..., tuple[Params, State]], split: Split) -> Net:
 
 
 def split_keys(key: jax.Array | None, split: Split) -> dict[str, Any]:
-  """One key for the trunk and one a head, laid out like the parameters."""
+  """One key for the trunk and one per head, laid out like the parameters."""
   if key is None:
     return {"shared": None, "task": dict.fromkeys(split.heads)}
   trunk, *heads = jax.random.split(key, 1 + len(split.heads))

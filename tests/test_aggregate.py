@@ -195,7 +195,7 @@ MISTAKES = {
     r"has shape \(3, 1, 1\), expected \(2, 1, 1\)",
   ),
   "other structure": (without(STACKED), {}, "the gradients and the parameters have different structures"),
-  "losses of three": (STACKED, {"losses": jnp.ones(3)}, r"losses have shape \(3,\), expected \(2,\), one a task"),
+  "losses of three": (STACKED, {"losses": jnp.ones(3)}, r"losses have shape \(3,\), expected \(2,\), one per task"),
   "loss by name": (STACKED, {"losses": {"a": 1.0, "b": 2.0}}, r"losses.*expected an array \(2,\)"),
 }
 

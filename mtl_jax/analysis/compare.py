@@ -30,7 +30,7 @@ class Method(NamedTuple):
   Attributes:
     name: The balancer, or "single-task".
     scores: `{task: one test score a seed}`, by the task's main metric.
-    delta_m: Percent, one a seed, against the mean of the single-task scores; negative is better.
+    delta_m: Percent, one per seed, against the mean of the single-task scores; negative is better.
     rank: The mean over tasks of the rank of its mean score among all methods.
     step_seconds: The median time of a step; of all single-task models together.
     train_seconds: Steps times their time.

@@ -58,7 +58,7 @@ def bounded_qp(gram: Float[Array, "T T"], lower: Float[Array, "B T"], is_hard: b
 
 
 def _residual(y: jax.Array, slope: jax.Array) -> jax.Array:
-  """The largest violation of the conditions, one a column, relative to what rounding leaves of them."""
+  """The largest violation of the conditions, one per column, relative to what rounding leaves of them."""
   # A sum beyond 100 times its bounds is the work of rounded eigenvalues: it excuses no more.
   return jnp.max(jnp.abs(jnp.minimum(y, slope)), axis=0) / (1.0 + jnp.minimum(jnp.sum(y, axis=0), 100.0))
 

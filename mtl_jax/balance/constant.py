@@ -34,7 +34,7 @@ def constant(weights: Sequence[float] | jax.typing.ArrayLike | Callable) -> Bala
     step = jnp.zeros((), jnp.int32)
     found = jnp.shape(schedule(step))
     if found != (num_tasks,):
-      raise UserError(f"constant: the weights have shape {found}, expected ({num_tasks},), one a task.")
+      raise UserError(f"constant: the weights have shape {found}, expected ({num_tasks},), one per task.")
     return step
 
   def weigh(stats, step):

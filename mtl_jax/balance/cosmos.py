@@ -32,7 +32,7 @@ def cosmos(preference: Preference = None, lam: float = 2.0) -> Balancer:
 
   References:
     Ruchte, Grabocka, *Scalable Pareto Front Approximation for Deep Multi-Objective Learning*, ICDM 2021. Deviation:
-    one preference for the whole training; the paper draws one a batch and gives it to the network as an input.
+    one preference for the whole training; the paper draws one per batch and gives it to the network as an input.
   """
   if lam < 0:
     raise UserError(f"cosmos: lam is {lam}, expected at least 0.")

@@ -70,7 +70,7 @@ def famo(
 
   def init(num_tasks):
     if lowest.shape not in ((), (num_tasks,)):
-      raise UserError(f"famo: min_losses has shape {lowest.shape}, expected ({num_tasks},), one a task.")
+      raise UserError(f"famo: min_losses has shape {lowest.shape}, expected ({num_tasks},), one per task.")
     return FamoState(start(tx, num_tasks), jnp.full(num_tasks, jnp.nan, jnp.float32))
 
   def learn(before, after, logits, present):

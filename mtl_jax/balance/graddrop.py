@@ -48,11 +48,11 @@ def graddrop(
   """
   given = np.asarray(leak, np.float32)
   if given.ndim > 1 or not np.all((given >= 0) & (given <= 1)):
-    raise UserError(f"graddrop: leak is {leak}, expected from 0 to 1, one number or one a task.")
+    raise UserError(f"graddrop: leak is {leak}, expected from 0 to 1, one number or one per task.")
 
   def leaks(num_tasks):
     if given.ndim == 1 and len(given) != num_tasks:
-      raise UserError(f"graddrop: leak has {len(given)} entries, expected {num_tasks}, one a task.")
+      raise UserError(f"graddrop: leak has {len(given)} entries, expected {num_tasks}, one per task.")
     return jnp.broadcast_to(jnp.asarray(given), (num_tasks,))
 
   def init(num_tasks):

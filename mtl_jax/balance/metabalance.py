@@ -43,7 +43,7 @@ def metabalance(main: int = 0, relax: float = 0.7, beta: float = 0.9, strategy: 
   References:
     He, Feng, Cheng, Ji, Guo, Caverlee, *MetaBalance: Improving Multi-Task Recommendations via Adapting Gradient
     Magnitudes of Auxiliary Tasks*, WWW 2022. Deviations: one length a task, over all shared parameters, in place of
-    one a parameter; a task that never had a gradient keeps weight 1.
+    one per parameter; a task that never had a gradient keeps weight 1.
   """
   if not 0 <= relax <= 1 or not 0 <= beta < 1:
     raise UserError(

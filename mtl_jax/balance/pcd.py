@@ -72,7 +72,7 @@ def pcd(tau: float | Sequence[float] = 0.02, main: int = 0, beta: float = 0.999)
   def init(num_tasks):
     check_main("pcd", main, num_tasks)
     if given.ndim == 1 and len(given) != num_tasks:
-      raise UserError(f"pcd: tau has {len(given)} entries, expected {num_tasks}, one a task.")
+      raise UserError(f"pcd: tau has {len(given)} entries, expected {num_tasks}, one per task.")
     steps = jnp.zeros(num_tasks, jnp.int32)
     return PcdState(steps, jnp.zeros(num_tasks, jnp.float32), jnp.ones((), jnp.float32))
 

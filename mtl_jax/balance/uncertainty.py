@@ -60,7 +60,7 @@ def uncertainty(
   def factor(num_tasks):
     kinds = (False,) * num_tasks if classification is None else tuple(classification)
     if len(kinds) != num_tasks:
-      raise UserError(f"uncertainty: classification has {len(kinds)} entries, expected {num_tasks}, one a task.")
+      raise UserError(f"uncertainty: classification has {len(kinds)} entries, expected {num_tasks}, one per task.")
     return jnp.where(jnp.array(kinds), 1.0, 0.5)
 
   def init(num_tasks):

@@ -57,7 +57,7 @@ def auto_lambda(
   def counted(num_tasks):
     which = (True,) * num_tasks if primary is None else tuple(primary)
     if len(which) != num_tasks:
-      raise UserError(f"auto_lambda: primary has {len(which)} entries, expected {num_tasks}, one a task.")
+      raise UserError(f"auto_lambda: primary has {len(which)} entries, expected {num_tasks}, one per task.")
     return jnp.array(which, jnp.float32)
 
   def init(num_tasks):

@@ -1,4 +1,4 @@
-"""Runnable experiments, one a file: data, network and tasks in one screenful."""
+"""Runnable experiments, one per file: data, network and tasks in one screenful."""
 
 from __future__ import annotations
 

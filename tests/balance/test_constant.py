@@ -32,7 +32,7 @@ def test_schedule():
 
 @pytest.mark.parametrize("weights", [[1.0], np.ones((1, 2)), lambda step: jnp.ones(3)])
 def test_wrong_number_of_weights(weights):
-  with pytest.raises(mtl.UserError, match=r"constant: the weights have shape .*, expected \(2,\), one a task"):
+  with pytest.raises(mtl.UserError, match=r"constant: the weights have shape .*, expected \(2,\), one per task"):
     mtl.balance.constant(weights).init(2)
 
 

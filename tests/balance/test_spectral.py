@@ -91,5 +91,5 @@ def test_unknown_scale():
 
 @pytest.mark.parametrize("name", ["aligned", "config"])
 def test_preference_of_another_number_of_tasks(name):
-  with pytest.raises(mtl.UserError, match=f"{name}: preference has 3 entries, expected 2, one a task"):
+  with pytest.raises(mtl.UserError, match=f"{name}: preference has 3 entries, expected 2, one per task"):
     getattr(mtl.balance, name)(preference=PREFERENCE).init(2)

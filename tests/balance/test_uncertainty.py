@@ -60,7 +60,7 @@ def test_own_optimizer():
 
 
 def test_mistakes():
-  with pytest.raises(mtl.UserError, match="classification has 2 entries, expected 3, one a task"):
+  with pytest.raises(mtl.UserError, match="classification has 2 entries, expected 3, one per task"):
     mtl.balance.uncertainty(classification=[True, False]).init(3)
   with pytest.raises(mtl.UserError, match="learning_rate is 0.0, expected above 0"):
     mtl.balance.uncertainty(learning_rate=0.0)
