@@ -20,7 +20,8 @@ def aligned(scale: Literal["min", "median", "rmse"] = "min", preference: Prefere
 
   $$ w = \sqrt{\lambda_s} \, V \Lambda^{-1/2} V^T p, \qquad G = V \Lambda V^T $$
 
-  over the eigenvalues that are not rounding: those above T roundings of the largest.
+  over the eigenvalues that are not rounding: those above T roundings of the largest. So gradients shorter than about
+  1e-3 of the longest count as none in float32: by its definition the method compares lengths.
 
   Args:
     scale: $\lambda_s$, the common squared length: the least eigenvalue, their (lower) median or their mean.

@@ -14,7 +14,6 @@ from mtl_jax.balance._combine import weighted_sum
 from mtl_jax.balance._present import keep_absent
 from mtl_jax.balance._rows import across, check_real, memory
 
-_EPS = 1e-7  # of the paper's code
 _LARGEST = 1e30  # log weights stay finite in float32
 
 
@@ -56,7 +55,7 @@ def excess(eta: float = 0.01) -> Balancer:
     He, Zhou, Zhang, Yun, Xu, Zeng, Chilimbi, Zhao, *Robust Multi-Task Learning with Excess Risks*, ICML 2024. The
     paper's code multiplies the weights by T. Deviations: in the first step risks are relative too, hence 1, where the
     code takes them raw; a task without gradient in the first step is measured against
-    the first risk that it has.
+    the first risk that it has; without the code's 1e-7 under the root, which would change the risks of short gradients.
   """
   if eta <= 0:
     raise UserError(f"excess: eta is {eta}, expected above 0.")
@@ -72,7 +71,7 @@ def excess(eta: float = 0.01) -> Balancer:
 
     def risk(g, s):
       g = g.astype(s.dtype)
-      return jnp.sum(g * (g / jnp.sqrt(s + _EPS)), axis=across(g)).astype(jnp.float32)
+      return jnp.sum(g * (g / jnp.sqrt(jnp.where(s > 0, s, 1.0))), axis=across(g)).astype(jnp.float32)
 
     risks = jnp.sum(jnp.stack(jax.tree.leaves(jax.tree.map(risk, stats.rows, squares))), axis=0)
     initial = jnp.where(state.initial > 0, state.initial, risks)

@@ -44,16 +44,17 @@ def nash(max_norm: float = 1.0) -> Balancer:
   def weigh(stats):
     gram = stats.gram
     diagonal = jnp.diagonal(gram)
+    has_gradient = ~(diagonal <= 0)  # NaN is one, so that it shows
     # Two scales, each safe in float32: the largest entry, then the Frobenius norm of the rest.
     largest = jnp.max(diagonal)
     unit = gram / jnp.where(largest > 0, largest, 1.0)
     norm = jnp.linalg.norm(unit)
     solution = _solvers.barrier_newton(gram)
-    a = jnp.where(diagonal > 0, solution.x * jnp.sqrt(norm) * jnp.sqrt(largest), 1.0)
+    a = jnp.where(has_gradient, solution.x * jnp.sqrt(norm) * jnp.sqrt(largest), 1.0)
     if max_norm > 0:
       # At the solution a^T G a is the number of tasks with a gradient. Found from G itself, it would be lost in
       # rounding where gradients oppose each other.
-      length = jnp.sqrt(jnp.sum(diagonal > 0).astype(a.dtype)) * jnp.sqrt(norm) * jnp.sqrt(largest)
+      length = jnp.sqrt(jnp.sum(has_gradient).astype(a.dtype)) * jnp.sqrt(norm) * jnp.sqrt(largest)
       a = a * jnp.minimum(1.0, max_norm / jnp.where(length > 0, length, max_norm))
     return solution._replace(x=a)
 

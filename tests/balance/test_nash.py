@@ -81,6 +81,10 @@ def test_the_residual_shows_where_no_solution_exists():
   assert residual[0] > 0.5
 
 
+def test_inner_products_that_are_not_numbers_show():
+  assert np.isnan(weigh(np.full((1, 2, 2), np.nan))[0]).all()
+
+
 def test_negative_max_norm():
   with pytest.raises(mtl.UserError, match="nash: max_norm is -1.0, expected at least 0"):
     mtl.balance.nash(max_norm=-1.0)

@@ -66,6 +66,14 @@ def test_imtl_g_projects_equally_on_all_directions(tasks):
   np.testing.assert_allclose(projections / size, np.broadcast_to(projections[:, :1] / size, j.shape[:2]), atol=2e-3)
 
 
+def test_imtl_g_sees_short_gradients_beside_long_ones():
+  j = well_conditioned(3)
+  lengths = np.array([1e-4, 1.0, 1e4])
+  plain, mixed = (weigh(mtl.balance.imtl_g(), products(x)) for x in (j, j * lengths[:, None]))
+  expected = plain / lengths
+  np.testing.assert_allclose(mixed, expected / expected.sum(axis=1, keepdims=True), rtol=2e-3, atol=1e-7)
+
+
 @pytest.mark.parametrize("tasks", [2, 9])
 def test_config_has_equal_cosines_and_the_length_of_all_projections(tasks):
   j = well_conditioned(tasks)
