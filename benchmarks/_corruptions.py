@@ -14,7 +14,7 @@ import numpy as np
 import optax
 
 import mtl_jax as mtl
-from mtl_jax.train._checkpoint import Checkpoints
+from mtl_jax.train.checkpoint import Checkpoints
 
 STEPS = (20, 30)
 """Those of the two checkpoints that `train` leaves."""

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 from mtl_jax.balance import Balancer
-from mtl_jax.balance._combine import combine
+from mtl_jax.balance.serving import combine
 
 STARTS = ((-8.5, 7.5), (0.0, 0.0), (9.0, 9.0), (-7.5, -0.5), (9.0, -1.0))
 REACHED = 0.1  # from the front, in the plane of the variables: 100 steps of Adam

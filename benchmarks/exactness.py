@@ -17,7 +17,7 @@ from _grams import factors
 from _markdown import number, table
 from _reference import bounded, least_in_hull, least_norm, psd_factor
 
-from mtl_jax.balance import _solvers
+from mtl_jax.balance import solvers
 from mtl_jax.balance.cagrad import with_mean
 
 TASKS = (2, 3, 4, 8, 16, 24, 32, 64)
@@ -50,14 +50,14 @@ def mgda_errors(grams: np.ndarray, gradients: list[np.ndarray]) -> list[Error]:
     found = np.sum((factor @ (w / w.sum())) ** 2)
     return Error(abs(found - best.value), best.gap, abs(best.value - least_in_hull(j.T).value), reported)
 
-  return list(map(one, grams, gradients, *run(lambda g: tuple(_solvers.simplex_qp(g)), grams)))
+  return list(map(one, grams, gradients, *run(lambda g: tuple(solvers.simplex_qp(g)), grams)))
 
 
 def cone_errors(grams: np.ndarray, gradients: list[np.ndarray], lower: np.ndarray) -> list[Error]:
   """Of the quadratic programs of UPGrad and DualProj, one a row of `lower`; the worst of each matrix."""
 
   def solve(gram):
-    return tuple(_solvers.bounded_qp(gram, jnp.asarray(lower, gram.dtype)))
+    return tuple(solvers.bounded_qp(gram, jnp.asarray(lower, gram.dtype)))
 
   def one(gram, j, v, reported):
     factor = psd_factor(gram) if gram.dtype == np.float32 else j.T
@@ -76,7 +76,7 @@ def cagrad_errors(grams: np.ndarray, gradients: list[np.ndarray], c: float) -> l
   def solve(gram):
     # As `cagrad` does it, whose weights do not tell w.
     cosines, mean_length = with_mean(gram, jnp.full(gram.shape[0], 1.0 / gram.shape[0], gram.dtype))
-    found = _solvers.simplex_norm(gram, cosines, c)
+    found = solvers.simplex_norm(gram, cosines, c)
     return found.x, cosines * jnp.sqrt(jnp.diagonal(gram)), mean_length, found.residual
 
   def one(gram, j, w, linear, mean_length, reported):
@@ -98,7 +98,7 @@ def barrier_errors(grams: np.ndarray, gradients: list[np.ndarray], alpha: float)
     eps, gram, scale = np.finfo(gram.dtype).eps, gram.astype(np.float64), a ** (1.0 / alpha)
     return Error(np.max(np.abs(scale * (gram @ a) - 1)), 0.0, eps * np.max(scale * (np.abs(gram) @ a)), reported)
 
-  return list(map(one, grams, *run(lambda g: tuple(_solvers.barrier_newton(g, 1.0 / alpha)), grams)))
+  return list(map(one, grams, *run(lambda g: tuple(solvers.barrier_newton(g, 1.0 / alpha)), grams)))
 
 
 def run(solve: Callable[[Any], tuple[Any, ...]], grams: np.ndarray) -> list[np.ndarray]:

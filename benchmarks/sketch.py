@@ -15,9 +15,9 @@ from _markdown import number, table
 
 import mtl_jax as mtl
 from mtl_jax import recipes
-from mtl_jax.balance._gram import gram
-from mtl_jax.engine._linearize import linearize
-from mtl_jax.engine._rows import rows
+from mtl_jax._core.gram import gram
+from mtl_jax.engine.linearized import linearize
+from mtl_jax.engine.rows import rows
 from mtl_jax.engine.sketched import sketch
 
 
@@ -92,7 +92,8 @@ def cosines(matrix: jax.Array) -> np.ndarray:
 
 def training(recipe: recipes.Recipe, trained: tuple[int, ...], seeds: int) -> str:
   """Test metrics of the whole recipe by engine, and how far from the exact ones of the same seeds."""
-  from mtl_jax.recipes._run import configure, train_run
+  from mtl_jax.experiment.config import configure
+  from mtl_jax.experiment.run import train_run
 
   splits = recipe.data(0)
   metrics = [f"{name} {task.main_metric}" for name, task in recipe.tasks.items()]

@@ -17,7 +17,7 @@ from _markdown import table
 from _toy_problem import REACHED, STARTS, descend, distance, front, objectives
 
 import mtl_jax as mtl
-from mtl_jax._options import build_balancer
+from mtl_jax.experiment.options import build_balancer
 
 EXTENT = 11.0
 

@@ -1,16 +1,18 @@
 """mtl_jax: multi-task learning in JAX."""
 
+from mtl_jax import analysis as analysis
 from mtl_jax import arch as arch
 from mtl_jax import balance as balance
 from mtl_jax import bilevel as bilevel
 from mtl_jax import data as data
 from mtl_jax import engine as engine
 from mtl_jax import nn as nn
+from mtl_jax import plan as plan
 from mtl_jax import shard as shard
 from mtl_jax import tasks as tasks
-from mtl_jax._errors import UserError as UserError
+from mtl_jax._core.errors import UserError as UserError
 from mtl_jax.aggregate import aggregate as aggregate
-from mtl_jax.delta_m import delta_m as delta_m
+from mtl_jax.analysis import delta_m as delta_m
 from mtl_jax.net import Net as Net
 from mtl_jax.net import Split as Split
 from mtl_jax.net import from_equinox as from_equinox

@@ -13,10 +13,10 @@ import numpy as np
 import optax
 from jax.core import Tracer
 
-from mtl_jax._errors import UserError
-from mtl_jax.balance._balancer import Balancer
-from mtl_jax.balance._combine import combine, weighted_sum
-from mtl_jax.balance._layers import by_path
+from mtl_jax._core.errors import UserError
+from mtl_jax._core.paths import by_path
+from mtl_jax.balance.balancer import Balancer
+from mtl_jax.balance.serving import combine, weighted_sum
 
 
 class AggregateState(NamedTuple):

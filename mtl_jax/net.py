@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mtl_jax._errors import UserError
+from mtl_jax._core.errors import UserError
 
 Params = Any
 State = Any

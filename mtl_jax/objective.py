@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mtl_jax import _devices
-from mtl_jax._axes import behind
-from mtl_jax._errors import UserError, nearest
-from mtl_jax._inputs import Inputs, Keys, input_keys, input_of
+from mtl_jax._core import devices
+from mtl_jax._core.axes import behind
+from mtl_jax._core.errors import UserError, nearest
+from mtl_jax._core.inputs import Inputs, Keys, input_keys, input_of
+from mtl_jax._core.partition import joined
 from mtl_jax.net import Net, Params, State, split_keys
-from mtl_jax.tasks._task import Task
+from mtl_jax.tasks import Task
 
 
 class Branch(NamedTuple):
@@ -123,7 +124,7 @@ def objective(
 
   def present(batch):
     masks = {name: task.mask(batch) for name, task in tasks.items() if task.mask is not None}
-    return {name: _devices.total(jnp.sum(mask, dtype=jnp.float32)) > 0 for name, mask in masks.items()}
+    return {name: devices.total(jnp.sum(mask, dtype=jnp.float32)) > 0 for name, mask in masks.items()}
 
   if net.split is None:
     return Objective(whole, tuple(tasks), present=present)
@@ -147,7 +148,7 @@ def objective(
     cut = tuple(Branch(trunk_of(k), {name: head_of(name) for name in names}) for k, names in groups.items())
     return cut, split_keys(key, split)
 
-  def joined(params, state, batch, key):
+  def of_branches(params, state, batch, key):
     cut, branch_keys = branches(key)
     shared, task_state, losses = state["shared"], dict(state["task"]), {}
     for branch in cut:
@@ -158,7 +159,32 @@ def objective(
         )
     return {name: losses[name] for name in tasks}, {"state": {"shared": shared, "task": task_state}}
 
-  return Objective(joined, tuple(tasks), branches, present)
+  return Objective(of_branches, tuple(tasks), branches, present)
+
+
+def holding(objective: Objective | Callable[..., Any], fixed: Any) -> Any:
+  """The objective as a function of the trained parameters alone, the fixed ones held."""
+
+  def losses(params, *rest):
+    return objective(joined(params, fixed), *rest)
+
+  if not isinstance(objective, Objective):
+    return losses
+  of_whole = objective.branches
+  if of_whole is None:
+    return dataclasses.replace(objective, losses=losses)
+
+  def held(function, own):
+    return lambda params, *rest: function(joined(params, own), *rest)
+
+  def branches(key):
+    cut, keys = of_whole(key)
+    return tuple(
+      Branch(held(b.trunk, fixed["shared"]), {n: held(head, fixed["task"][n]) for n, head in b.heads.items()})
+      for b in cut
+    ), keys
+
+  return dataclasses.replace(objective, losses=losses, branches=branches)
 
 
 def _of_tasks(names: list[str], after: State, before: State) -> State:
@@ -171,9 +197,9 @@ def _masked_mean(name: str, task: Task, prediction: Any, batch: Any) -> jax.Arra
   losses = jnp.asarray(task.loss(prediction if weights is None else _stop_unlabelled(prediction, weights), batch))
   check_shapes(name, losses, weights)
   if weights is None:
-    return jnp.mean(losses, dtype=jnp.float32) / _devices.count()
+    return jnp.mean(losses, dtype=jnp.float32) / devices.count()
   total = jnp.sum(jnp.where(weights > 0, losses, 0.0) * weights, dtype=jnp.float32)
-  count = _devices.total(jnp.sum(weights))
+  count = devices.total(jnp.sum(weights))
   return jnp.where(count > 0, total / jnp.where(count > 0, count, 1.0), 0.0)
 
 

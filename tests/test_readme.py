@@ -12,8 +12,8 @@ import pytest
 
 import mtl_jax as mtl
 from mtl_jax import cli, recipes
-from mtl_jax._commands import COMMANDS
-from mtl_jax._options import build_balancer
+from mtl_jax.cli.commands import COMMANDS
+from mtl_jax.experiment.options import build_balancer
 from tests._launch import finish, start
 
 ROOT = Path(__file__).parents[1]

@@ -8,11 +8,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from mtl_jax import _devices
-from mtl_jax._frozen import Frozen, holding, split_frozen
-from mtl_jax.balance._gram import gram
-from mtl_jax.engine._linearize import linearize
-from mtl_jax.engine._rows import rows, takes_turns
+from mtl_jax._core import devices
+from mtl_jax._core.frozen import Frozen, split_frozen
+from mtl_jax._core.gram import gram
+from mtl_jax.engine.linearized import linearize
+from mtl_jax.engine.rows import rows, takes_turns
+from mtl_jax.objective import holding
 
 
 def gradient_cosines(objective: Any, frozen: Frozen = ()) -> Callable[..., dict[str, jax.Array]]:
@@ -39,7 +40,7 @@ def gradient_cosines(objective: Any, frozen: Frozen = ()) -> Callable[..., dict[
   def cosines(params, state, batch, key=None):
     trained, fixed = split_frozen(params, frozen)
     linear = linearize(holding(objective, fixed) if frozen else objective, trained, state, batch, key)
-    matrix = _devices.total(gram(rows(linear, one_by_one=takes_turns())))
+    matrix = devices.total(gram(rows(linear, one_by_one=takes_turns())))
     norms = jnp.sqrt(jnp.diagonal(matrix))
     norms = jnp.where(norms > 0, norms, 1.0)
     matrix = matrix / norms[:, None] / norms[None, :]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mtl_jax._errors import UserError
+from mtl_jax._core.errors import UserError
 
 History = Sequence[Mapping[str, Any]]
 

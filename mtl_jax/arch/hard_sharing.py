@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import jax
 
-from mtl_jax._errors import UserError
+from mtl_jax._core.errors import UserError
 from mtl_jax.net import Net, Split, from_split
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from mtl_jax._errors import UserError
+from mtl_jax._core.errors import UserError
 from mtl_jax.net import Net, from_split
 
 

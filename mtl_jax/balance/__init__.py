@@ -1,9 +1,9 @@
 """Balancers: how task gradients are combined, one method a file."""
 
-from mtl_jax.balance._balancer import Balancer as Balancer
-from mtl_jax.balance._balancer import Stats as Stats
-from mtl_jax.balance._gram import gram as gram
+from mtl_jax._core.gram import gram as gram
 from mtl_jax.balance.aligned import aligned as aligned
+from mtl_jax.balance.balancer import Balancer as Balancer
+from mtl_jax.balance.balancer import Stats as Stats
 from mtl_jax.balance.cagrad import cagrad as cagrad
 from mtl_jax.balance.chain import chain as chain
 from mtl_jax.balance.config import config as config

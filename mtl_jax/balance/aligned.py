@@ -6,11 +6,11 @@ from typing import Literal
 
 import jax.numpy as jnp
 
-from mtl_jax._errors import check_choice
-from mtl_jax.balance import _solvers
-from mtl_jax.balance._balancer import Balancer, gram_balancer
-from mtl_jax.balance._preference import Preference, preferences, stateless_with
-from mtl_jax.balance._solution import relative_norms, scaled
+from mtl_jax._core.errors import check_choice
+from mtl_jax.balance import solvers
+from mtl_jax.balance.balancer import Balancer, gram_balancer
+from mtl_jax.balance.solvers.solution import relative_norms, scaled
+from mtl_jax.balance.toolkit.preference import Preference, preferences, stateless_with
 
 _SCALES = ("min", "median", "rmse")
 
@@ -50,7 +50,7 @@ def aligned(scale: Literal["min", "median", "rmse"] = "min", preference: Prefere
     tasks = stats.gram.shape[0]
     p = of(tasks, stats.present).astype(stats.gram.dtype)
     unit = scaled(stats.gram, jnp.full(tasks, relative_norms(stats.gram)[1]))
-    spectral = _solvers.spectrum(unit, stats.num_present)
+    spectral = solvers.spectrum(unit, stats.num_present)
     rank = jnp.sum(spectral.kept)
     # Eigenvalues rise, so those that count are the last.
     chosen = {
@@ -58,7 +58,7 @@ def aligned(scale: Literal["min", "median", "rmse"] = "min", preference: Prefere
       "median": lambda: spectral.values[tasks - rank + (rank - 1) // 2],
       "rmse": lambda: jnp.mean(spectral.values, where=spectral.kept),
     }[scale]()
-    weights = _solvers.apply_spectrum(spectral, lambda values: jnp.sqrt(chosen / values), p)
+    weights = solvers.apply_spectrum(spectral, lambda values: jnp.sqrt(chosen / values), p)
     return jnp.where(rank > 0, weights, p), state
 
   return gram_balancer(stateless_with(of), weigh, scale="mean")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from mtl_jax._errors import UserError
-from mtl_jax.balance import _solvers
-from mtl_jax.balance._balancer import Balancer
-from mtl_jax.balance._present import far_off
-from mtl_jax.balance._solution import directions, full_precision
+from mtl_jax._core.errors import UserError
+from mtl_jax.balance import solvers
+from mtl_jax.balance.balancer import Balancer
+from mtl_jax.balance.solvers.solution import directions, full_precision
+from mtl_jax.balance.toolkit.present import far_off
 
 
 def cagrad(c: float = 0.5, rescale: int = 1) -> Balancer:
@@ -54,13 +54,13 @@ def cagrad(c: float = 0.5, rescale: int = 1) -> Balancer:
 
     def at_kink():
       # The best worst gain is 0. Of the updates with it, the projection on the dual cone is the nearest to the mean.
-      nearest = _solvers.bounded_qp(stats.gram, mean[None, :], is_hard=True).x[0]
+      nearest = solvers.bounded_qp(stats.gram, mean[None, :], is_hard=True).x[0]
       return (nearest - mean) / (c * jnp.where(length > 0, length, 1.0))
 
-    found = _solvers.simplex_norm(far_off(stats.gram, stats.present), cosines, c, at_kink if c > 0 else None)
-    return _solvers.Solution((mean + c * length * found.direction) / divisor, found.residual)
+    found = solvers.simplex_norm(far_off(stats.gram, stats.present), cosines, c, at_kink if c > 0 else None)
+    return solvers.Solution((mean + c * length * found.direction) / divisor, found.residual)
 
-  return _solvers.solved(weigh, scale="mean")
+  return solvers.solved(weigh, scale="mean")
 
 
 def with_mean(gram: Float[Array, "T T"], mean: Float[Array, " T"]) -> tuple[Float[Array, " T"], Float[Array, ""]]:

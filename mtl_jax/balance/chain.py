@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mtl_jax._errors import UserError
-from mtl_jax.balance._balancer import Balancer, Stats
+from mtl_jax._core.errors import UserError
+from mtl_jax.balance.balancer import Balancer, Stats
 
 
 class ChainState(NamedTuple):

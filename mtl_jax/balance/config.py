@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from mtl_jax.balance import _solvers
-from mtl_jax.balance._balancer import Balancer, gram_balancer
-from mtl_jax.balance._preference import Preference, preferences, stateless_with
-from mtl_jax.balance._solution import full_precision, norms, scaled
+from mtl_jax.balance import solvers
+from mtl_jax.balance.balancer import Balancer, gram_balancer
+from mtl_jax.balance.solvers.solution import full_precision, norms, scaled
+from mtl_jax.balance.toolkit.preference import Preference, preferences, stateless_with
 
 
 def config(preference: Preference = None) -> Balancer:
@@ -45,7 +45,7 @@ def config(preference: Preference = None) -> Balancer:
     some = jnp.where(lengths > 0, lengths, 1.0)
     cosines = scaled(stats.gram, some)
     p = of(len(lengths), stats.present).astype(cosines.dtype)
-    y = _solvers.pinv_apply(cosines, jnp.where(lengths > 0, p, 0.0), stats.num_present)
+    y = solvers.pinv_apply(cosines, jnp.where(lengths > 0, p, 0.0), stats.num_present)
     angles = cosines @ y
     square = y @ angles
     share = jnp.where(square > 0, (lengths @ angles) / jnp.where(square > 0, square, 1.0), 0.0)

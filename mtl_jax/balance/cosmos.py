@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from mtl_jax._errors import UserError
-from mtl_jax.balance._balancer import Balancer, loss_weighter
-from mtl_jax.balance._preference import Preference, preferences, stateless_with
+from mtl_jax._core.errors import UserError
+from mtl_jax.balance.balancer import Balancer, loss_weighter
+from mtl_jax.balance.toolkit.preference import Preference, preferences, stateless_with
 
 
 def cosmos(preference: Preference = None, lam: float = 2.0) -> Balancer:

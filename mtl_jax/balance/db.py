@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mtl_jax._errors import UserError
-from mtl_jax.balance._balancer import Balancer, row_method
-from mtl_jax.balance._present import keep_absent
-from mtl_jax.balance._rows import column, in_dtypes_of, memory, row_norms
+from mtl_jax._core.errors import UserError
+from mtl_jax.balance.balancer import Balancer, row_method
+from mtl_jax.balance.toolkit.present import keep_absent
+from mtl_jax.balance.toolkit.rows import column, in_dtypes_of, memory, row_norms
 
 
 class DbState(NamedTuple):

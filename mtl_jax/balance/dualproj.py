@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from mtl_jax.balance import _solvers
-from mtl_jax.balance._balancer import Balancer
-from mtl_jax.balance._dual_cone import check_epsilons, regularized
-from mtl_jax.balance._preference import Preference, preferences
+from mtl_jax.balance import solvers
+from mtl_jax.balance.balancer import Balancer
+from mtl_jax.balance.toolkit.dual_cone import check_epsilons, regularized
+from mtl_jax.balance.toolkit.preference import Preference, preferences
 
 
 def dualproj(preference: Preference = None, norm_eps: float = 0.0, reg_eps: float = 0.0) -> Balancer:
@@ -45,7 +45,7 @@ def dualproj(preference: Preference = None, norm_eps: float = 0.0, reg_eps: floa
 
   def weigh(stats):
     gram = regularized(stats.gram, norm_eps, reg_eps)
-    solution = _solvers.bounded_qp(gram, of(gram.shape[0], stats.present).astype(gram.dtype)[None, :])
-    return _solvers.Solution(solution.x[0], solution.residual)
+    solution = solvers.bounded_qp(gram, of(gram.shape[0], stats.present).astype(gram.dtype)[None, :])
+    return solvers.Solution(solution.x[0], solution.residual)
 
-  return _solvers.solved(weigh, check=of, scale="mean")
+  return solvers.solved(weigh, check=of, scale="mean")

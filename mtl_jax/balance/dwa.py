@@ -7,8 +7,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mtl_jax._errors import UserError
-from mtl_jax.balance._balancer import Balancer, loss_weighter
+from mtl_jax._core.errors import UserError
+from mtl_jax.balance.balancer import Balancer, loss_weighter
 
 
 class DwaState(NamedTuple):

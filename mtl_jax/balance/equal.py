@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from mtl_jax.balance._balancer import Balancer, loss_weighter, stateless
+from mtl_jax.balance.balancer import Balancer, loss_weighter, stateless
 
 
 def equal() -> Balancer:

@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mtl_jax._errors import UserError
-from mtl_jax.balance._balancer import Balancer, row_method
-from mtl_jax.balance._combine import weighted_sum
-from mtl_jax.balance._present import keep_absent
-from mtl_jax.balance._rows import across, check_real, memory
+from mtl_jax._core.errors import UserError
+from mtl_jax.balance.balancer import Balancer, row_method
+from mtl_jax.balance.serving import weighted_sum
+from mtl_jax.balance.toolkit.present import keep_absent
+from mtl_jax.balance.toolkit.rows import across, check_real, memory
 
 _LARGEST = 1e30  # log weights stay finite in float32
 

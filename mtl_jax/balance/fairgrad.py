@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from mtl_jax._errors import UserError
-from mtl_jax.balance import _solvers
-from mtl_jax.balance._balancer import Balancer
+from mtl_jax._core.errors import UserError
+from mtl_jax.balance import solvers
+from mtl_jax.balance.balancer import Balancer
 
 
 def fairgrad(alpha: float = 1.0) -> Balancer:
@@ -37,4 +37,4 @@ def fairgrad(alpha: float = 1.0) -> Balancer:
   """
   if alpha <= 0:
     raise UserError(f"fairgrad: alpha is {alpha}, expected above 0.")
-  return _solvers.solved(lambda stats: _solvers.barrier_newton(stats.gram, 1.0 / alpha), scale="own")
+  return solvers.solved(lambda stats: solvers.barrier_newton(stats.gram, 1.0 / alpha), scale="own")

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from mtl_jax._errors import UserError
-from mtl_jax.balance._balancer import Balancer, loss_weighter
-from mtl_jax.balance._learned import Learned, check_learning_rate, descend, start
-from mtl_jax.balance._present import keep_absent
+from mtl_jax._core.errors import UserError
+from mtl_jax.balance.balancer import Balancer, loss_weighter
+from mtl_jax.balance.toolkit.learned import Learned, check_learning_rate, descend, start
+from mtl_jax.balance.toolkit.present import keep_absent
 
 
 class FamoState(NamedTuple):

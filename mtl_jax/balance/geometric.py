@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from mtl_jax.balance._balancer import Balancer, loss_weighter, stateless
-from mtl_jax.balance._present import mean
+from mtl_jax.balance.balancer import Balancer, loss_weighter, stateless
+from mtl_jax.balance.toolkit.present import mean
 
 
 def geometric() -> Balancer:

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mtl_jax._errors import UserError
-from mtl_jax.balance._balancer import Balancer, row_method, without_shared
-from mtl_jax.balance._rows import check_real, column
+from mtl_jax._core.errors import UserError
+from mtl_jax.balance.balancer import Balancer, row_method, without_shared
+from mtl_jax.balance.toolkit.rows import check_real, column
 
 
 def graddrop(

@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from mtl_jax._errors import UserError
-from mtl_jax.balance._balancer import Balancer, gram_balancer
-from mtl_jax.balance._learned import Learned, check_learning_rate, descend, start
-from mtl_jax.balance._present import keep_absent, mean
-from mtl_jax.balance._solution import epsilon, norms
+from mtl_jax._core.errors import UserError
+from mtl_jax.balance.balancer import Balancer, gram_balancer
+from mtl_jax.balance.solvers.solution import epsilon, norms
+from mtl_jax.balance.toolkit.learned import Learned, check_learning_rate, descend, start
+from mtl_jax.balance.toolkit.present import keep_absent, mean
 
 _LEAST = 1e-3  # weights are kept above it: a step of the optimizer may cross 0
 _LARGEST = 1e30  # of the ratio of two losses: means of it stay finite in float32

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from mtl_jax._errors import UserError
-from mtl_jax.balance._balancer import Balancer, gram_balancer
-from mtl_jax.balance._solution import norms, scaled
+from mtl_jax._core.errors import UserError
+from mtl_jax.balance.balancer import Balancer, gram_balancer
 from mtl_jax.balance.pcgrad import random_orders
+from mtl_jax.balance.solvers.solution import norms, scaled
 
 
 class GradVacState(NamedTuple):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from mtl_jax.balance import _solvers
-from mtl_jax.balance._balancer import Balancer, gram_balancer, stateless
-from mtl_jax.balance._solution import directions
+from mtl_jax.balance import solvers
+from mtl_jax.balance.balancer import Balancer, gram_balancer, stateless
+from mtl_jax.balance.solvers.solution import directions
 
 
 def imtl_g() -> Balancer:
@@ -38,7 +38,7 @@ def imtl_g() -> Balancer:
     cosines, lengths = directions(stats.gram)
     has_gradient = lengths != 0
     shortest = jnp.min(jnp.where(has_gradient, lengths, jnp.inf))
-    v = _solvers.pinv_apply(cosines, has_gradient.astype(cosines.dtype), stats.num_present)
+    v = solvers.pinv_apply(cosines, has_gradient.astype(cosines.dtype), stats.num_present)
     v = jnp.where(has_gradient, v * (shortest / jnp.where(has_gradient, lengths, 1.0)), 0.0)
     total = jnp.sum(v)
     vanishes = jnp.abs(total) <= 8 * jnp.finfo(v.dtype).eps * jnp.sum(jnp.abs(v))

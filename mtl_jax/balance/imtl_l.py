@@ -5,8 +5,8 @@ from __future__ import annotations
 import jax.numpy as jnp
 import optax
 
-from mtl_jax.balance._balancer import Balancer, loss_weighter
-from mtl_jax.balance._learned import check_learning_rate, descend, start
+from mtl_jax.balance.balancer import Balancer, loss_weighter
+from mtl_jax.balance.toolkit.learned import check_learning_rate, descend, start
 
 
 def imtl_l(learning_rate: float = 1e-3, optimizer: optax.GradientTransformation | None = None) -> Balancer:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from mtl_jax._errors import UserError
-from mtl_jax.balance._balancer import Balancer, gram_balancer
+from mtl_jax._core.errors import UserError
+from mtl_jax.balance.balancer import Balancer, gram_balancer
 
 
 def krum(n_byzantine: int, n_selected: int = 1) -> Balancer:

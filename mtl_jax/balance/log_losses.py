@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 
-from mtl_jax.balance._balancer import Balancer
+from mtl_jax.balance.balancer import Balancer
 
 
 def log_losses(balancer: Balancer) -> Balancer:

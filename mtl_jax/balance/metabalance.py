@@ -6,11 +6,11 @@ from typing import Literal, get_args
 
 import jax.numpy as jnp
 
-from mtl_jax._errors import UserError, check_choice
-from mtl_jax.balance._balancer import Balancer, gram_balancer
-from mtl_jax.balance._main import check_main
-from mtl_jax.balance._present import keep_absent
-from mtl_jax.balance._solution import norms
+from mtl_jax._core.errors import UserError, check_choice
+from mtl_jax.balance.balancer import Balancer, gram_balancer
+from mtl_jax.balance.solvers.solution import norms
+from mtl_jax.balance.toolkit.main import check_main
+from mtl_jax.balance.toolkit.present import keep_absent
 
 Strategy = Literal["both", "reduce", "enlarge"]
 

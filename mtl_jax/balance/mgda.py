@@ -6,10 +6,10 @@ from typing import Literal
 
 import jax.numpy as jnp
 
-from mtl_jax._errors import check_choice
-from mtl_jax.balance import _solvers
-from mtl_jax.balance._balancer import Balancer
-from mtl_jax.balance._present import far_off
+from mtl_jax._core.errors import check_choice
+from mtl_jax.balance import solvers
+from mtl_jax.balance.balancer import Balancer
+from mtl_jax.balance.toolkit.present import far_off
 
 _NORMALIZERS = {
   "none": lambda losses, norms: jnp.ones_like(norms),
@@ -54,7 +54,7 @@ def mgda(normalize: Literal["none", "l2", "loss", "loss+"] = "none", apply_norma
     scale = _NORMALIZERS[normalize](stats.losses, jnp.sqrt(jnp.diagonal(stats.gram)))
     scale = jnp.where(scale <= 0, 1.0, scale)  # NaN stays NaN: losses that nobody gave must not pass for none
     gram = far_off(stats.gram / scale[:, None] / scale[None, :], stats.present)
-    solution = _solvers.simplex_qp(gram)
+    solution = solvers.simplex_qp(gram)
     return solution._replace(x=solution.x / scale) if apply_normalized else solution
 
-  return _solvers.solved(weigh, losses=normalize in ("loss", "loss+"), scale="mean")
+  return solvers.solved(weigh, losses=normalize in ("loss", "loss+"), scale="mean")

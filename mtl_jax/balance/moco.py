@@ -7,14 +7,14 @@ from typing import Any, Literal, NamedTuple, get_args
 import jax
 import jax.numpy as jnp
 
-from mtl_jax._errors import UserError, check_choice
-from mtl_jax.balance import _solvers
-from mtl_jax.balance._balancer import Balancer, row_method
-from mtl_jax.balance._combine import weighted_sum
-from mtl_jax.balance._gram import gram
-from mtl_jax.balance._present import keep_absent, on_simplex
-from mtl_jax.balance._rows import column, in_dtypes_of, memory, row_norms
-from mtl_jax.balance._solution import full_precision
+from mtl_jax._core.errors import UserError, check_choice
+from mtl_jax._core.gram import gram
+from mtl_jax.balance import solvers
+from mtl_jax.balance.balancer import Balancer, row_method
+from mtl_jax.balance.serving import weighted_sum
+from mtl_jax.balance.solvers.solution import full_precision
+from mtl_jax.balance.toolkit.present import keep_absent, on_simplex
+from mtl_jax.balance.toolkit.rows import column, in_dtypes_of, memory, row_norms
 
 Normalize = Literal["none", "l2", "loss", "loss+"]
 
@@ -88,7 +88,7 @@ def moco(
     products = gram(unit)
 
     def step(w):
-      return _solvers.project_simplex(w - gamma * falling * (products @ w + rho * w), present)
+      return solvers.project_simplex(w - gamma * falling * (products @ w + rho * w), present)
 
     weights, kept = on_simplex(state.weights, present, step)
     update = in_dtypes_of(stats.rows, weighted_sum(weights, unit))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from mtl_jax._errors import UserError
-from mtl_jax.balance import _solvers
-from mtl_jax.balance._balancer import Balancer, cross_gram_balancer
-from mtl_jax.balance._present import on_simplex
-from mtl_jax.balance._solution import full_precision
+from mtl_jax._core.errors import UserError
+from mtl_jax.balance import solvers
+from mtl_jax.balance.balancer import Balancer, cross_gram_balancer
+from mtl_jax.balance.solvers.solution import full_precision
+from mtl_jax.balance.toolkit.present import on_simplex
 
 
 def modo(gamma: float = 0.1, rho: float = 0.1, third: bool = False) -> Balancer:
@@ -46,7 +46,7 @@ def modo(gamma: float = 0.1, rho: float = 0.1, third: bool = False) -> Balancer:
   @full_precision
   def weigh(stats, weights):
     def step(w):
-      return _solvers.project_simplex(w - gamma * (stats.cross_gram @ w + rho * w), stats.present)
+      return solvers.project_simplex(w - gamma * (stats.cross_gram @ w + rho * w), stats.present)
 
     return on_simplex(weights, stats.present, step)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from mtl_jax._errors import UserError
-from mtl_jax.balance import _solvers
-from mtl_jax.balance._balancer import Balancer
+from mtl_jax._core.errors import UserError
+from mtl_jax.balance import solvers
+from mtl_jax.balance.balancer import Balancer
 
 
 def nash(max_norm: float = 1.0) -> Balancer:
@@ -49,7 +49,7 @@ def nash(max_norm: float = 1.0) -> Balancer:
     largest = jnp.max(diagonal)
     unit = gram / jnp.where(largest > 0, largest, 1.0)
     norm = jnp.linalg.norm(unit)
-    solution = _solvers.barrier_newton(gram)
+    solution = solvers.barrier_newton(gram)
     a = jnp.where(has_gradient, solution.x * jnp.sqrt(norm) * jnp.sqrt(largest), 1.0)
     if max_norm > 0:
       # At the solution a^T G a is the number of tasks with a gradient. Found from G itself, it would be lost in
@@ -58,4 +58,4 @@ def nash(max_norm: float = 1.0) -> Balancer:
       a = a * jnp.minimum(1.0, max_norm / jnp.where(length > 0, length, max_norm))
     return solution._replace(x=a)
 
-  return _solvers.solved(weigh, scale="own")
+  return solvers.solved(weigh, scale="own")

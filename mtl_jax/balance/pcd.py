@@ -9,12 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mtl_jax._errors import UserError
-from mtl_jax.balance._balancer import Balancer, gram_balancer
-from mtl_jax.balance._interior import Iterate, interior_point
-from mtl_jax.balance._main import check_main
-from mtl_jax.balance._present import keep_absent
-from mtl_jax.balance._solution import full_precision, norms, scaled
+from mtl_jax._core.errors import UserError
+from mtl_jax.balance.balancer import Balancer, gram_balancer
+from mtl_jax.balance.solvers.interior import Iterate, interior_point
+from mtl_jax.balance.solvers.solution import full_precision, norms, scaled
+from mtl_jax.balance.toolkit.main import check_main
+from mtl_jax.balance.toolkit.present import keep_absent
 
 _RIDGE = 1e-6  # of unit directions: bounds the multipliers where constraints exclude each other
 _MISSED = 0.1  # a constraint missed by this share of its bound tells that they do

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from mtl_jax.balance._balancer import Balancer, gram_balancer
-from mtl_jax.balance._present import of_present, random_bits
+from mtl_jax.balance.balancer import Balancer, gram_balancer
+from mtl_jax.balance.toolkit.present import of_present, random_bits
 
 
 def pcgrad(seed: int = 0) -> Balancer:

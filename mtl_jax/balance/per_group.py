@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mtl_jax._errors import UserError
-from mtl_jax.balance._balancer import Balancer
-from mtl_jax.balance._combine import combine as combine_rows
-from mtl_jax.balance._layers import by_path, matching
+from mtl_jax._core.errors import UserError
+from mtl_jax._core.paths import by_path, matching
+from mtl_jax.balance.balancer import Balancer
+from mtl_jax.balance.serving import combine as combine_rows
 
 
 class PerGroupState(NamedTuple):

@@ -7,9 +7,9 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from mtl_jax._errors import check_choice
-from mtl_jax.balance._balancer import Balancer, loss_weighter
-from mtl_jax.balance._present import of_present
+from mtl_jax._core.errors import check_choice
+from mtl_jax.balance.balancer import Balancer, loss_weighter
+from mtl_jax.balance.toolkit.present import of_present
 
 
 def _bernoulli(key, present):

@@ -7,8 +7,8 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from mtl_jax._errors import check_choice
-from mtl_jax.balance._balancer import Balancer
+from mtl_jax._core.errors import check_choice
+from mtl_jax.balance.balancer import Balancer
 
 _SCALES = ("paper", "sum", "mean")
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from mtl_jax._errors import UserError
-from mtl_jax.balance import _solvers
-from mtl_jax.balance._balancer import Balancer, cross_gram_balancer
-from mtl_jax.balance._present import mean, on_simplex
-from mtl_jax.balance._solution import full_precision
+from mtl_jax._core.errors import UserError
+from mtl_jax.balance import solvers
+from mtl_jax.balance.balancer import Balancer, cross_gram_balancer
+from mtl_jax.balance.solvers.solution import full_precision
+from mtl_jax.balance.toolkit.present import mean, on_simplex
 
 
 def sdmgrad(
@@ -67,7 +67,7 @@ def sdmgrad(
     def step(_, carry):
       w, velocity = carry
       velocity = momentum * velocity + gram @ (w + lam * mean_share)
-      return _solvers.project_simplex(w - learning_rate * velocity, present), velocity
+      return solvers.project_simplex(w - learning_rate * velocity, present), velocity
 
     def steps_from(w):
       return jax.lax.fori_loop(0, steps, step, (w, jnp.zeros_like(w)))[0]

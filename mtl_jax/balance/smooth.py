@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mtl_jax._errors import UserError
-from mtl_jax.balance._balancer import Balancer
-from mtl_jax.balance._present import keep_absent
+from mtl_jax._core.errors import UserError
+from mtl_jax.balance.balancer import Balancer
+from mtl_jax.balance.toolkit.present import keep_absent
 
 
 class SmoothState(NamedTuple):

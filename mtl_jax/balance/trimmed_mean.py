@@ -5,10 +5,10 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from mtl_jax._axes import behind
-from mtl_jax._errors import UserError
-from mtl_jax.balance._balancer import Balancer, row_method
-from mtl_jax.balance._rows import check_real
+from mtl_jax._core.axes import behind
+from mtl_jax._core.errors import UserError
+from mtl_jax.balance.balancer import Balancer, row_method
+from mtl_jax.balance.toolkit.rows import check_real
 
 
 def trimmed_mean(k: int) -> Balancer:

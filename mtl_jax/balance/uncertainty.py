@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from mtl_jax._errors import UserError
-from mtl_jax.balance._balancer import Balancer, loss_weighter
-from mtl_jax.balance._learned import Learned, check_learning_rate, descend, start
+from mtl_jax._core.errors import UserError
+from mtl_jax.balance.balancer import Balancer, loss_weighter
+from mtl_jax.balance.toolkit.learned import Learned, check_learning_rate, descend, start
 
 
 class UncertaintyState(NamedTuple):

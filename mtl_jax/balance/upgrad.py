@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from mtl_jax.balance import _solvers
-from mtl_jax.balance._balancer import Balancer
-from mtl_jax.balance._dual_cone import check_epsilons, regularized
-from mtl_jax.balance._preference import Preference, preferences
+from mtl_jax.balance import solvers
+from mtl_jax.balance.balancer import Balancer
+from mtl_jax.balance.toolkit.dual_cone import check_epsilons, regularized
+from mtl_jax.balance.toolkit.preference import Preference, preferences
 
 
 def upgrad(preference: Preference = None, norm_eps: float = 0.0, reg_eps: float = 0.0) -> Balancer:
@@ -47,7 +47,7 @@ def upgrad(preference: Preference = None, norm_eps: float = 0.0, reg_eps: float 
 
   def weigh(stats):
     gram = regularized(stats.gram, norm_eps, reg_eps)
-    solution = _solvers.bounded_qp(gram, jnp.diag(of(gram.shape[0], stats.present).astype(gram.dtype)))
-    return _solvers.Solution(jnp.sum(solution.x, axis=0), solution.residual)
+    solution = solvers.bounded_qp(gram, jnp.diag(of(gram.shape[0], stats.present).astype(gram.dtype)))
+    return solvers.Solution(jnp.sum(solution.x, axis=0), solution.residual)
 
-  return _solvers.solved(weigh, check=of, scale="mean")
+  return solvers.solved(weigh, check=of, scale="mean")

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from mtl_jax._errors import UserError
-from mtl_jax.balance._balancer import without_shared
-from mtl_jax.balance._learned import descend, start
-from mtl_jax.bilevel._bilevel import Bilevel, check_rates, descent
+from mtl_jax._core.errors import UserError
+from mtl_jax.balance.balancer import without_shared
+from mtl_jax.balance.toolkit.learned import descend, start
+from mtl_jax.bilevel.method import Bilevel, check_rates, descent
 
 
 def auto_lambda(

@@ -9,14 +9,14 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from mtl_jax._errors import UserError
-from mtl_jax.balance import _solvers
-from mtl_jax.balance._balancer import without_shared
-from mtl_jax.balance._gram import gram
-from mtl_jax.balance._interior import Iterate, interior_point
-from mtl_jax.balance._learned import Learned, descend, start
-from mtl_jax.balance._present import far_off, on_simplex
-from mtl_jax.bilevel._bilevel import Bilevel, check_rates, descent
+from mtl_jax._core.errors import UserError
+from mtl_jax._core.gram import gram
+from mtl_jax.balance import solvers
+from mtl_jax.balance.balancer import without_shared
+from mtl_jax.balance.solvers.interior import Iterate, interior_point
+from mtl_jax.balance.toolkit.learned import Learned, descend, start
+from mtl_jax.balance.toolkit.present import far_off, on_simplex
+from mtl_jax.bilevel.method import Bilevel, check_rates, descent
 
 
 class ForumState(NamedTuple):
@@ -126,7 +126,7 @@ def constrained_shares(
   positive and can be eliminated, which leaves a quadratic program over the simplex with a linear term.
   """
   tasks = units.shape[0]
-  alone = _solvers.simplex_qp(units).x
+  alone = solvers.simplex_qp(units).x
   some = jnp.where(square > 0, square, 1.0)
   reduced = units - across[:, None] * across[None, :] / some
   linear = phi * across

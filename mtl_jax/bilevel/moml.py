@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from mtl_jax.balance import _solvers
-from mtl_jax.balance._balancer import without_shared
-from mtl_jax.balance._learned import descend, start
-from mtl_jax.balance._present import far_off
-from mtl_jax.bilevel._bilevel import Bilevel, check_rates, descent
+from mtl_jax.balance import solvers
+from mtl_jax.balance.balancer import without_shared
+from mtl_jax.balance.toolkit.learned import descend, start
+from mtl_jax.balance.toolkit.present import far_off
+from mtl_jax.bilevel.method import Bilevel, check_rates, descent
 
 
 def moml(
@@ -53,7 +53,7 @@ def moml(
     lengths = jnp.linalg.norm(rows, axis=1, keepdims=True)
     rows = rows / jnp.where(lengths > 0, lengths, 1.0)
     products = far_off(jnp.matmul(rows, rows.T, precision="highest"), levels.valid_present)
-    shares = jnp.where(levels.valid_present, _solvers.simplex_qp(products).x, 0.0)
+    shares = jnp.where(levels.valid_present, solvers.simplex_qp(products).x, 0.0)
     state = descend(tx, jnp.sum(shares[:, None] * rows, axis=0), state, levels.present)
     return jax.nn.softmax(state.value, where=levels.present), None, state
 

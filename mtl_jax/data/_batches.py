@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from mtl_jax._errors import UserError
-from mtl_jax.data._arrays import as_arrays, leaves_of, take
-from mtl_jax.data._check import check_lengths
+from mtl_jax._core.errors import UserError
+from mtl_jax.data.arrays import as_arrays, leaves_of, take
+from mtl_jax.data.checking import check_lengths
 
 if TYPE_CHECKING:
   import grain

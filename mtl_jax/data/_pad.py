@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from mtl_jax._errors import UserError
-from mtl_jax.data._arrays import as_arrays, take
-from mtl_jax.data._check import check_lengths
+from mtl_jax._core.errors import UserError
+from mtl_jax.data.arrays import as_arrays, take
+from mtl_jax.data.checking import check_lengths
 
 
 def pad_batches(arrays: Mapping[str, Any], batch_size: int) -> Iterator[tuple[dict[str, Any], np.ndarray]]:

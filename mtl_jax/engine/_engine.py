@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import jax
 
-from mtl_jax._errors import UserError
-from mtl_jax.balance._balancer import Balancer
-from mtl_jax.balance._combine import statistics
-from mtl_jax.engine._linearize import Linearized
+from mtl_jax._core.errors import UserError
+from mtl_jax.balance.balancer import Balancer
+from mtl_jax.balance.serving import statistics
+from mtl_jax.engine.linearized import Linearized
 
 Grads = Any
 

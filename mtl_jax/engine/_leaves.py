@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from mtl_jax._partition import partition
+from mtl_jax._core.partition import partition
 
 
 def divided(tree: Any) -> tuple[Any, Any]:

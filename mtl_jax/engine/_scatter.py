@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
 
-from mtl_jax import _devices
+from mtl_jax._core import devices
 
 
 def scattered(tree: Any, skip: int = 0) -> Any:
@@ -22,9 +22,9 @@ def scattered(tree: Any, skip: int = 0) -> Any:
     tree: Arrays, for example the gradients of all tasks.
     skip: How many leading dimensions stay whole.
   """
-  if _devices.is_local():
+  if devices.is_local():
     return jax.tree.map(lambda leaf: _sum_own_part(leaf, skip), tree)
-  return jax.tree.map(lambda leaf: _place(leaf, skip), tree) if _devices.shards() > 1 else tree
+  return jax.tree.map(lambda leaf: _place(leaf, skip), tree) if devices.shards() > 1 else tree
 
 
 def gathered(parts: Any, whole: Any, skip: int = 0) -> Any:
@@ -35,34 +35,34 @@ def gathered(parts: Any, whole: Any, skip: int = 0) -> Any:
     whole: Their shapes when whole, without the leading dimensions.
     skip: How many leading dimensions there are.
   """
-  if not _devices.is_local():
+  if not devices.is_local():
     return parts
   return jax.tree.map(
-    lambda part, like: _gather(part, _devices.largest_dimension(like.shape, _devices.count()), skip), parts, whole
+    lambda part, like: _gather(part, devices.largest_dimension(like.shape, devices.count()), skip), parts, whole
   )
 
 
 def _place(leaf: jax.Array, skip: int) -> jax.Array:
-  dimension = _devices.largest_dimension(leaf.shape[skip:], _devices.shards())
+  dimension = devices.largest_dimension(leaf.shape[skip:], devices.shards())
   if dimension is None:
     return leaf
   spec: list[Any] = [None] * skip + [P.UNCONSTRAINED] * (leaf.ndim - skip)
-  spec[skip + dimension] = _devices.DATA
+  spec[skip + dimension] = devices.DATA
   return jax.lax.with_sharding_constraint(leaf, P(*spec))
 
 
 def _sum_own_part(leaf: jax.Array, skip: int) -> jax.Array:
-  dimension = _devices.largest_dimension(leaf.shape[skip:], _devices.count())
+  dimension = devices.largest_dimension(leaf.shape[skip:], devices.count())
   if dimension is None:
-    return jnp.where(jax.lax.axis_index(_devices.DATA) == 0, jax.lax.psum(leaf, _devices.DATA), 0)
+    return jnp.where(jax.lax.axis_index(devices.DATA) == 0, jax.lax.psum(leaf, devices.DATA), 0)
   # As a matrix, its rows divided: of most other shapes TPUs' compiler makes an all-reduce, which sends twice as much.
   front = jnp.moveaxis(leaf, skip + dimension, 0)
   matrix = front.reshape(front.shape[0], -1)
-  part = jax.lax.psum_scatter(matrix, _devices.DATA, scatter_dimension=0, tiled=True)
+  part = jax.lax.psum_scatter(matrix, devices.DATA, scatter_dimension=0, tiled=True)
   return jnp.moveaxis(part.reshape(-1, *front.shape[1:]), 0, skip + dimension)
 
 
 def _gather(part: jax.Array, dimension: int | None, skip: int) -> jax.Array:
   if dimension is None:
-    return jax.lax.psum(part, _devices.DATA)
-  return jax.lax.all_gather(part, _devices.DATA, axis=skip + dimension, tiled=True, to="invarying")
+    return jax.lax.psum(part, devices.DATA)
+  return jax.lax.all_gather(part, devices.DATA, axis=skip + dimension, tiled=True, to="invarying")

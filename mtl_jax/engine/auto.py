@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 
-from mtl_jax import _devices
-from mtl_jax.balance._balancer import Balancer
-from mtl_jax.balance._combine import needs_gram
+from mtl_jax._core import devices as _devices
+from mtl_jax.balance.balancer import Balancer
+from mtl_jax.balance.serving import needs_gram
+from mtl_jax.engine._backward.work import work_of
 from mtl_jax.engine._engine import Engine
-from mtl_jax.engine._linearize import Linearized
-from mtl_jax.engine._work import work_of
 from mtl_jax.engine.factored import factored
+from mtl_jax.engine.linearized import Linearized
 from mtl_jax.engine.losses import losses
 from mtl_jax.engine.stacked import stacked
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mtl_jax._errors import UserError
+from mtl_jax._core.errors import UserError
 from mtl_jax.engine._engine import Engine
 from mtl_jax.engine.stacked import stacked
 

@@ -9,14 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mtl_jax import _devices
-from mtl_jax._errors import UserError
-from mtl_jax.engine._backward import AT_ONCE, Backward
+from mtl_jax._core import devices
+from mtl_jax._core.errors import UserError
+from mtl_jax._jaxpr.flow import is_linear, traced
+from mtl_jax.engine._backward.backward import AT_ONCE, Backward
+from mtl_jax.engine._backward.plan import keeps, plan_of, wanted
+from mtl_jax.engine._backward.program import Program, trace
 from mtl_jax.engine._engine import Engine, weighing
-from mtl_jax.engine._flow import is_linear, traced
-from mtl_jax.engine._linearize import Linearized, Pullback, in_task_order
-from mtl_jax.engine._plan import keeps, plan_of, wanted
-from mtl_jax.engine._program import Program, trace
+from mtl_jax.engine.linearized import Linearized, Pullback, in_task_order
 
 
 def factored(*, one_by_one: bool | None = None) -> Engine:
@@ -78,7 +78,7 @@ def factored_gram(
     raise UserError("no parameter is shared, so there are no gradients to balance: use a loss weighter.")
   plans = {path: plan_of(programs, path, counts, products) for path in programs[0].leaves}
   first = programs[0]
-  in_turn = _devices.is_divided() if one_by_one is None else one_by_one
+  in_turn = devices.is_divided() if one_by_one is None else one_by_one
   stages = sorted(
     (path for path, plan in plans.items() if any(wanted(each) for each in plan.sources)),
     key=lambda path: -1 if (name := first.leaves[path]) is None else first.makers.get(name, -1),
@@ -105,7 +105,7 @@ def factored_gram(
       kept[path] = functools.partial(plan.gradient, made)
     for backward in backwards:
       backward.release(stage, total[0, 0])
-  total = _devices.total(total)
+  total = devices.total(total)
   if keep:
     linearized = linearized._replace(pullbacks=(_short(linearized, first, kept),))
   else:

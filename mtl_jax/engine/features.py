@@ -7,12 +7,12 @@ import itertools
 import jax
 import jax.numpy as jnp
 
-from mtl_jax import _devices
-from mtl_jax._errors import UserError
-from mtl_jax.balance._gram import gram_of_each
+from mtl_jax._core import devices
+from mtl_jax._core.errors import UserError
+from mtl_jax._core.gram import gram_of_each
+from mtl_jax._jaxpr.flow import Kind, depends, flow, traced
 from mtl_jax.engine._engine import Engine, weighing
-from mtl_jax.engine._flow import Kind, depends, flow, traced
-from mtl_jax.engine._linearize import Pullback
+from mtl_jax.engine.linearized import Pullback
 
 
 def features() -> Engine:
@@ -65,7 +65,7 @@ def features() -> Engine:
         lambda *leaves: sum(w.astype(x.dtype) * x for w, x in zip(weights, leaves, strict=True)), *each
       )
 
-    return _devices.total(gram_of_each(at_shared)), linearized._replace(
+    return devices.total(gram_of_each(at_shared)), linearized._replace(
       pullbacks=(pullback._replace(weighted=weighted),)
     )
 
@@ -87,7 +87,7 @@ def _representation(pullback: Pullback) -> list[bool]:
 
 def _check_shared(pullback: Pullback, counts: list[bool], names: tuple[str, ...]) -> None:
   """Raises a `UserError` for two tasks that read no leaf of the representation in common."""
-  seed = _devices.own(jnp.ones(()))
+  seed = devices.own(jnp.ones(()))
   kinds = {names[task]: traced(each, seed)[1] for task, each in zip(pullback.tasks, pullback.each, strict=True)}
   reads = {name: {i for i, one in enumerate(counts) if one and depends(found[i])} for name, found in kinds.items()}
   for a, b in itertools.combinations([name for name in names if reads[name]], 2):

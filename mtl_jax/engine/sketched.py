@@ -7,14 +7,14 @@ import zlib
 import jax
 import jax.numpy as jnp
 
-from mtl_jax import _devices
-from mtl_jax._errors import UserError
-from mtl_jax.balance._combine import needs_gram
-from mtl_jax.balance._gram import gram
-from mtl_jax.balance._layers import matching
+from mtl_jax._core import devices
+from mtl_jax._core.errors import UserError
+from mtl_jax._core.gram import gram
+from mtl_jax._core.paths import matching
+from mtl_jax.balance.serving import needs_gram
 from mtl_jax.engine._engine import Engine, weigh_and_pull
-from mtl_jax.engine._linearize import in_task_order
-from mtl_jax.engine._rows import stack
+from mtl_jax.engine.linearized import in_task_order
+from mtl_jax.engine.rows import stack
 
 
 def sketched(k: int = 4096, *, seed: int = 0) -> Engine:
@@ -60,7 +60,7 @@ def sketched(k: int = 4096, *, seed: int = 0) -> Engine:
         for pullback in linearized.pullbacks
         for cotangent in pullback.cotangents
       ]
-      matrix = gram(_devices.total(stack([each[i] for i in in_task_order(linearized.pullbacks)])))
+      matrix = gram(devices.total(stack([each[i] for i in in_task_order(linearized.pullbacks)])))
     return *weigh_and_pull(linearized, balancer, balancer_state, matrix), step + 1
 
   serves = frozenset({"losses", "gram", "cross_gram"})

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from mtl_jax import _devices
-from mtl_jax.balance._combine import combine
+from mtl_jax._core import devices
+from mtl_jax.balance.serving import combine
 from mtl_jax.engine._engine import Engine
-from mtl_jax.engine._rows import rows, takes_turns
 from mtl_jax.engine._scatter import gathered
+from mtl_jax.engine.rows import rows, takes_turns
 
 
 def stacked(*, one_by_one: bool | None = None) -> Engine:
@@ -38,7 +38,7 @@ def stacked(*, one_by_one: bool | None = None) -> Engine:
       found = combine(balancer, gradients, linearized.losses, balancer_state, present=linearized.present)
       return *found, state
     part, weights, balancer_state = combine(
-      balancer, parts, linearized.losses, balancer_state, _devices.total, linearized.present
+      balancer, parts, linearized.losses, balancer_state, devices.total, linearized.present
     )
     return gathered(part, linearized.shared), weights, balancer_state, state
 

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mtl_jax import _devices
+from mtl_jax._core import devices
 
 
 class BatchNorm(nn.Module):
@@ -33,7 +33,7 @@ class BatchNorm(nn.Module):
       momentum=self.momentum,
       use_scale=False,
       use_bias=False,
-      axis_name=_devices.DATA if _devices.is_local() else None,
+      axis_name=devices.DATA if devices.is_local() else None,
     )(x.astype(jnp.float32))
     shape = (1,) * (x.ndim - 1) + x.shape[-1:]
     scale = self.param("scale", self.scale_init, x.shape[-1:]).astype(jnp.float32).reshape(shape)

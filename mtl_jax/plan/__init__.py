@@ -10,3 +10,4 @@ from mtl_jax.plan._report import Report as Report
 from mtl_jax.plan._report import Roofline as Roofline
 from mtl_jax.plan._step import plan_step as plan_step
 from mtl_jax.plan._table import table as table
+from mtl_jax.plan._topology import open_topology as open_topology

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from mtl_jax._errors import UserError, nearest
+from mtl_jax._core.errors import UserError, nearest
 
 _CLOUD = "cloud.google.com/tpu/docs/"
 _JOUPPI = "Jouppi et al., A Domain-Specific Supercomputer for Training Deep Neural Networks, CACM 2020"

@@ -8,14 +8,14 @@ from typing import Any
 import jax
 import optax
 
-from mtl_jax import _devices
 from mtl_jax import engine as mtl_engine
-from mtl_jax._checks import check_compute_dtype, check_numbers
-from mtl_jax._errors import UserError
-from mtl_jax._frozen import Frozen
-from mtl_jax._inputs import Inputs
+from mtl_jax._core import devices
+from mtl_jax._core.checks import check_compute_dtype, check_numbers
+from mtl_jax._core.errors import UserError
+from mtl_jax._core.frozen import Frozen
+from mtl_jax._core.inputs import Inputs
 from mtl_jax.arch.microbatch import microbatch
-from mtl_jax.balance._balancer import Balancer
+from mtl_jax.balance.balancer import Balancer
 from mtl_jax.engine import Engine, check_serves
 from mtl_jax.net import Net
 from mtl_jax.objective import objective
@@ -23,10 +23,8 @@ from mtl_jax.plan._report import Report
 from mtl_jax.plan._step import check_batch, plan_step
 from mtl_jax.plan._topology import Target, open_topology
 from mtl_jax.shard import AnyRules, batch_sharding, make_mesh, state_shardings
-from mtl_jax.tasks._task import Task
-from mtl_jax.train._finish import Nonfinite
-from mtl_jax.train._state import init_train_state
-from mtl_jax.train._step import make_train_step
+from mtl_jax.tasks import Task
+from mtl_jax.train import Nonfinite, init_train_state, make_train_step
 
 
 def plan(
@@ -107,7 +105,7 @@ def plan(
     def create(key, batch, engine=engine):
       return init_train_state(net, tasks, balancer, tx, batch, key, inputs=inputs, engine=engine, frozen=frozen)
 
-    with _devices.on(target.mesh):
+    with devices.on(target.mesh):
       state = jax.eval_shape(create, jax.eval_shape(lambda: jax.random.key(0)), dict(batch))
     step = make_train_step(losses, balancer, tx, engine, nonfinite=nonfinite, frozen=frozen, rules=rules)
     placed = state_shardings(state, tx, target.mesh, rules, frozen)

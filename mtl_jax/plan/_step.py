@@ -12,8 +12,8 @@ import numpy as np
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from mtl_jax import _devices
-from mtl_jax._errors import UserError
+from mtl_jax._core import devices as _devices
+from mtl_jax._core.errors import UserError
 from mtl_jax.plan._collectives import collectives
 from mtl_jax.plan._report import Memory, Report, roofline
 from mtl_jax.plan._topology import Target, open_topology

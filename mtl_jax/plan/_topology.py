@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from mtl_jax._errors import UserError
+from mtl_jax._core.errors import UserError
 from mtl_jax.plan._chips import Chip, chip, has_slice, slices
 from mtl_jax.plan._cuda import target_config
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
-from mtl_jax._errors import UserError, nearest
+from mtl_jax._core.errors import UserError, nearest
 from mtl_jax.recipes._recipe import Recipe as Recipe
 from mtl_jax.recipes._recipe import Splits as Splits
 

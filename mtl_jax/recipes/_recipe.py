@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import optax
 
-from mtl_jax._errors import UserError, nearest
-from mtl_jax._inputs import Inputs
+from mtl_jax._core.errors import UserError, nearest
+from mtl_jax._core.inputs import Inputs
 from mtl_jax.net import Net
 from mtl_jax.tasks import Task
 

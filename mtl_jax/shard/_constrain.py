@@ -8,7 +8,7 @@ import jax
 from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
-from mtl_jax._devices import DATA
+from mtl_jax._core.devices import DATA
 
 
 def constrain(x: Any) -> Any:

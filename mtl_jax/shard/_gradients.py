@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from mtl_jax.balance._layers import by_path
+from mtl_jax._core.paths import by_path
 from mtl_jax.shard._rules import AnyRules, rules_of
 from mtl_jax.shard._shardings import specs_of
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from mtl_jax._errors import UserError
+from mtl_jax._core.errors import UserError
 
 
 def make_mesh(spec: str, devices: Sequence[Any] | None = None) -> jax.sharding.Mesh:

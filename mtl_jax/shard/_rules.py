@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from jax.sharding import PartitionSpec as P
 
-from mtl_jax._devices import DATA, largest_dimension
-from mtl_jax._errors import UserError, check_choice
+from mtl_jax._core.devices import DATA, largest_dimension
+from mtl_jax._core.errors import UserError, check_choice
 
 Place = Callable[[str, tuple[int, ...], Mapping[str, int]], P]
 """`place(path, shape, axis_sizes)`: a placement that depends on the parameter and on the sizes of the mesh's axes."""

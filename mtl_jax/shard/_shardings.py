@@ -13,10 +13,10 @@ import optax
 from jax.sharding import AbstractMesh, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from mtl_jax._devices import DATA
-from mtl_jax._errors import UserError, nearest, some
-from mtl_jax._frozen import Frozen, split_frozen
-from mtl_jax.balance._layers import by_path
+from mtl_jax._core.devices import DATA
+from mtl_jax._core.errors import UserError, nearest, some
+from mtl_jax._core.frozen import Frozen, split_frozen
+from mtl_jax._core.paths import by_path
 from mtl_jax.shard._rules import AnyRules, Rule, rules_of
 
 

@@ -1,11 +1,11 @@
 """Tasks: a loss with its mask, metrics and direction."""
 
-from mtl_jax.tasks import _metrics as metrics
-from mtl_jax.tasks._metrics import Metric as Metric
+from mtl_jax.tasks import metrics
 from mtl_jax.tasks._task import Task as Task
 from mtl_jax.tasks.classification import binary as binary
 from mtl_jax.tasks.classification import classification as classification
 from mtl_jax.tasks.classification import multilabel as multilabel
+from mtl_jax.tasks.metrics import Metric as Metric
 from mtl_jax.tasks.regression import regression as regression
 
 __all__ = ["Metric", "Task", "binary", "classification", "metrics", "multilabel", "regression"]

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from mtl_jax._errors import UserError, nearest
-from mtl_jax._held import check_held, first_example
+from mtl_jax._core.errors import UserError, nearest
+from mtl_jax._core.held import check_held, first_example
 
 
 def read(batch: Mapping[str, Any], key: str, kind: str) -> Any:

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from mtl_jax.tasks._metrics import Metric
+from mtl_jax.tasks.metrics import Metric
 
 
 @dataclasses.dataclass(frozen=True)

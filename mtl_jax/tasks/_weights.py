@@ -9,8 +9,8 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from mtl_jax._axes import behind
-from mtl_jax._errors import UserError
+from mtl_jax._core.axes import behind
+from mtl_jax._core.errors import UserError
 from mtl_jax.tasks._labels import fitting, read
 
 

@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from mtl_jax._errors import UserError
-from mtl_jax.tasks import _labels, _metrics, _weights
+from mtl_jax._core.errors import UserError
+from mtl_jax.tasks import _labels, _weights
+from mtl_jax.tasks import metrics as _metrics
 from mtl_jax.tasks._task import Task
 
 

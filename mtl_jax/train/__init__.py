@@ -1,9 +1,12 @@
 """Training: state, step, loop, evaluation, checkpoints, logs."""
 
 from mtl_jax.train._bilevel_step import make_bilevel_step as make_bilevel_step
+from mtl_jax.train._evaluate import Metrics as Metrics
 from mtl_jax.train._evaluate import make_evaluate as make_evaluate
 from mtl_jax.train._evaluate import make_predict as make_predict
 from mtl_jax.train._evaluate import predict_all as predict_all
+from mtl_jax.train._finish import Nonfinite as Nonfinite
+from mtl_jax.train._finish import check_nonfinite as check_nonfinite
 from mtl_jax.train._fit import Fit as Fit
 from mtl_jax.train._fit import NonFiniteError as NonFiniteError
 from mtl_jax.train._fit import fit as fit

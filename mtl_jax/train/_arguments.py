@@ -8,8 +8,8 @@ from typing import Any
 import jax
 
 from mtl_jax import shard
-from mtl_jax._errors import UserError
-from mtl_jax.data._arrays import as_arrays as read_arrays
+from mtl_jax._core.errors import UserError
+from mtl_jax.data.arrays import as_arrays as read_arrays
 
 
 def as_arrays(option: str, arrays: Any) -> dict[str, Any]:

@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from mtl_jax._convolutions import canonical
-from mtl_jax.balance._balancer import Stats
-from mtl_jax.bilevel._bilevel import Bilevel, Levels
-from mtl_jax.engine._linearize import in_order, labelled, losses_of
+from mtl_jax._jaxpr.convolutions import canonical
+from mtl_jax.balance.balancer import Stats
+from mtl_jax.bilevel.method import Bilevel, Levels
+from mtl_jax.engine.linearized import in_order, labelled, losses_of
 from mtl_jax.objective import Objective
 from mtl_jax.train._finish import Found, Nonfinite, check_nonfinite, finish
 from mtl_jax.train._state import TrainState

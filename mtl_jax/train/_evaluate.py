@@ -10,17 +10,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mtl_jax import _devices, shard
-from mtl_jax._axes import behind
-from mtl_jax._checks import check_numbers
-from mtl_jax._inputs import Inputs, input_keys, input_of, keys_read
-from mtl_jax.data._arrays import as_arrays, size_of
-from mtl_jax.data._check import check_inputs, check_lengths
+from mtl_jax import shard
+from mtl_jax._core import devices
+from mtl_jax._core.axes import behind
+from mtl_jax._core.checks import check_numbers
+from mtl_jax._core.inputs import Inputs, input_keys, input_of, keys_read
+from mtl_jax.data.arrays import as_arrays, size_of
+from mtl_jax.data.checking import check_inputs, check_lengths
 from mtl_jax.net import Net
 from mtl_jax.objective import check_shapes
-from mtl_jax.tasks._metrics import Metric
-from mtl_jax.tasks._metrics import mean as mean_metric
-from mtl_jax.tasks._task import Task
+from mtl_jax.tasks import Task
+from mtl_jax.tasks.metrics import Metric
+from mtl_jax.tasks.metrics import mean as mean_metric
 
 Metrics = dict[str, dict[str, float]]
 
@@ -73,7 +74,7 @@ def make_evaluate(
   predict = make_predict(net, tasks, inputs)
 
   def batch_states(params, state, batch, valid):
-    with _devices.on(mesh):
+    with devices.on(mesh):
       return on_devices(params, state, batch, valid)
 
   def on_devices(params, state, batch, valid):
@@ -91,7 +92,7 @@ def make_evaluate(
   placement = None if mesh is None else shard.batch_sharding(mesh)
   everywhere = None if mesh is None else jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
   jitted = jax.jit(batch_states, out_shardings=everywhere)
-  pieces = 1 if mesh is None else mesh.shape[_devices.DATA]
+  pieces = 1 if mesh is None else mesh.shape[devices.DATA]
 
   def evaluate(params, state, arrays):
     arrays = as_arrays(arrays)

@@ -10,11 +10,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from mtl_jax import _devices
-from mtl_jax._errors import UserError
-from mtl_jax._partition import joined, partition
-from mtl_jax.balance._balancer import Balancer, Stats
-from mtl_jax.balance._layers import by_path
+from mtl_jax._core import devices
+from mtl_jax._core.errors import UserError
+from mtl_jax._core.partition import joined, partition
+from mtl_jax._core.paths import by_path
+from mtl_jax.balance.balancer import Balancer, Stats
 from mtl_jax.bilevel import Bilevel
 from mtl_jax.train._state import TrainState
 
@@ -162,7 +162,7 @@ def _norm(grads: Any) -> jax.Array:
   """The norm of all gradients; on CPU small ones as one, since many heads have many."""
   leaves = jax.tree.leaves(grads)
   small = [jnp.ravel(leaf) for leaf in leaves if leaf.size < _SMALL]
-  if not _devices.on_one_cpu() or len({leaf.dtype for leaf in small}) != 1:
+  if not devices.on_one_cpu() or len({leaf.dtype for leaf in small}) != 1:
     return optax.tree.norm(grads)
   return optax.tree.norm([jnp.concatenate(small), *(leaf for leaf in leaves if leaf.size >= _SMALL)])
 
@@ -179,7 +179,7 @@ def _guard(
   """`after(old)` if the step is `fine` and not `empty` of labels, else `old` with the mishap counted."""
   running = (old.skipped == 0) if stop else jnp.ones((), bool)
   taken = fine & running if empty is None else fine & running & ~empty
-  if _devices.on_one_cpu():
+  if devices.on_one_cpu():
     # A branch updates the state in place; to choose between two states copies of both are made, at half the time of a
     # small step. An accelerator's queue would have to wait for the host to choose the branch.
     kept = jax.lax.cond(taken, after, lambda old: old, old)

@@ -16,25 +16,25 @@ import numpy as np
 import optax
 
 from mtl_jax import shard
-from mtl_jax._checks import check_compute_dtype, check_numbers
-from mtl_jax._errors import UserError
-from mtl_jax._frozen import Frozen
-from mtl_jax.balance._balancer import Balancer
+from mtl_jax._core.checks import check_compute_dtype, check_numbers
+from mtl_jax._core.errors import UserError
+from mtl_jax._core.frozen import Frozen
+from mtl_jax.balance.balancer import Balancer
 from mtl_jax.engine import Engine
 from mtl_jax.net import Net
-from mtl_jax.shard._processes import failing
-from mtl_jax.tasks._task import Task
+from mtl_jax.shard.processes import failing
+from mtl_jax.tasks import Task
 from mtl_jax.train._arguments import as_arrays, check_mesh, check_needs
-from mtl_jax.train._checkpoint import Checkpoints
-from mtl_jax.train._clock import Clock
 from mtl_jax.train._evaluate import Inputs, Metrics
 from mtl_jax.train._finish import Nonfinite, check_nonfinite
-from mtl_jax.train._log import Log, flatten, read_log
 from mtl_jax.train._programs import Programs, batch_placement, compile_programs
 from mtl_jax.train._progress import Progress
-from mtl_jax.train._run_dir import check_tasks, go_on, of_run, open_run
 from mtl_jax.train._score import Best, judge, labelled
 from mtl_jax.train._state import TrainState
+from mtl_jax.train.checkpoint import Checkpoints
+from mtl_jax.train.clock import Clock
+from mtl_jax.train.log import Log, flatten, read_log
+from mtl_jax.train.run_dir import check_tasks, go_on, of_run, open_run
 
 
 class NonFiniteError(UserError):

@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Any
 
-from mtl_jax._errors import UserError
+from mtl_jax._core.errors import UserError
 
 
 class Damaged(Exception):

@@ -9,15 +9,15 @@ import jax
 import optax
 
 from mtl_jax import shard
-from mtl_jax._checks import check_compute_dtype, check_numbers
-from mtl_jax._frozen import Frozen
+from mtl_jax._core.checks import check_compute_dtype, check_numbers
+from mtl_jax._core.frozen import Frozen
 from mtl_jax.arch.microbatch import microbatch
-from mtl_jax.balance._balancer import Balancer
-from mtl_jax.data._arrays import as_arrays, take
+from mtl_jax.balance.balancer import Balancer
+from mtl_jax.data.arrays import as_arrays, take
 from mtl_jax.engine import Engine
 from mtl_jax.net import Net
 from mtl_jax.objective import objective
-from mtl_jax.tasks._task import Task
+from mtl_jax.tasks import Task
 from mtl_jax.train._evaluate import Inputs, Metrics, make_evaluate
 from mtl_jax.train._finish import Nonfinite
 from mtl_jax.train._state import TrainState, init_train_state

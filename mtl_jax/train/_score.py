@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from mtl_jax._errors import UserError
-from mtl_jax.tasks._task import Task
+from mtl_jax._core.errors import UserError
+from mtl_jax.tasks import Task
 from mtl_jax.train._evaluate import Metrics
 
 

@@ -10,14 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from mtl_jax._errors import UserError
-from mtl_jax._frozen import Frozen, split_frozen
-from mtl_jax._inputs import Inputs, input_keys, input_of
-from mtl_jax.balance._balancer import Balancer
+from mtl_jax._core.errors import UserError
+from mtl_jax._core.frozen import Frozen, split_frozen
+from mtl_jax._core.inputs import Inputs, input_keys, input_of
+from mtl_jax.balance.balancer import Balancer
 from mtl_jax.bilevel import Bilevel
 from mtl_jax.engine import Engine, auto
 from mtl_jax.net import Net
-from mtl_jax.tasks._task import Task
+from mtl_jax.tasks import Task
 
 
 class TrainState(NamedTuple):

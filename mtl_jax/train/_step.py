@@ -10,14 +10,15 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import PartitionSpec as P
 
-from mtl_jax import _devices, shard
-from mtl_jax._convolutions import canonical
-from mtl_jax._errors import UserError
-from mtl_jax._frozen import Frozen, holding, split_frozen
-from mtl_jax.balance._balancer import Balancer, Stats
+from mtl_jax import shard
+from mtl_jax._core import devices
+from mtl_jax._core.errors import UserError
+from mtl_jax._core.frozen import Frozen, split_frozen
+from mtl_jax._jaxpr.convolutions import canonical
+from mtl_jax.balance.balancer import Balancer, Stats
 from mtl_jax.engine import Engine, auto, check_serves
-from mtl_jax.engine._linearize import linearize, losses_of
-from mtl_jax.objective import Objective
+from mtl_jax.engine.linearized import linearize, losses_of
+from mtl_jax.objective import Objective, holding
 from mtl_jax.train._finish import Found, Nonfinite, check_nonfinite, finish
 from mtl_jax.train._state import TrainState
 
@@ -84,10 +85,10 @@ def make_train_step(
   check_nonfinite(nonfinite)
 
   def step(state: TrainState, batch: Any) -> tuple[TrainState, dict[str, Any]]:
-    with _devices.on(mesh):
-      if engine.per_device and _devices.shards() > 1:
-        data = {_devices.DATA}
-        per_device = jax.shard_map(on_devices, in_specs=(P(), P(_devices.DATA)), out_specs=P(), axis_names=data)
+    with devices.on(mesh):
+      if engine.per_device and devices.shards() > 1:
+        data = {devices.DATA}
+        per_device = jax.shard_map(on_devices, in_specs=(P(), P(devices.DATA)), out_specs=P(), axis_names=data)
         return per_device(state, batch)
       return canonical(on_devices)(state, batch)
 
@@ -101,7 +102,7 @@ def make_train_step(
     shared, weights, balancer_state, engine_state = engine.run(linear, balancer, state.balancer, state.engine)
     heads = linear.pull_heads(balancer.head_weights(weights, balancer_state))
     grads = {"shared": shared, "task": heads}
-    if _devices.shards() > 1:
+    if devices.shards() > 1:
       grads = shard.constrain_gradients(grads, state.params, rules)
     before = Stats(linear.losses, present=None if linear.present is None else linear.here)
 

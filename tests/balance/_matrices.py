@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mtl_jax.balance._combine import combine
+from mtl_jax.balance.serving import combine
 from tests.balance._table import TABLE
 
 TASKS = (1, 2, 3, 9, 40)

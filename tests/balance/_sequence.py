@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import mtl_jax as mtl
-from mtl_jax.balance._combine import combine
+from mtl_jax.balance.serving import combine
 
 
 def gradients(steps: int, tasks: int, columns: int = 7, seed: int = 0) -> np.ndarray:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import mtl_jax as mtl
-from mtl_jax import _devices
-from mtl_jax.balance import _gram, _rows
+from mtl_jax._core import devices
+from mtl_jax._core import gram as _gram
+from mtl_jax.balance.toolkit import rows as _rows
 
 ROWS = np.array([[[1 + 2j, 0.5], [3.0, 0.0]], [[1 - 2j, 0.3j], [-1.0, 1j]], [[0.0, 1.0], [-2j, 0.2]]], np.complex64)
 
@@ -41,7 +42,7 @@ def test_weights(name, rows, expected):
 
 @pytest.mark.parametrize("one_cpu", [True, False])
 def test_the_gram_matrix_is_that_of_real_and_imaginary_parts(monkeypatch, one_cpu):
-  monkeypatch.setattr(_devices, "on_one_cpu", lambda: one_cpu)
+  monkeypatch.setattr(devices, "on_one_cpu", lambda: one_cpu)
   flat = as_real(ROWS).reshape(3, -1).astype(np.float64)
   rows = {"a": jnp.asarray(ROWS[:, :1]), "b": jnp.asarray(ROWS[:, 1])}
   each = [jax.tree.map(lambda leaf, i=i: leaf[i], rows) for i in range(3)]

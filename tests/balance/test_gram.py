@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 import mtl_jax as mtl
-from mtl_jax import _devices
-from mtl_jax.balance import _gram
+from mtl_jax._core import devices
+from mtl_jax._core import gram as _gram
 
 
 @pytest.mark.parametrize("width", [1, 100, 2 * _gram._SLICE, 2 * _gram._SLICE + 7])
 @pytest.mark.parametrize("one_cpu", [True, False])
 def test_equals_the_product_of_the_flattened_rows(monkeypatch, width, one_cpu):
-  monkeypatch.setattr(_devices, "on_one_cpu", lambda: one_cpu)  # elsewhere nothing is flattened or sliced
+  monkeypatch.setattr(devices, "on_one_cpu", lambda: one_cpu)  # elsewhere nothing is flattened or sliced
   keys = jax.random.split(jax.random.key(0))
   rows = {"a": jax.random.normal(keys[0], (3, width)), "b": [jax.random.normal(keys[1], (3, 2, 4, 5))]}
   flat = np.concatenate([np.asarray(leaf, np.float64).reshape(3, -1) for leaf in jax.tree.leaves(rows)], axis=1)

@@ -9,7 +9,7 @@ import pytest
 
 import mtl_jax as mtl
 from mtl_jax.balance import Stats
-from mtl_jax.balance._combine import combine
+from mtl_jax.balance.serving import combine
 from tests.balance._matrices import initial, losses, well_posed
 from tests.balance._table import TABLE
 

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks._grams import factors
 from benchmarks._reference import bounded, least_in_hull, least_norm, psd_factor
-from mtl_jax.balance import _solvers
+from mtl_jax.balance import solvers
 
 # Objectives are of order 1 on matrices of trace 1. The last column is for CAGrad with c above 1, where the best w can
 # make |J^T w| vanish: a length that all but cancels is good to the root of the rounding of its square.
@@ -33,7 +33,7 @@ def matrices(tasks: int, name: str, count: int = 50) -> tuple[np.ndarray, list[n
 @cases
 def test_least_norm_in_the_hull(tasks, name):
   grams, exact = matrices(tasks, name)
-  w, residual = solve(_solvers.simplex_qp, grams)
+  w, residual = solve(solvers.simplex_qp, grams)
   assert (w >= 0).all()
   np.testing.assert_allclose(w.sum(axis=1), 1.0, rtol=1e-6)
   found = [np.sum((f @ x) ** 2) for f, x in zip(exact, w, strict=True)]
@@ -48,7 +48,7 @@ def test_quadratic_programs_with_lower_bounds(tasks, name):
   grams, _ = matrices(tasks, name)
   grams = grams + grams.dtype.type(1e-4) * np.eye(tasks, dtype=grams.dtype)
   lower = np.vstack([np.eye(tasks), np.full((1, tasks), 1.0 / tasks)])
-  v, residual = solve(lambda g: _solvers.bounded_qp(g, jnp.asarray(lower, g.dtype)), grams)
+  v, residual = solve(lambda g: solvers.bounded_qp(g, jnp.asarray(lower, g.dtype)), grams)
   assert (v >= lower - 1e-6).all()
   for gram, found in zip(grams, v, strict=True):
     factor = psd_factor(gram)
@@ -65,7 +65,7 @@ def test_linear_function_plus_norm(tasks, name, radius):
   linear = np.random.default_rng(0).uniform(-1, 1, tasks)
   lengths = np.sqrt(np.diagonal(grams, axis1=1, axis2=2).astype(np.float64))
   longest = lengths.max(axis=1, keepdims=True)
-  w, _, _ = solve(lambda g: _solvers.simplex_norm(g, jnp.asarray(linear, g.dtype), radius), grams)
+  w, _, _ = solve(lambda g: solvers.simplex_norm(g, jnp.asarray(linear, g.dtype), radius), grams)
   tolerance = DTYPES[name][1 if radius < 1 else 2]
   for f, q, x in zip(exact, linear * lengths / longest, w, strict=True):
     f = f / np.linalg.norm(f, axis=0).max()
@@ -80,7 +80,7 @@ def test_a_linear_function_plus_norm_where_the_direction_swings(name):
   line = np.array([-0.0708, 0.7053, 0.7053])
   linear = np.sign(line.sum()) * np.sign(line)  # the cosines with the mean
   gram = np.outer(line, line).astype(DTYPES[name][0])[None]
-  w, _, residual = solve(lambda g: _solvers.simplex_norm(g, jnp.asarray(linear, g.dtype), 0.5), gram)
+  w, _, residual = solve(lambda g: solvers.simplex_norm(g, jnp.asarray(linear, g.dtype), 0.5), gram)
   np.testing.assert_allclose(w, [[1.0, 0.0, 0.0]], atol=DTYPES[name][1])
   assert residual[0] < DTYPES[name][1]
 
@@ -89,7 +89,7 @@ def test_a_linear_function_plus_norm_where_the_direction_swings(name):
 @pytest.mark.parametrize("name", DTYPES)
 def test_barrier_equation(name, power):
   grams, _ = matrices(8, name)
-  a, reported = solve(lambda g: _solvers.barrier_newton(g, power), grams)
+  a, reported = solve(lambda g: solvers.barrier_newton(g, power), grams)
   assert (a > 0).all()
   grams = grams.astype(np.float64)
   residual = np.abs(a**power * np.einsum("nts,ns->nt", grams, a) - 1.0).max(axis=1)
@@ -105,7 +105,7 @@ def test_barrier_equation(name, power):
 def test_projection_on_the_simplex_is_the_nearest_point():
   rng = np.random.default_rng(0)
   points = np.concatenate([rng.normal(size=(40, 4)) * scale for scale in (0.1, 1.0, 100.0)])
-  found = np.asarray(jax.vmap(_solvers.project_simplex)(jnp.asarray(points, jnp.float32)), np.float64)
+  found = np.asarray(jax.vmap(solvers.project_simplex)(jnp.asarray(points, jnp.float32)), np.float64)
   faces = [list(face) for size in range(1, 5) for face in itertools.combinations(range(4), size)]
   for x, w in zip(points, found, strict=True):
     candidates = []
@@ -118,7 +118,7 @@ def test_projection_on_the_simplex_is_the_nearest_point():
 
 
 def test_projection_far_from_the_simplex():
-  np.testing.assert_array_equal(_solvers.project_simplex(jnp.array([3e30, -1e30, 3e30])), [0.5, 0.0, 0.5])
+  np.testing.assert_array_equal(solvers.project_simplex(jnp.array([3e30, -1e30, 3e30])), [0.5, 0.0, 0.5])
 
 
 @pytest.mark.parametrize("rank", [0, 1, 3, 5])
@@ -126,12 +126,12 @@ def test_spectrum_and_pseudo_inverse(rank):
   rng = np.random.default_rng(rank)
   root = rng.normal(size=(5, rank))
   gram = (root @ root.T).astype(np.float32)
-  spectral = _solvers.spectrum(jnp.asarray(gram), 5)
+  spectral = solvers.spectrum(jnp.asarray(gram), 5)
   assert int(spectral.kept.sum()) == rank
   np.testing.assert_allclose(spectral.values, np.linalg.eigvalsh(gram.astype(np.float64)), atol=1e-5)
   x = gram @ np.ones(5, np.float32) + (1.0 if rank == 5 else 0.0)
   expected = np.linalg.pinv(root @ root.T, rcond=1e-6) @ x
-  np.testing.assert_allclose(_solvers.pinv_apply(jnp.asarray(gram), jnp.asarray(x, jnp.float32)), expected, atol=2e-3)
-  half = _solvers.apply_spectrum(spectral, jnp.sqrt, jnp.asarray(x, jnp.float32))
+  np.testing.assert_allclose(solvers.pinv_apply(jnp.asarray(gram), jnp.asarray(x, jnp.float32)), expected, atol=2e-3)
+  half = solvers.apply_spectrum(spectral, jnp.sqrt, jnp.asarray(x, jnp.float32))
   values, vectors = np.linalg.eigh(root @ root.T)
   np.testing.assert_allclose(half, vectors @ (np.sqrt(np.maximum(values, 0)) * (vectors.T @ x)), atol=2e-3)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import optax
 
 import mtl_jax as mtl
-from mtl_jax._equations import inner
+from mtl_jax._jaxpr.equations import inner
 
 
 class Trunk(nn.Module):

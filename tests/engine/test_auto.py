@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import mtl_jax as mtl
-from mtl_jax.engine._linearize import linearize
-from mtl_jax.engine._work import work_of
+from mtl_jax.engine._backward.work import work_of
 from mtl_jax.engine.auto import choose
+from mtl_jax.engine.linearized import linearize
 from tests.engine._problem import ConvTrunk, Trunk, one_step, problem, relative_distance
 
 
@@ -77,7 +77,7 @@ def test_auto_takes_the_step_of_what_it_chose_and_says_so(caplog):
 
 def test_on_several_devices_what_is_sent_decides(monkeypatch):
   """Large layers and few examples: factors; small ones and many: rows."""
-  monkeypatch.setattr("mtl_jax._devices.shards", lambda: 8)
+  monkeypatch.setattr("mtl_jax._core.devices.shards", lambda: 8)
   monkeypatch.setattr("mtl_jax.engine._scatter.scattered", lambda tree, skip=0: tree)
   few, many = linear(8, batch=8, trunk=Trunk((256, 256))), linear(8, batch=512, trunk=Trunk((64, 64)))
   assert choose(few, mtl.balance.mgda(), 1e9)[0].name == "factored"

@@ -10,7 +10,7 @@ import optax
 import pytest
 
 import mtl_jax as mtl
-from mtl_jax.balance._layers import by_path
+from mtl_jax._core.paths import by_path
 from tests.balance._table import TABLE
 from tests.engine._problem import ConvTrunk, Trunk, one_step, problem, relative_distance, temporary_memory, update
 

@@ -11,12 +11,12 @@ import optax
 import pytest
 
 import mtl_jax as mtl
-from mtl_jax.balance._gram import gram as gram_of
-from mtl_jax.balance._layers import matching
-from mtl_jax.engine import _factors
-from mtl_jax.engine._linearize import linearize
-from mtl_jax.engine._rows import rows
+from mtl_jax._core.gram import gram as gram_of
+from mtl_jax._core.paths import matching
+from mtl_jax.engine._backward import factors
 from mtl_jax.engine.factored import factored_gram
+from mtl_jax.engine.linearized import linearize
+from mtl_jax.engine.rows import rows
 from tests import _nets
 from tests.engine._problem import (
   ConvTrunk,
@@ -102,7 +102,7 @@ PRODUCTS |= {"halves of own inputs": 2}
 def choices(monkeypatch):
   """Takes the way of factors wherever it exists, for small nets too; collects the sizes of its layers."""
   found = []
-  module = sys.modules["mtl_jax.engine._plan"]
+  module = sys.modules["mtl_jax.engine._backward.plan"]
   monkeypatch.setattr(module, "pays", lambda groups, counts: found.append(groups[0][0].sizes) or True)
   return found
 
@@ -193,7 +193,7 @@ def test_any_function_may_be_the_objective():
 @pytest.mark.parametrize("products", [True, False])
 @pytest.mark.parametrize("trunk", [Trunk(), Tied(), TiedTransposed(), Positions(), Jitted(), ConvTrunk()])
 def test_what_tasks_with_inputs_of_their_own_keep_gives_the_gradient(trunk, products, choices, monkeypatch):
-  monkeypatch.setattr("mtl_jax.engine._plan.KEPT", 100)
+  monkeypatch.setattr("mtl_jax.engine._backward.plan.KEPT", 100)
   net, tasks, batch, inputs = problem(3, batch=8, own_inputs=True, trunk=trunk)
   params, state = net.init(jax.random.key(0), batch[inputs["t0"]])
   linearized = linearize(mtl.objective(net, tasks, inputs), params, state, batch, None)
@@ -217,8 +217,8 @@ def test_what_is_kept_is_no_larger_than_two_gradients():
 
 def test_rows_are_made_where_they_are_cheaper():
   def pays(batch, width, tasks, groups=1, passes=1):
-    term = _factors.Term(0, 1, ((0,), (0,)), (batch, width, width), passes, None, jnp.dot)
-    return _factors.pays([[term]] * groups, [tasks] * groups)
+    term = factors.Term(0, 1, ((0,), (0,)), (batch, width, width), passes, None, jnp.dot)
+    return factors.pays([[term]] * groups, [tasks] * groups)
 
   assert pays(256, 1024, 8)  # 1.2e9 multiplications against 4.4e9
   assert not pays(4096, 256, 8)  # many positions, few channels

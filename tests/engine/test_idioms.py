@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import mtl_jax as mtl
-from mtl_jax.engine._linearize import linearize
 from mtl_jax.engine.auto import choose
+from mtl_jax.engine.linearized import linearize
 from mtl_jax.objective import Branch, Objective
 from tests.engine._problem import relative_distance
 

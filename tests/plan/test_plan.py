@@ -13,7 +13,7 @@ import optax
 import pytest
 
 import mtl_jax as mtl
-from mtl_jax import _devices
+from mtl_jax._core import devices
 from mtl_jax.plan import _step as steps
 from mtl_jax.plan import chip, plan, plan_step, table
 from mtl_jax.plan._collectives import Collective
@@ -73,7 +73,7 @@ def test_engines_hear_of_the_target_while_they_are_traced():
     return state, {}
 
   plan_step(step, jnp.zeros(2), jnp.zeros((2, 2)), target)
-  assert set(heard) == {target.mesh.abstract_mesh} and _devices.platform() == "cpu"
+  assert set(heard) == {target.mesh.abstract_mesh} and devices.platform() == "cpu"
   assert jax.sharding.get_abstract_mesh().empty
 
 

@@ -162,7 +162,7 @@ def test_multimnist_learns(multimnist):
 
 
 def test_scale_of_the_weights():
-  from mtl_jax.recipes._run import balancer_of, configure
+  from mtl_jax.experiment.config import balancer_of, configure
 
   for scale, expected in (("paper", 1.0), ("sum", 1.0), ("mean", 1 / 3)):
     balancer = balancer_of(configure("digits", balancer="equal", scale=scale))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import jax.numpy as jnp
 
-from mtl_jax.train._checkpoint import Checkpoints
+from mtl_jax.train.checkpoint import Checkpoints
 
 
 def main(directory, tries):

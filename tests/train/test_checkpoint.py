@@ -14,7 +14,7 @@ import pytest
 
 import mtl_jax as mtl
 from benchmarks import _corruptions
-from mtl_jax.train._checkpoint import Checkpoints
+from mtl_jax.train.checkpoint import Checkpoints
 
 
 def _tree(scale=1.0):

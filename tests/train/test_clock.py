@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from mtl_jax.train import _clock
+from mtl_jax.train import clock as _clock
 
 
 class _Result:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import mtl_jax as mtl
-from mtl_jax.train._log import read_log
+from mtl_jax.train.log import read_log
 from tests.train._run import NET, TASKS, arrays, digest, programs, run
 
 

@@ -9,9 +9,9 @@ import optax
 import pytest
 
 import mtl_jax as mtl
-from mtl_jax._equations import inner
-from mtl_jax.balance._layers import by_path
-from mtl_jax.cli import main
+from mtl_jax._core.paths import by_path
+from mtl_jax._jaxpr.equations import inner
+from mtl_jax.cli.main import main
 from tests.engine._problem import problem
 from tests.train._run import NET, TASKS, TX, arrays, run
 

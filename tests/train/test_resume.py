@@ -10,8 +10,8 @@ import optax
 import pytest
 
 import mtl_jax as mtl
-from mtl_jax._files import LOCK, locked
-from mtl_jax.train._log import read_log
+from mtl_jax._core.files import LOCK, locked
+from mtl_jax.train.log import read_log
 from tests._launch import finish, start
 from tests.train._run import NET, TASKS, TX, arrays, digest, run
 
@@ -189,8 +189,9 @@ def _recipe(monkeypatch, optimizer):
 
 
 def test_a_schedule_over_the_steps_changes_and_says_so(tmp_path, monkeypatch):
+  from mtl_jax.experiment.config import configure
+  from mtl_jax.experiment.run import train_run
   from mtl_jax.recipes._recipe import adamw_cosine
-  from mtl_jax.recipes._run import configure, train_run
 
   splits = _recipe(monkeypatch, adamw_cosine)
   train_run(configure("small"), splits, run_dir=tmp_path / "run", progress=False)
@@ -202,7 +203,9 @@ def test_a_schedule_over_the_steps_changes_and_says_so(tmp_path, monkeypatch):
 
 
 def test_without_a_schedule_nothing_is_said_and_open_trained_checks_the_order(tmp_path, monkeypatch):
-  from mtl_jax.recipes._run import configure, open_trained, train_run
+  from mtl_jax.experiment.config import configure
+  from mtl_jax.experiment.run import train_run
+  from mtl_jax.experiment.trained import open_trained
 
   splits = _recipe(monkeypatch, lambda rate, steps: optax.adam(rate))
   train_run(configure("small"), splits, run_dir=tmp_path / "run", progress=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mtl_jax._errors import UserError
+from mtl_jax._core.errors import UserError
 
 
 def digits() -> dict[str, np.ndarray]:

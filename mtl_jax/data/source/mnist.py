@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mtl_jax._errors import UserError
+from mtl_jax._core.errors import UserError
 
 _KEYS = ("train_x", "train_y", "test_x", "test_y")
 _FILE = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"

@@ -1,0 +1,59 @@
+"""Which entries of a batch are a task's input: `inputs=` of the whole library."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from mtl_jax._core.errors import UserError, nearest
+
+Keys = str | tuple[str, ...]
+Inputs = str | Sequence[str] | Mapping[str, str | Sequence[str]]
+
+
+def input_keys(tasks: Iterable[str], inputs: Inputs) -> dict[str, Keys]:
+  """For each task the key of its input, or the keys in alphabetical order.
+
+  Raises:
+    UserError: No key, or one twice.
+
+  >>> input_keys("ab", ("text", "image"))
+  {'a': ('image', 'text'), 'b': ('image', 'text')}
+  """
+  if isinstance(inputs, Mapping):
+    return {name: _ordered(given) for name, given in inputs.items()}
+  return dict.fromkeys(tasks, _ordered(inputs))
+
+
+def _ordered(given: str | Sequence[str]) -> Keys:
+  if isinstance(given, str):
+    return given
+  if not given or len(set(given)) < len(given):
+    raise UserError(f"inputs holds {given!r}, expected a key or several different ones.")
+  return tuple(sorted(given))
+
+
+def keys_read(inputs: Inputs) -> list[str]:
+  """The entries of a batch that inputs are made of.
+
+  >>> keys_read({"a": "x", "b": ("x", "z")})
+  ['x', 'z']
+  """
+  found = input_keys(("",), inputs).values()
+  return list(dict.fromkeys(key for keys in found for key in ((keys,) if isinstance(keys, str) else keys)))
+
+
+def input_of(batch: Mapping[str, Any], keys: Keys, what: str = "batch") -> Any:
+  """The input that the net gets: one entry of a batch, or the dictionary of several; one clear line when it is missing.
+
+  >>> input_of({"image": 1, "text": 2, "y": 3}, ("image", "text"))
+  {'image': 1, 'text': 2}
+  """
+  if not isinstance(keys, str):
+    return {key: input_of(batch, key, what) for key in keys}
+  if keys not in batch:
+    raise UserError(
+      f"the {what} has no input {keys!r}, only {', '.join(map(repr, batch))}"
+      f"{nearest(keys, batch)}: set inputs= to the key that holds the input."
+    )
+  return batch[keys]

@@ -1,0 +1,17 @@
+"""The commands of `mtl-jax`: each a dataclass of its options, which make its help text, and what it does."""
+
+from mtl_jax.cli.compare import Compare
+from mtl_jax.cli.plan import Plan
+from mtl_jax.cli.recipes import Recipes
+from mtl_jax.cli.train import Train
+from mtl_jax.cli.trained import Evaluate, Predict
+from mtl_jax.cli.training import Own as Own
+
+COMMANDS = {
+  "train": Train,
+  "compare": Compare,
+  "plan": Plan,
+  "evaluate": Evaluate,
+  "predict": Predict,
+  "recipes": Recipes,
+}

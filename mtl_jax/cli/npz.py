@@ -1,0 +1,58 @@
+"""Files of arrays, `.npz`: read without running what is in them, and written whole or not at all."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mtl_jax._core.errors import UserError, nearest
+from mtl_jax._core.files import replacing
+
+
+def read_npz(path: Path, keys: Sequence[str]) -> dict[str, np.ndarray]:
+  """The arrays of those keys.
+
+  Raises:
+    UserError: The file is missing, damaged or none, or lacks a key.
+  """
+  if path.is_file() and not zipfile.is_zipfile(path):
+    raise UserError(
+      f"cannot read {path}: it is no .npz file, or only a part of one: write it with np.savez(path, key=array)."
+    )
+  try:
+    with np.load(path, allow_pickle=False) as file:
+      known = file.files
+      found = {key: np.asarray(file[key]) for key in keys if key in known}
+  except Exception as error:  # whatever the layers below make of damaged files
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    raise UserError(f"cannot read {path} as .npz: {reason.rstrip('.')}.") from error
+  for key in keys:
+    if key not in found:
+      others = f"only {', '.join(map(repr, known))}{nearest(key, known)}" if known else "it is empty"
+      raise UserError(f"{path} has no array {key!r}, {others}.")
+  return found
+
+
+def check_writable(path: Path) -> None:
+  """Raises a `UserError` where a file cannot be put, before the work that makes its content."""
+  if path.exists() and not path.is_file():
+    raise UserError(f"cannot write {path}: it is no file: name one.")
+  if not path.absolute().parent.is_dir():
+    raise UserError(f"cannot write {path}: there is no directory {path.parent}: make it first.")
+
+
+def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+  """Writes arrays to just that path: readers see the old file or the new one, never a part.
+
+  Raises:
+    UserError: The file cannot be written.
+  """
+  try:
+    with replacing(path) as partial, partial.open("wb") as file:  # a name alone would get .npz appended
+      np.savez(file, **dict[str, Any](arrays))
+  except OSError as error:
+    raise UserError(f"cannot write {path}: {error.strerror}.") from error

@@ -1,0 +1,99 @@
+"""`mtl-jax train`."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+
+from mtl_jax.cli.output import choices_told, draw, print_metrics
+from mtl_jax.cli.training import Own, Training, config_of, only
+
+
+@dataclasses.dataclass(frozen=True)
+class Train(Training):
+  """Train one multi-task model.
+
+  For example
+
+    mtl-jax train digits --balancer pcgrad
+    mtl-jax train digits --balancer dwa --balancer.window 50 --run-dir runs/dwa
+    mtl-jax train digits --balancer pcgrad --run-dir runs/pcgrad --resume
+    mtl-jax train digits --mesh data=4,model=2 --rules fsdp
+    mtl-jax train digits --coordinator 10.0.0.1:8476 --num-processes 2 --process-id 0
+  """
+
+  balancer: str = "equal"
+  """How task gradients are combined; its own options as --balancer.OPTION."""
+  seed: int = 0
+  """Of initialisation, shuffling and dropout."""
+  run_dir: Path | None = None
+  """Where configuration, logs, checkpoints and pictures go (default: runs/RECIPE-BALANCER-SEED)."""
+  resume: bool = False
+  """Go on with the run in the directory; with another number of --steps it goes on to that."""
+  mesh: str | None = None
+  """The devices to train on, such as data=4 or data=4,model=2; one size may be -1, all that are left (default: the
+  first device; with several processes data=-1)."""
+  rules: str | None = None
+  """What each device holds: replicated, fsdp, zero or tensor_parallel (default: replicated)."""
+  coordinator: str | None = None
+  """With several processes, HOST:PORT of process 0; start the same command in each."""
+  num_processes: int | None = None
+  """How many processes there are."""
+  process_id: int | None = None
+  """Which of them this is, from 0."""
+  join: bool = False
+  """Be one of several processes that JAX finds by itself (TPU pods, SLURM, Open MPI, Kubernetes)."""
+  patience: int | None = None
+  """Stop after this many evaluations without a better score."""
+  checkpoint_every: int | None = None
+  """Steps between checkpoints (default: at each evaluation)."""
+  tensorboard: bool = False
+  """Also write TensorBoard events."""
+
+  def execute(self, own: Own) -> None:
+    """Runs the command."""
+    from mtl_jax import recipes, shard
+    from mtl_jax.analysis import plots
+    from mtl_jax.experiment.run import train_run
+    from mtl_jax.train.clock import waiting_for_data
+    from mtl_jax.train.run_dir import of_run
+
+    only(own, ["balancer", "engine"])
+    several = self.join or (self.coordinator, self.num_processes, self.process_id) != (None, None, None)
+    if several:
+      shard.start_processes(self.coordinator, self.num_processes, self.process_id)
+    mesh = "data=-1" if several and self.mesh is None else self.mesh
+    # A run goes on to its own number of steps, not the recipe's, unless another is asked for.
+    run_dir = self.run_dir or Path("runs") / f"{self.recipe}-{self.balancer}-{self.seed}"
+    steps = of_run(run_dir, self.resume, "steps") if self.steps is None else self.steps
+    config = config_of(
+      dataclasses.replace(self, steps=steps),
+      balancer=self.balancer,
+      seed=self.seed,
+      balancer_options=own.get("balancer", ()),
+      engine_options=own.get("engine", ()),
+    )
+    with choices_told():
+      result, test = train_run(
+        config,
+        recipes.load(config.recipe).data(0),
+        run_dir=run_dir,
+        resume=self.resume,
+        mesh=None if mesh is None else shard.make_mesh(mesh),
+        rules=self.rules,
+        patience=self.patience,
+        checkpoint_every=self.checkpoint_every,
+        tensorboard=self.tensorboard,
+        title=f"{config.recipe} {config.balancer}",
+      )
+    if not shard.is_first():
+      return
+    metrics = {
+      name: task.main_metric for name, task in recipes.load(config.recipe).tasks.items() if name in config.tasks
+    }
+    draw(lambda: plots.learning_curves(run_dir / "learning_curves.png", {config.balancer: result.history}, metrics))
+    print_metrics({"test": test})
+    waited = waiting_for_data(result.history)
+    of_data = f", waited for data: {waited:.1%}" if math.isfinite(waited) else ""
+    print(f"best model of step {result.best_step}, logs and checkpoints: {run_dir}{of_data}")

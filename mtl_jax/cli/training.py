@@ -1,0 +1,59 @@
+"""What commands share: the options of training, and those of the parts that a command names."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from mtl_jax._core.errors import UserError, nearest
+
+Own = Mapping[str, tuple[str, ...]]
+"""The options of the parts that a command names, for example `{"balancer": ("--window", "50")}`."""
+
+_Recipe = tyro.conf.Positional[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+  """Options that all training commands share."""
+
+  recipe: Annotated[_Recipe, tyro.conf.arg(metavar="RECIPE")]
+  """What to train on; `mtl-jax recipes` lists them."""
+  tasks: tuple[str, ...] = ()
+  """Train these tasks only (default: all of the recipe's)."""
+  scale: Literal["paper", "sum", "mean"] = "paper"
+  """On which scale the balancer's weights are: its paper's, or that where equal weighting is all ones or 1 / T."""
+  engine: str | None = None
+  """How task gradients are computed (default: the cheapest exact engine); its own options as --engine.OPTION."""
+  steps: int | None = None
+  """Steps to train (default: the recipe's)."""
+  batch_size: int | None = None
+  """Examples a step (default: the recipe's)."""
+  learning_rate: float | None = None
+  """Peak of the learning-rate schedule (default: the recipe's)."""
+  accumulate: int = 1
+  """Cut each batch into this many pieces to save memory; the result is that of the whole batch."""
+  dtype: Literal["float32", "bfloat16"] = "float32"
+  """What the network computes in; parameters and Gram matrices stay float32."""
+  frozen: tuple[str, ...] = ()
+  """Regular expressions for the parameters that stay as they are, such as shared/Conv_0."""
+  nonfinite: Literal["stop", "skip", "ignore"] = "stop"
+  """On a NaN or infinite loss: stop with an error, skip the step and count it, or do not check."""
+
+
+def config_of(command: Training, **more: Any) -> Any:
+  """The configuration of the run that the options of a command describe."""
+  from mtl_jax.experiment.config import configure
+
+  names = [field.name for field in dataclasses.fields(Training)]
+  return configure(**{name: getattr(command, name) for name in names}, **more)
+
+
+def only(own: Own, parts: Sequence[str]) -> None:
+  """Raises a `UserError` for options of parts that the command does not have."""
+  for part, words in own.items():
+    if part not in parts:
+      raise UserError(f"--{part}{words[0][1:].replace('-', '.', 1)}: no {part!r} here{nearest(part, parts)}.")

@@ -1,0 +1,89 @@
+"""`check`, validation of a data set on the host, once before training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from mtl_jax._core.errors import UserError
+from mtl_jax._core.held import check_distinct, check_held
+from mtl_jax._core.inputs import Inputs, input_of, keys_read
+from mtl_jax.data.arrays import as_arrays, leaves_of
+from mtl_jax.tasks import Task
+
+
+def check(arrays: Mapping[str, Any], tasks: Mapping[str, Task], inputs: Inputs = "x") -> None:
+  """Refuses a data set that training would fail on, or worse, learn nonsense from.
+
+  Args:
+    arrays: The whole data set, `{key: (N, ...)}`; entries may be trees of arrays.
+    tasks: The tasks, each of which checks its own labels, mask and weights.
+    inputs: As in `mtl.objective`.
+
+  Raises:
+    UserError: No arrays or no examples; arrays of different lengths; an array that does not hold numbers, or holds
+      some that JAX would change (integers beyond int32, floats beyond float32, unless `jax_enable_x64` is set); a
+      missing input; NaN or infinite values in an input; or labels that their task refuses.
+
+  >>> check({"x": np.ones((3, 2)), "y": np.ones(2)}, {})
+  Traceback (most recent call last):
+  ...
+  mtl_jax.UserError: array 'y' has 2 examples, expected 3 as in 'x'.
+  """
+  arrays = as_arrays(arrays)
+  check_lengths(arrays)
+  keys = keys_read(inputs)
+  check_inputs(arrays, keys)
+  # Labels are left to their tasks, since those that do not count may hold anything.
+  elsewhere = {*keys, *(key for task in tasks.values() for key in task.checked)}
+  for path, values in leaves_of({key: value for key, value in arrays.items() if key not in elsewhere}).items():
+    check_held(f"array {path!r}", values)
+  for path, values in leaves_of({key: arrays[key] for key in keys}).items():
+    _check_finite(path, values)
+  for name, task in tasks.items():
+    task.check(name, arrays)
+
+
+def check_lengths(arrays: Mapping[str, Any]) -> int:
+  """The number of examples, at least 1 and the same in all arrays.
+
+  Raises:
+    UserError: It is not, or there are no arrays.
+  """
+  leaves = leaves_of(arrays)
+  if not leaves:
+    raise UserError("the data set holds no arrays, expected {key: array of N examples}.")
+  first = next(iter(leaves))
+  for path, values in leaves.items():
+    if values.ndim == 0:
+      raise UserError(f"array {path!r} is a scalar, expected one entry per example, (N, ...).")
+    if len(values) != len(leaves[first]):
+      raise UserError(f"array {path!r} has {len(values)} examples, expected {len(leaves[first])} as in {first!r}.")
+  if len(leaves[first]) == 0:
+    raise UserError(f"the data set is empty: array {first!r} has shape {leaves[first].shape}, expected examples.")
+  return len(leaves[first])
+
+
+def check_inputs(arrays: Mapping[str, Any], keys: Iterable[str]) -> None:
+  """Refuses inputs, to train on or to predict from, that are missing or that JAX would change.
+
+  Raises:
+    UserError: They are.
+  """
+  for path, values in leaves_of({key: input_of(arrays, key, "data") for key in keys}).items():
+    check_held(f"input {path!r}", values)
+    check_distinct(f"input {path!r}", values)
+
+
+def _check_finite(path: str, values: np.ndarray) -> None:
+  if not jnp.issubdtype(values.dtype, jnp.inexact):
+    return
+  finite = np.isfinite(values).reshape(len(values), -1)
+  if not finite.all():
+    raise UserError(
+      f"input {path!r} has {np.count_nonzero(~finite)} NaN or infinite values, the first in example "
+      f"{int(np.argmin(finite.all(axis=1)))}: fill them in or drop those examples."
+    )

@@ -1,0 +1,67 @@
+"""The arithmetic of engines, counted on the traced backward pass: multiplications of dense layers and convolutions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from mtl_jax._jaxpr.equations import inner
+from mtl_jax.engine._backward.factors import factor_work, factored_products, row_work
+from mtl_jax.engine._backward.plan import keeps, plan_of
+from mtl_jax.engine._backward.program import Program, trace
+from mtl_jax.engine.linearized import Pullback
+
+
+class Work(NamedTuple):
+  """What the ways to a combined gradient cost, in multiplications and in 32-bit numbers that devices send.
+
+  Attributes:
+    backward: Multiplications of the backward pass that `factored` runs once more: of the trunk, or what is left of it.
+    saved: Multiplications that inner products from factors save over those from rows, over all tasks.
+    parameters: The size of the shared parameters.
+    gathered: Numbers of the factors that devices must see of each other, over all tasks.
+    rows: Parameters whose task gradients `factored` makes nevertheless.
+  """
+
+  backward: int
+  saved: int
+  parameters: int
+  gathered: int
+  rows: int
+
+
+def work_of(pullbacks: Sequence[Pullback], layers: str | None) -> Work:
+  """Counts the backward passes of all pullbacks."""
+  programs = [trace(pullback, layers) for pullback in pullbacks]
+  counts = [len(pullback.cotangents) for pullback in pullbacks]
+  plans = {path: plan_of(programs, path, counts, products=True) for path in programs[0].shapes}
+  saved = gathered = rows = left = 0
+  for path, plan in plans.items():
+    if plan.reduce is factored_products:
+      terms = [each for each in plan.sources if isinstance(each, list)]
+      saved += row_work(terms, counts) - factor_work(terms, counts)
+      for each, count in zip(terms, counts, strict=True):
+        for n, width, out in (term.sizes for term in each):
+          gathered += n * (width + count * out)
+          left += n * width * out
+    else:
+      rows += math.prod(programs[0].shapes[path].shape)
+  parameters = sum(math.prod(shape.shape) for shape in programs[0].shapes.values())
+  backward = left if keeps(plans, programs, counts, layers) else sum(map(multiplications, programs))
+  return Work(backward, saved, parameters, gathered, rows)
+
+
+def multiplications(program: Program) -> int:
+  """Those of a backward pass of one task."""
+  return sum(_of(equation.eqn) for equation in program.equations if equation.eqn is not None)
+
+
+def _of(eqn: Any) -> int:
+  if eqn.primitive.name == "dot_general":
+    (contracted, _), _ = eqn.params["dimension_numbers"]
+    return eqn.outvars[0].aval.size * math.prod(eqn.invars[0].aval.shape[axis] for axis in contracted)
+  if eqn.primitive.name == "conv_general_dilated":
+    kernel, (_, inputs, *spatial) = eqn.invars[1].aval, eqn.params["dimension_numbers"].rhs_spec
+    return eqn.outvars[0].aval.size * kernel.shape[inputs] * math.prod(kernel.shape[axis] for axis in spatial)
+  return eqn.params.get("length", 1) * sum(map(_of, inner(eqn)))

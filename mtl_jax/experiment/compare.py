@@ -1,0 +1,224 @@
+"""Comparing balancers on a recipe with single-task training of the same network and budget."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from mtl_jax._core.checks import check_numbers, check_once
+from mtl_jax._core.errors import UserError
+from mtl_jax._core.files import holds_more_than, locked, using
+from mtl_jax.analysis import plots
+from mtl_jax.analysis.delta_m import delta_m
+from mtl_jax.analysis.plots import standard_error
+from mtl_jax.experiment.config import RunConfig, build
+from mtl_jax.experiment.options import build_balancer
+from mtl_jax.experiment.run import compile_run, cosine_probe, train_run
+from mtl_jax.train.log import write_json
+
+SINGLE = "single-task"
+
+
+class Method(NamedTuple):
+  """One line of a comparison.
+
+  Attributes:
+    name: The balancer, or "single-task".
+    scores: `{task: one test score a seed}`, by the task's main metric.
+    delta_m: Percent, one per seed, against the mean of the single-task scores; negative is better.
+    rank: The mean over tasks of the rank of its mean score among all methods.
+    step_seconds: The median time of a step; of all single-task models together.
+    train_seconds: Steps times their time.
+    parameters: The number of parameters; of all single-task models together.
+  """
+
+  name: str
+  scores: dict[str, list[float]]
+  delta_m: list[float]
+  rank: float
+  step_seconds: float
+  train_seconds: float
+  parameters: int
+
+
+class Comparison(NamedTuple):
+  """The methods of a comparison, single-task first, and the metric that judges each task."""
+
+  methods: list[Method]
+  metrics: dict[str, str]
+
+
+def compare(
+  base: RunConfig,
+  balancers: Sequence[tuple[str, tuple[str, ...]]],
+  seeds: int,
+  out_dir: Path,
+  *,
+  progress: bool = True,
+  say: Callable[[str], None] = print,
+) -> Comparison:
+  """Trains single-task baselines and every balancer, with every seed, and writes tables and pictures.
+
+  Args:
+    base: The configuration of all runs; its balancer and seed are replaced.
+    balancers: Names and options of the balancers.
+    seeds: The number of seeds, 0, 1, ...
+    out_dir: Where `comparison.csv`, `comparison.json` and the pictures go.
+    progress: Show progress bars.
+    say: Prints a line of news.
+
+  Returns:
+    The comparison.
+
+  Raises:
+    UserError: No balancers or seeds, an unknown name, or a directory that is in use, not empty or not writable.
+  """
+  if not balancers:
+    raise UserError("compare needs at least one balancer.")
+  check_once("balancers", [name for name, _ in balancers])
+  check_numbers({"seeds": seeds})
+  for name, options in balancers:
+    build_balancer(name, options)
+  _check_empty(out_dir)
+  with locked(out_dir):
+    _check_empty(out_dir)  # once more: now nobody else fills it
+    return _compare_in(out_dir, base, balancers, seeds, progress, say)
+
+
+def _check_empty(out_dir: Path) -> None:
+  with using(out_dir):
+    if out_dir.exists() and not out_dir.is_dir():
+      raise UserError(f"{out_dir} is a file: choose a directory.")
+    if holds_more_than(out_dir):
+      raise UserError(f"{out_dir} is not empty: choose another directory.")
+
+
+def _compare_in(
+  out_dir: Path,
+  base: RunConfig,
+  balancers: Sequence[tuple[str, tuple[str, ...]]],
+  seeds: int,
+  progress: bool,
+  say: Callable[[str], None],
+) -> Comparison:
+  model = build(base)
+  splits = model.recipe.data(0)
+  metrics = {name: task.main_metric for name, task in model.tasks.items()}
+  jobs = [(f"{SINGLE} {task}", dataclasses.replace(base, tasks=(task,), balancer="equal")) for task in base.tasks]
+  jobs += [(n, dataclasses.replace(base, balancer=n, balancer_options=o)) for n, o in balancers]
+  results = {}
+  for title, config in jobs:
+    programs = compile_run(config, splits)
+    probe = cosine_probe(config, splits) if len(config.tasks) > 1 else None
+    results[title] = runs = []
+    for seed in range(seeds):
+      fit, test = train_run(
+        dataclasses.replace(config, seed=seed),
+        splits,
+        probe=probe,
+        programs=programs,
+        progress=progress,
+        title=f"{title} seed {seed}",
+      )
+      size = sum(leaf.size for leaf in jax.tree.leaves(fit.params))
+      runs.append(_Run(test, fit.history, fit.step_seconds, size))
+      scores = "  ".join(
+        f"{t} {model.tasks[t].main_metric} {m[model.tasks[t].main_metric]:.4f}" for t, m in test.items()
+      )
+      say(f"{title} seed {seed}: {scores}")
+  comparison = _compare(base, metrics, model.tasks, balancers, results)
+  with using(out_dir):
+    _write(out_dir, base, seeds, comparison, results)
+  return comparison
+
+
+class _Run(NamedTuple):
+  test: Mapping[str, Mapping[str, float]]
+  history: list[dict[str, Any]]
+  step_seconds: float
+  parameters: int
+
+
+def _compare(base, metrics, tasks, balancers, results) -> Comparison:
+  directions = {name: task.higher_is_better for name, task in tasks.items()}
+  singles = [results[f"{SINGLE} {task}"] for task in metrics]
+
+  def scores(runs_of: Callable[[str], list[_Run]]) -> dict[str, list[float]]:
+    return {task: [run.test[task][metric] for run in runs_of(task)] for task, metric in metrics.items()}
+
+  lines = {SINGLE: scores(lambda task: results[f"{SINGLE} {task}"])}
+  lines |= {name: scores(lambda task, name=name: results[name]) for name, _ in balancers}
+  baseline = {task: float(np.mean(values)) for task, values in lines[SINGLE].items()}
+  means = {name: {task: float(np.mean(v)) for task, v in line.items()} for name, line in lines.items()}
+  methods = []
+  for name, line in lines.items():
+    runs = singles if name == SINGLE else [results[name]]
+    seconds = sum(float(np.median([run.step_seconds for run in group])) for group in runs)
+    ranks = []
+    for task, up in directions.items():
+      better = [m[task] > means[name][task] if up else m[task] < means[name][task] for m in means.values()]
+      ranks.append(1 + sum(better))
+    seeds = range(len(next(iter(line.values()))))
+    methods.append(
+      Method(
+        name,
+        line,
+        [delta_m({task: v[seed] for task, v in line.items()}, baseline, directions) for seed in seeds],
+        float(np.mean(ranks)),
+        seconds,
+        seconds * base.steps,
+        sum(group[0].parameters for group in runs),
+      )
+    )
+  return Comparison(methods, metrics)
+
+
+def _write(out_dir: Path, base: RunConfig, seeds: int, comparison: Comparison, results: Mapping[str, Any]) -> None:
+  record = {
+    "config": dataclasses.asdict(base),
+    "seeds": seeds,
+    "metrics": comparison.metrics,
+    "methods": [method._asdict() for method in comparison.methods],
+  }
+  write_json(out_dir / "comparison.json", record)
+  write_json(out_dir / "histories.json", {title: [run.history for run in runs] for title, runs in results.items()})
+  with (out_dir / "comparison.csv").open("w", newline="") as file:
+    writer = csv.writer(file)
+    columns = [f"{task} {metric} {part}" for task, metric in comparison.metrics.items() for part in ("mean", "se")]
+    tail = ["delta_m mean", "delta_m se", "mean rank", "step ms", "train s", "parameters"]
+    writer.writerow(["method", *columns, *tail])
+    for m in comparison.methods:
+      cells = [value for scores in m.scores.values() for value in (np.mean(scores), standard_error(scores))]
+      cells += [np.mean(m.delta_m), standard_error(m.delta_m), m.rank, 1e3 * m.step_seconds, m.train_seconds]
+      writer.writerow([m.name, *(f"{cell:.6g}" for cell in cells), m.parameters])
+  first = {title: runs[0].history for title, runs in results.items()}
+  plots.learning_curves(out_dir / "learning_curves.png", first, comparison.metrics)
+  plots.delta_m_bars(out_dir / "delta_m.png", {m.name: m.delta_m for m in comparison.methods if m.name != SINGLE})
+  plots.cosine_heat_map(out_dir / "cosines.png", first)
+
+
+def table(comparison: Comparison) -> Any:
+  """The comparison as a rich table: mean and standard error a task, Delta_m, mean rank, cost."""
+  from rich.table import Table
+
+  def cell(values: Sequence[float], digits: int) -> str:
+    error = standard_error(values)
+    return f"{np.mean(values):.{digits}f}" + ("" if np.isnan(error) else f" ± {error:.{digits}f}")
+
+  result = Table(title="test scores, mean ± standard error over seeds")
+  result.add_column("method")
+  for task, metric in comparison.metrics.items():
+    result.add_column(f"{task}\n{metric}", justify="right")
+  for title in ("Δm %\n(lower is better)", "mean\nrank", "ms a\nstep", "parameters"):
+    result.add_column(title, justify="right")
+  for m in comparison.methods:
+    scores = [cell(values, 4) for values in m.scores.values()]
+    change = "" if m.name == SINGLE else cell(m.delta_m, 2)
+    result.add_row(m.name, *scores, change, f"{m.rank:.2f}", f"{1e3 * m.step_seconds:.1f}", f"{m.parameters:,}")
+  return result

@@ -1,0 +1,100 @@
+"""Balancers and engines from their names and command-line options."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import inspect
+import io
+import operator
+import types
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from mtl_jax import balance, engine
+from mtl_jax._core.errors import UserError, nearest
+from mtl_jax.balance import Balancer
+from mtl_jax.engine import Engine
+
+
+def build_balancer(name: str, options: Sequence[str] = ()) -> Balancer:
+  """The balancer `name` with options as on the command line, for example `["--temperature", "1.5"]`.
+
+  >>> build_balancer("dwa", ["--window", "50"]).init(2).step.item()
+  0
+  """
+  return _build(balance, "balancer", name, options)
+
+
+def build_engine(name: str, options: Sequence[str] = ()) -> Engine:
+  """The engine `name` with options as on the command line.
+
+  >>> build_engine("stacked", ["--one-by-one", "True"]).name
+  'stacked'
+  """
+  return _build(engine, "engine", name, options)
+
+
+def without_options(module: Any) -> list[str]:
+  """The names of `module` whose functions can be called without arguments.
+
+  >>> "constant" in without_options(balance), "equal" in without_options(balance)
+  (False, True)
+  """
+  signatures = {name: inspect.signature(getattr(module, name)) for name in module.names()}
+  empty = inspect.Parameter.empty
+  return [name for name, s in signatures.items() if all(p.default is not empty for p in s.parameters.values())]
+
+
+def _build(module: Any, kind: str, name: str, options: Sequence[str]) -> Any:
+  if name not in module.names():
+    known = ", ".join(module.names())
+    raise UserError(f"unknown {kind} {name!r}{nearest(name, module.names())}: choose from {known}.")
+  return _call(getattr(module, name), f"--{kind} {name}", list(options))
+
+
+def _call(function: Callable[..., Any], title: str, options: list[str]) -> Any:
+  """`function` called with `options`, parsed by its signature."""
+  import tyro
+
+  parameters = [name.replace("_", "-") for name in inspect.signature(function).parameters]
+  for word in options:
+    option = word[2:].partition("=")[0].replace("_", "-")
+    if word.startswith("--") and option not in parameters:
+      known = f"it has {', '.join(parameters)}" if parameters else "it has none"
+      raise UserError(f"{title} has no option {option!r}{nearest(option, parameters)}: {known}.")
+  message = io.StringIO()
+  try:
+    with contextlib.redirect_stdout(message), contextlib.redirect_stderr(message):
+      parsed = tyro.cli(_parseable(function), prog=title, args=options, description="")
+  except SystemExit as error:
+    words = " ".join(message.getvalue().replace("│", " ").replace("─", " ").split())
+    raise UserError(f"{title} {' '.join(options)}: {words}") from error
+  values = {field.name: getattr(parsed, field.name) for field in dataclasses.fields(parsed)}
+  for name, value in values.items():
+    if any(number != number for number in (value if isinstance(value, tuple | list) else (value,))):
+      raise UserError(f"{title}: {name} is {value}, expected numbers.")  # no range that functions check holds NaN
+  return function(**values)
+
+
+def _parseable(function: Callable[..., Any]) -> type:
+  """A dataclass of the function's parameters that words can give: no functions, no optimizers."""
+  hints = get_type_hints(function)
+  fields = []
+  for name, parameter in inspect.signature(function).parameters.items():
+    hint = hints[name]
+    kind = functools.reduce(operator.or_, filter(_is_word, get_args(hint))) if _is_union(hint) else hint
+    if kind is not type(None):
+      default = () if parameter.default is parameter.empty else (dataclasses.field(default=parameter.default),)
+      fields.append((name, kind, *default))
+  return dataclasses.make_dataclass(function.__name__, fields)
+
+
+def _is_union(hint: Any) -> bool:
+  return get_origin(hint) in (types.UnionType, Union)
+
+
+def _is_word(hint: Any) -> bool:
+  kind = get_origin(hint) or hint
+  return kind in (int, float, str, bool, type(None), tuple, list, Sequence, Literal)

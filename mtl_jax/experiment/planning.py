@@ -1,0 +1,69 @@
+"""Planning a run of a recipe: its train step compiled for accelerators that are not here."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+
+from mtl_jax._core.errors import UserError
+from mtl_jax.data.arrays import as_arrays
+from mtl_jax.engine import Engine
+from mtl_jax.experiment.config import RunConfig, balancer_of, build, step_options
+from mtl_jax.plan import Report, open_topology, plan
+from mtl_jax.shard import AnyRules
+from mtl_jax.train.log import write_json
+
+
+def plan_run(
+  config: RunConfig,
+  topology: str,
+  engines: Sequence[Engine] | None,
+  mesh: str | None = None,
+  rules: AnyRules = None,
+) -> list[Report]:
+  """What the train step of a configuration needs on a topology; `config.engine` is not looked at.
+
+  Args:
+    config: The configuration; its batch is that of all devices together.
+    topology: As in `mtl_jax.plan.plan`.
+    engines: As in `mtl_jax.plan.plan`.
+    mesh: As in `mtl_jax.plan.plan`.
+    rules: As in `fit`.
+
+  Returns:
+    One report an engine.
+  """
+  target = open_topology(topology)  # first of all: CPU devices can only be made before JAX starts
+  model = build(config)
+  batch = jax.tree.map(
+    lambda leaf: jax.ShapeDtypeStruct((config.batch_size, *leaf.shape[1:]), leaf.dtype),
+    as_arrays(model.recipe.data(0).train),
+  )
+  return plan(
+    model.net,
+    model.tasks,
+    balancer_of(config),
+    model.recipe.optimizer(config.learning_rate, config.steps),
+    batch,
+    target,
+    engines,
+    mesh=mesh,
+    rules=rules,
+    **step_options(config, model),
+  )
+
+
+def write_plan(path: Path, config: RunConfig, reports: Sequence[Report]) -> None:
+  """Writes reports as JSON.
+
+  Raises:
+    UserError: The file cannot be written.
+  """
+  own = {k: v for k, v in dataclasses.asdict(config).items() if k not in ("engine", "engine_options", "seed")}
+  try:
+    write_json(path, {"config": own, "jax": jax.__version__, "reports": [report.as_json() for report in reports]})
+  except OSError as error:
+    raise UserError(f"cannot write {path}: {error.strerror}.") from error

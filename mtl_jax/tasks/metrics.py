@@ -1,0 +1,199 @@
+"""Metrics as mergeable states: update on a batch, merge over batches and devices, compute once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from mtl_jax._core.axes import behind
+from mtl_jax._core.errors import UserError
+from mtl_jax.tasks._weights import as_weighted
+
+State = Any
+
+
+class Metric(NamedTuple):
+  """A metric whose state over two sets of examples is the merge of the two states.
+
+  Attributes:
+    update: `update(prediction, label, mask) -> state` of one batch; `mask` weighs the examples, (B,), or the entries of
+      their labels, (B, ...). Pure, jitted.
+    compute: `compute(state) -> scalar`; NaN when no example counted.
+    merge: `merge(state, state) -> state`.
+    higher_is_better: The direction.
+  """
+
+  update: Callable[[Any, Any, Any], State]
+  compute: Callable[[State], Any]
+  merge: Callable[[State, State], State] = lambda a, b: jax.tree.map(jnp.add, a, b)
+  higher_is_better: bool = True
+
+
+def _ratio(numerator: Any, denominator: Any, empty: float = jnp.nan) -> jax.Array:
+  return jnp.where(denominator > 0, numerator / jnp.where(denominator > 0, denominator, 1.0), empty)
+
+
+def mean(
+  value: Callable[[Any, Any], Any], *, higher_is_better: bool, final: Callable[[Any], Any] = lambda x: x
+) -> Metric:
+  """The weighted mean of `value(prediction, label)`, one value per example or per entry, then `final` of it.
+
+  Values per entry, (B, ...), are averaged over an example's entries where weights are given per example, (B,).
+  """
+
+  def update(prediction, label, mask):
+    weight, values = _weights(mask), jnp.asarray(value(prediction, label))
+    if values.shape[: weight.ndim] != weight.shape:
+      raise UserError(
+        f"a metric has values of shape {values.shape}, but weights of shape {weight.shape}: it needs a value for each."
+      )
+    # where, not only *: a masked example may hold NaN.
+    return jnp.sum(jnp.where(weight > 0, as_weighted(values, weight), 0.0) * weight), jnp.sum(weight)
+
+  return Metric(update, lambda state: final(_ratio(*state)), higher_is_better=higher_is_better)
+
+
+def _weights(mask: Any) -> jax.Array:
+  return jnp.asarray(mask).astype(jnp.float32)
+
+
+def _columns(array: Any) -> Any:
+  """Labels, scores or weights as (B, K), a column per entry of an example; (B,) as one column."""
+  return jnp.reshape(array, (jnp.shape(array)[0], -1))
+
+
+def accuracy(decide: Callable[[Any], Any]) -> Metric:
+  """The share of examples whose decision equals the label; for label vectors the mean over their entries."""
+
+  def correct(prediction, label):
+    decision = decide(prediction)
+    return (decision == jnp.asarray(label).astype(decision.dtype)).astype(jnp.float32)
+
+  return mean(correct, higher_is_better=True)
+
+
+def _confusion(decide: Callable[[Any], Any], classes: int | None) -> Callable[..., State]:
+  """True positives, false positives and false negatives, (C,) each; the weight of each label, (C,), or of all, (1,)."""
+
+  def update(prediction, label, mask):
+    decision, weight = decide(prediction), _weights(mask)
+    label = jnp.asarray(label).astype(decision.dtype)
+    if classes is None:
+      decision, label, weight = map(_columns, (decision, label, weight))
+    else:  # one indicator per class, an entry after the other
+      weight = jnp.reshape(jnp.broadcast_to(behind(weight, label.ndim), label.shape), (-1, 1))
+      decision, label = (jax.nn.one_hot(jnp.ravel(a), classes, dtype=jnp.int32) for a in (decision, label))
+    is_true, is_decided = (label == 1).astype(jnp.float32), (decision == 1).astype(jnp.float32)
+    return (
+      jnp.sum(weight * is_true * is_decided, axis=0),
+      jnp.sum(weight * (1.0 - is_true) * is_decided, axis=0),
+      jnp.sum(weight * is_true * (1.0 - is_decided), axis=0),
+      jnp.sum(weight, axis=0),
+    )
+
+  return update
+
+
+def _macro(decide: Callable[[Any], Any], classes: int | None, value: Callable[..., tuple[Any, Any]]) -> Metric:
+  """The mean over classes of the ratio `value(tp, fp, fn)`, 0 where its denominator is; without labels of no weight."""
+
+  def compute(state):
+    *counts, weight = state
+    return jnp.nanmean(jnp.where(weight > 0, _ratio(*value(*counts), 0.0), jnp.nan))
+
+  return Metric(_confusion(decide, classes), compute)
+
+
+def precision(decide: Callable[[Any], Any], classes: int | None = None) -> Metric:
+  """TP / (TP + FP), averaged over classes or labels (macro); 0 where nothing was decided positive."""
+  return _macro(decide, classes, lambda tp, fp, fn: (tp, tp + fp))
+
+
+def recall(decide: Callable[[Any], Any], classes: int | None = None) -> Metric:
+  """TP / (TP + FN), averaged over classes or labels (macro); 0 where nothing is positive."""
+  return _macro(decide, classes, lambda tp, fp, fn: (tp, tp + fn))
+
+
+def f1(decide: Callable[[Any], Any], classes: int | None = None) -> Metric:
+  """2 TP / (2 TP + FP + FN), averaged over classes or labels (macro); 0 where a class never occurs."""
+  return _macro(decide, classes, lambda tp, fp, fn: (2 * tp, 2 * tp + fp + fn))
+
+
+def roc_auc(score: Callable[[Any], Any] = lambda prediction: prediction) -> Metric:
+  r"""The exact area under the ROC curve of a binary label, or its mean over the labels of a vector.
+
+  $$ AUC = \sum_{i \in +, j \in -} w_i w_j ([s_i > s_j] + [s_i = s_j] / 2) / \sum_{i \in +, j \in -} w_i w_j $$
+
+  The state keeps every score, since no state of fixed size is exact; merging concatenates. Labels with one class
+  only are left out of the mean, NaN when none is left. NaN scores give NaN.
+  """
+
+  def update(prediction, label, mask):
+    s, label, weight = map(_columns, (score(prediction), jnp.asarray(label), _weights(mask)))
+    return s.astype(jnp.float32), label.astype(jnp.int32) == 1, weight
+
+  def one(s, is_positive, weight):
+    order = jnp.argsort(s)
+    s, positive = s[order], jnp.where(is_positive, weight, 0.0)[order]
+    negative = weight[order] - positive
+    # Weights of the negatives below each place, in whole numbers where the mask holds 0 and 1: no rounding.
+    below = jnp.concatenate([jnp.zeros(1), jnp.cumsum(negative)])
+    beaten = below[jnp.searchsorted(s, s, side="left")] + below[jnp.searchsorted(s, s, side="right")]
+    return _ratio(jnp.sum(positive * 0.5 * _ratio(beaten, below[-1])), jnp.sum(positive))
+
+  def compute(state):
+    s, is_positive, weight = map(jnp.asarray, state)  # evaluation reads states as numpy, which vmap cannot index
+    weight = jnp.broadcast_to(weight, s.shape)
+    is_broken = jnp.any(jnp.isnan(s) & (weight > 0))
+    return jnp.where(is_broken, jnp.nan, jnp.nanmean(jax.vmap(one, in_axes=1)(s, is_positive, weight)))
+
+  def merge(a, b):
+    return jax.tree.map(lambda x, y: jnp.concatenate([x, y]), a, b)
+
+  return Metric(update, compute, merge)
+
+
+def r2() -> Metric:
+  r"""The coefficient of determination 1 - \sum (y - \hat y)^2 / \sum (y - \bar y)^2, averaged over outputs.
+
+  The state holds the labels' mean as a sum of two floats and the centred sum of squares, merged by Chan's formula: no
+  cancellation for labels far from zero. NaN for constant labels; outputs of no weight are left out.
+  """
+
+  def update(prediction, label, mask):
+    weight, label = _columns(_weights(mask)), _columns(jnp.asarray(label)).astype(jnp.float32)
+    prediction = jnp.reshape(prediction, label.shape).astype(jnp.float32)
+    label, prediction = (jnp.where(weight > 0, a, 0.0) for a in (label, prediction))
+    count = jnp.sum(weight, axis=0)  # (1,), or of each output
+
+    def average(a):
+      return _ratio(jnp.sum(weight * a, axis=0, keepdims=True), count[None], 0.0)
+
+    centre = average(label)
+    rest = average(label - centre)
+    spread = jnp.sum(weight * jnp.square(label - centre - rest), axis=0)
+    return count, (centre[0], rest[0]), spread, jnp.sum(weight * jnp.square(label - prediction), axis=0)
+
+  def merge(a, b):
+    (count_a, (centre_a, rest_a), spread_a, residual_a), (count_b, (centre_b, rest_b), spread_b, residual_b) = a, b
+    step = jnp.where(count_a > 0, (centre_b - centre_a) + (rest_b - rest_a), 0.0)
+    start, rest = jnp.where(count_a > 0, centre_a, centre_b), jnp.where(count_a > 0, rest_a, rest_b)
+    share = _ratio(count_b, count_a + count_b, 0.0)
+    move = rest + step * share
+    centre = start + move
+    spread = spread_a + spread_b + jnp.square(step) * count_a * share
+    return count_a + count_b, (centre, move - (centre - start)), spread, residual_a + residual_b
+
+  def compute(state):
+    count, (centre, _), spread, residual = state
+    # Of constant labels only rounding is left, about eps ** 2 of their square an example.
+    eps = float(jnp.finfo(jnp.float32).eps)
+    varies = spread > eps**3 * jnp.square(centre)
+    values = jnp.where(varies, 1.0 - _ratio(residual, spread, 0.0), jnp.nan)
+    counts = jnp.broadcast_to(count > 0, values.shape)
+    return jnp.mean(values, where=counts)
+
+  return Metric(update, compute, merge)
