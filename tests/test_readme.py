@@ -11,8 +11,9 @@ import jax
 import pytest
 
 import mtl_jax as mtl
-from mtl_jax import cli, recipes
+from mtl_jax import recipes
 from mtl_jax.cli.commands import COMMANDS
+from mtl_jax.cli.main import _parse
 from mtl_jax.experiment.options import build_balancer
 from tests._launch import finish, start
 
@@ -78,7 +79,7 @@ def test_the_page_on_scale_runs_on_eight_devices():
 
 @pytest.mark.parametrize("line", LINES)
 def test_command_parses(line):
-  command, own = cli._parse(shlex.split(line)[1:])
+  command, own = _parse(shlex.split(line)[1:])
   if hasattr(command, "recipe"):
     assert command.recipe in recipes.names()
     assert command.engine in (None, *mtl.engine.names())
