@@ -10,6 +10,7 @@ from mtl_jax import nn as nn
 from mtl_jax import plan as plan
 from mtl_jax import shard as shard
 from mtl_jax import tasks as tasks
+from mtl_jax import terms as terms
 from mtl_jax._core.errors import UserError as UserError
 from mtl_jax.aggregate import aggregate as aggregate
 from mtl_jax.analysis import delta_m as delta_m

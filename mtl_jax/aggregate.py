@@ -68,8 +68,8 @@ def aggregate(
   [-0.0, -1.0, -1.0]
   """
   missing = balancer.needs - {"losses", "gram", "rows"}
-  if missing or balancer.observe is not None:
-    what = ", ".join(sorted(missing)) or "the losses after the update"
+  if missing:
+    what = ", ".join(sorted(missing))
     raise UserError(f"aggregate cannot serve this balancer: it needs {what}. Use mtl.make_train_step.")
 
   def init(params):

@@ -2,41 +2,57 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import inspect
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from mtl_jax._core.errors import UserError
+from mtl_jax._core.errors import UserError, nearest
+from mtl_jax.terms import Term
 
 Params = Any
 State = Any
 
 
-class Split(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Split:
   """A multi-task net cut at the shared representation, where task gradients are cheapest to take.
 
   Attributes:
-    trunk: `trunk(params["shared"], state["shared"], x, *, key, train) -> (features, state)`.
-    heads: For each task `head(params["task"][name], state["task"][name], features, *, key, train)
+    trunk: `trunk(params["shared"], state["shared"], x, *, key, train, step) -> (features, state)`.
+    heads: For each task `head(params["task"][name], state["task"][name], features, *, key, train, step)
       -> (prediction, state)`.
+
+  As with `Net`, each gets those of the keywords that it asks for.
   """
 
   trunk: Callable[..., tuple[Any, State]]
   heads: Mapping[str, Callable[..., tuple[Any, State]]]
 
+  def __post_init__(self) -> None:
+    """Lets both halves take all keywords."""
+    object.__setattr__(self, "trunk", asked(self.trunk))
+    object.__setattr__(self, "heads", {name: asked(head) for name, head in self.heads.items()})
 
-class Net(NamedTuple):
-  """A trunk, a head or a whole multi-task model: two pure functions.
+
+@dataclasses.dataclass(frozen=True)
+class Net:
+  """A trunk, a head or a whole multi-task model: pure functions.
 
   Attributes:
     init: `init(key, x) -> (params, state)`; `x` is an example batch, (B, ...). `state` holds what changes
       without gradients (batch statistics) and is an empty dict when there is none.
-    apply: `apply(params, state, x, *, key=None, train=False) -> (y, state)`.
+    apply: `apply(params, state, x, *, key=None, train=False, step=None) -> (y, state)`. It gets those of the keywords
+      that it asks for. `step` is the number of steps taken, int32, for what follows a schedule, such as a temperature;
+      None outside of training, where the schedule is at its end.
     split: Only for multi-task nets whose `apply` is "trunk, then independent heads": the two halves. With it
-      the engines differentiate every head once instead of once a task.
+      the engines differentiate every head once instead of once per task.
+    terms: What the net wants to be small beside the tasks' losses, by name: see `mtl.terms`.
+    report: `report(params, state) -> {name: array}`, what metrics and logs show of the net, such as gates.
 
   A multi-task net maps `x` to `{task: prediction}`, and its `params` and `state` are both
   `{"shared": ..., "task": {name: ...}}`.
@@ -45,16 +61,88 @@ class Net(NamedTuple):
   init: Callable[..., tuple[Params, State]]
   apply: Callable[..., tuple[Any, State]]
   split: Split | None = None
+  terms: Mapping[str, Term] = dataclasses.field(default_factory=dict)
+  report: Callable[[Params, State], Mapping[str, Any]] = lambda params, state: {}
+
+  def __post_init__(self) -> None:
+    """Lets `apply` take all keywords."""
+    object.__setattr__(self, "apply", asked(self.apply))
+
+  def only(self, names: Sequence[str]) -> Net:
+    """The net with some of its tasks.
+
+    Args:
+      names: Those to keep.
+
+    Returns:
+      The net. It takes the parameters and the state of the whole net, and gives back the state in the same form; where
+      the net has a `split`, nothing else of them than trunk and these heads is needed. Terms that read the predictions
+      of other tasks are left out.
+
+    Raises:
+      UserError: No names, or one that is no task of the net; a net without a split says so when it is applied.
+
+    >>> import flax.linen as nn, mtl_jax as mtl
+    >>> net = mtl.arch.hard_sharing(from_linen(nn.Dense(4)), {n: from_linen(nn.Dense(1)) for n in ("a", "b")})
+    >>> params, state = net.init(jax.random.key(0), jnp.ones((2, 3)))
+    >>> sorted(net.only(["a"]).apply(params, state, jnp.ones((2, 3)))[0])
+    ['a']
+    """
+    names = list(names)
+    if not names:
+      raise UserError("only needs at least one task, found none.")
+    terms = {name: term for name, term in self.terms.items() if term.of != "predictions"}
+
+    def chosen(known):
+      for name in names:
+        if name not in known:
+          raise UserError(f"only: the net has no task {name!r}{nearest(name, known)}: choose from {', '.join(known)}.")
+      return {name: known[name] for name in names}
+
+    def init(key, x):
+      params, state = self.init(key, x)
+      return {**params, "task": chosen(params["task"])}, {**state, "task": chosen(state["task"])}
+
+    if self.split is not None:
+      split = dataclasses.replace(self.split, heads=chosen(self.split.heads))
+      return dataclasses.replace(from_split(init, split), terms=terms, report=self.report)
+
+    def apply(params, state, x, **context):
+      predictions, state = self.apply(params, state, x, **context)
+      return chosen(predictions), state
+
+    return Net(self.init, apply, terms=terms, report=self.report)
+
+
+_CONTEXT = ("key", "train", "step")
+
+
+def asked(call: Callable[..., Any]) -> Callable[..., Any]:
+  """`call` as a function of all keywords of `Net.apply`, of which it gets those that it asks for."""
+  parameters = inspect.signature(call).parameters
+  if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+    return call
+  known = [name for name in _CONTEXT if name in parameters]
+  if len(known) == len(_CONTEXT):
+    return call
+
+  @functools.wraps(call)
+  def with_asked(params, state, x, **context):
+    unknown = [name for name in context if name not in _CONTEXT]
+    return call(params, state, x, **{name: context[name] for name in (*known, *unknown) if name in context})
+
+  del with_asked.__wrapped__  # its signature is that of all keywords
+  return with_asked
 
 
 def from_split(init: Callable[..., tuple[Params, State]], split: Split) -> Net:
   """The multi-task `Net` whose `apply` runs `split.trunk`, then every head on its features."""
 
-  def apply(params, state, x, *, key=None, train=False):
-    keys = split_keys(key, split)
-    features, shared = split.trunk(params["shared"], state["shared"], x, key=keys["shared"], train=train)
+  def apply(params, state, x, *, key=None, train=False, step=None):
+    keys, mode = split_keys(key, split), {"train": train, "step": step}
+    features, shared = split.trunk(params["shared"], state["shared"], x, key=keys["shared"], **mode)
     outputs = {
-      name: head(params["task"][name], state["task"][name], features, key=keys["task"][name], train=train)
+      name: head(params["task"][name], state["task"][name], features, key=keys["task"][name], **mode)
       for name, head in split.heads.items()
     }
     predictions = {name: y for name, (y, _) in outputs.items()}
@@ -75,11 +163,12 @@ _TRAIN_FLAGS = ("train", "training", "is_training")
 _EVAL_FLAGS = ("deterministic", "use_running_average", "inference")
 
 
-def _mode(call: Callable[..., Any], train: bool) -> dict[str, bool]:
-  """The keyword by which `call` is told whether it trains, under whichever of the usual names it has."""
+def _mode(call: Callable[..., Any], train: bool, step: Any = None) -> dict[str, Any]:
+  """The keywords by which `call` is told whether it trains, under whichever of the usual names it has, and the step."""
   names = inspect.signature(call).parameters
-  flags = {flag: train for flag in _TRAIN_FLAGS if flag in names}
-  return flags | {flag: not train for flag in _EVAL_FLAGS if flag in names}
+  flags: dict[str, Any] = {flag: train for flag in _TRAIN_FLAGS if flag in names}
+  flags |= {flag: not train for flag in _EVAL_FLAGS if flag in names}
+  return flags | ({"step": step} if "step" in names else {})
 
 
 _NEEDS_KEY = "draws random numbers: pass key= to apply."
@@ -90,15 +179,16 @@ def _copy(tree: Any) -> Any:
   return jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), tree)
 
 
-def from_linen(module: Any) -> Net:
+def from_linen(module: Any, **options: Any) -> Net:
   """A `Net` from a Flax Linen module.
 
   The module's `__call__(self, x)` may also take `train`, `training`, `is_training`, `deterministic` or
-  `use_running_average`. Every collection other than `params` becomes the state, updated when `train=True`. All
-  random streams (`self.make_rng(...)`, dropout) derive from `key`.
+  `use_running_average`, and `step`. Every collection other than `params` becomes the state, updated when
+  `train=True`. All random streams (`self.make_rng(...)`, dropout) derive from `key`.
 
   Args:
     module: A `flax.linen.Module` instance.
+    options: Further keyword arguments of its `__call__`.
 
   Returns:
     The `Net`.
@@ -118,14 +208,15 @@ def from_linen(module: Any) -> Net:
     raise UserError(f"from_linen: found the class {module.__name__}, expected an instance: {module.__name__}(...).")
 
   def init(key: jax.Array, x: Any) -> tuple[Params, State]:
-    variables = dict(module.init({"params": key}, x, **_mode(module.__call__, train=False)))
+    variables = dict(module.init({"params": key}, x, **_mode(module.__call__, train=False), **options))
     return variables.pop("params", {}), variables
 
-  def apply(params, state, x, *, key=None, train=False):
+  def apply(params, state, x, *, key=None, train=False, step=None):
     rngs = None if key is None else {"params": key}
     mutable = list(state) if train else False
     try:
-      out = module.apply({"params": params, **state}, x, rngs=rngs, mutable=mutable, **_mode(module.__call__, train))
+      mode = _mode(module.__call__, train, step) | options
+      out = module.apply({"params": params, **state}, x, rngs=rngs, mutable=mutable, **mode)
     except InvalidRngError as error:
       if key is not None:
         raise
@@ -149,7 +240,7 @@ def from_nnx(module: Any) -> Net:
 
   Parameters and state cross as pure dictionaries, so the module itself is never mutated. Batch statistics and
   other variables are the state; random streams are re-seeded from `key` on each call; `module.train()` and
-  `module.eval()` set the mode.
+  `module.eval()` set the mode; a parameter `step` of `__call__` gets the step.
 
   Args:
     module: An `nnx.Module`, whose present weights `init` returns whatever its key, or a function
@@ -191,12 +282,12 @@ def from_nnx(module: Any) -> Net:
     _, params, _, state = split(build(key))
     return _copy(params), _copy(state)
 
-  def apply(params, state, x, *, key=None, train=False):
+  def apply(params, state, x, *, key=None, train=False, step=None):
     graph, rngs = templates[train]
     if key is None and train and jax.tree.leaves(rngs):
       raise UserError(f"{type(module).__name__ if isinstance(module, nnx.Module) else 'this NNX module'} {_NEEDS_KEY}")
     merged = nnx.merge(graph, params, _seed(rngs, key), state)
-    y = merged(x, **_mode(merged.__call__, train))
+    y = merged(x, **_mode(merged.__call__, train, step))
     nnx.pop(merged, nnx.Intermediate)  # sown values would change the structure of the state
     return y, split(merged)[3] if train else state
 
@@ -221,8 +312,8 @@ def from_equinox(module: Any, *, batched: bool = False) -> Net:
   """A `Net` from an Equinox module.
 
   Equinox modules act on one example, so the call is mapped over the batch (axis name `"batch"`, as
-  `eqx.nn.BatchNorm` expects). A `key` parameter of `__call__` gets one key an example, a `state` parameter the
-  `eqx.nn.State`; `inference` flags follow `train`.
+  `eqx.nn.BatchNorm` expects). A `key` parameter of `__call__` gets one key per example, a `state` parameter the
+  `eqx.nn.State`, a `step` parameter the step; `inference` flags follow `train`.
 
   Args:
     module: An `eqx.Module`, or a pair `(module, eqx.nn.State)` (see `eqx.nn.make_with_state`), whose present weights
@@ -256,12 +347,13 @@ def from_equinox(module: Any, *, batched: bool = False) -> Net:
     state = {"buffers": eqx.filter(rest, eqx.is_array), "state": model_state}
     return _copy(params), {name: _copy(value) for name, value in state.items() if jax.tree.leaves(value)}
 
-  def apply(params, state, x, *, key=None, train=False):
+  def apply(params, state, x, *, key=None, train=False, step=None):
     model = eqx.combine(params, state.get("buffers"), static) if "buffers" in state else eqx.combine(params, static)
     model = eqx.nn.inference_mode(model, value=not train)
 
     def call(example, example_key, model_state):
       options = {"key": example_key} if "key" in names else {}
+      options |= {"step": step} if "step" in names else {}
       return model(example, model_state, **options) if stateful else (model(example, **options), model_state)
 
     if batched:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -11,11 +13,13 @@ import jax.numpy as jnp
 
 from mtl_jax._core import devices
 from mtl_jax._core.axes import behind
+from mtl_jax._core.checks import check_compute_dtype
 from mtl_jax._core.errors import UserError, nearest
 from mtl_jax._core.inputs import Inputs, Keys, input_keys, input_of
 from mtl_jax._core.partition import joined
 from mtl_jax.net import Net, Params, State, split_keys
-from mtl_jax.tasks import Task
+from mtl_jax.tasks import Task, balanced
+from mtl_jax.terms import amount, total
 
 
 class Branch(NamedTuple):
@@ -39,20 +43,28 @@ class Objective:
   gradients cheap.
 
   Attributes:
-    losses: The function itself.
-    names: The tasks, in the order of all vectors over tasks.
+    losses: The function itself. Its aux holds `"state"`, the net's new state, and `"terms"`, `{name: Amount}`.
+    names: The balanced tasks, in the order of all vectors over tasks.
     branches: The same losses cut at the shared features, or None for nets that cannot be cut.
     present: `present(batch) -> {task: bool}`, whether the batch, over all devices, has labels of the task; without
       entries for tasks that always have. The aux of any other function may hold such a dictionary as `"present"`.
+    beside: For objectives with branches and terms:
+      `beside(params, state, features, batch, keys) -> (total, aux)`, the sum of all terms times their strengths, from
+      the features of each branch; aux holds `"terms"`, and as `"state"` what changes of the net's state.
+    at_step: `at_step(n) -> Objective`, the same after n steps, for nets and terms that follow a schedule.
+    report: As in `Net`.
   """
 
   losses: Callable[..., tuple[dict[str, jax.Array], dict[str, Any]]]
   names: tuple[str, ...]
   branches: Callable[[jax.Array | None], tuple[tuple[Branch, ...], dict[str, Any]]] | None = None
   present: Callable[[Any], dict[str, jax.Array]] = lambda batch: {}
+  beside: Callable[..., tuple[jax.Array, dict[str, Any]]] | None = None
+  at_step: Callable[[Any], Objective] | None = None
+  report: Callable[[Params, State], Mapping[str, Any]] = lambda params, state: {}
 
   def __call__(self, params: Params, state: State, batch: Any, key: jax.Array | None = None):
-    """The task losses and `{"state": new_state}`."""
+    """The task losses and `{"state": new_state, "terms": {name: Amount}}`."""
     return self.losses(params, state, batch, key)
 
 
@@ -82,7 +94,8 @@ def objective(
       gradients stay float32.
 
   Returns:
-    The objective, `(params, state, batch, key) -> ({task: loss}, {"state": state})`.
+    The objective, `(params, state, batch, key) -> ({task: loss}, aux)` over the balanced tasks; the aux holds the new
+    `"state"` and the `"terms"`, those of the net and the losses of auxiliary tasks.
 
   Raises:
     UserError: No tasks, or the tasks are not those of the net; when it is called, an input, label or mask is missing
@@ -99,11 +112,23 @@ def objective(
   tasks = dict(tasks)
   if not tasks:
     raise UserError("objective needs at least one task, found none: pass tasks={name: task}.")
+  names = tuple(balanced(tasks))
+  if not names:
+    raise UserError("objective: no task is balanced: make one of them a task with balance=True.")
+  for name, term in net.terms.items():
+    if term.of == "features" and net.split is None:
+      raise UserError(f"term {name!r} reads features, and this net has no cut between trunk and heads.")
+    if name in tasks:
+      raise UserError(f"term {name!r} has the name of a task: metrics would not tell them apart, choose another name.")
+  check_compute_dtype(compute_dtype)
   keys = input_keys(tasks, inputs)
   _check_names("inputs", keys, tasks)
-  groups: dict[Keys, list[str]] = {}
-  for name in tasks:
-    groups.setdefault(keys[name], []).append(name)
+  if net.split is not None:
+    _check_names("the net", net.split.heads, tasks)
+
+  def present(batch):
+    masks = {name: task.mask(batch) for name, task in tasks.items() if task.mask is not None}
+    return {name: devices.total(jnp.sum(mask, dtype=jnp.float32)) > 0 for name, mask in masks.items()}
 
   def lower(tree):
     return tree if compute_dtype is None else _cast(tree, compute_dtype)
@@ -111,55 +136,137 @@ def objective(
   def loss(name, prediction, batch):
     return _masked_mean(name, tasks[name], _cast(prediction, jnp.float32), batch)
 
-  def whole(params, state, batch, key):
-    losses = {}
+  def amounts(params, features, predictions, batch, step):
+    """The terms by name, this device's share of them, from functions that give features and predictions."""
+
+    def share(name, term):
+      if term.of == "features":
+        each = [amount(name, term.value(_cast(f, jnp.float32), batch), term.strength, step) for f in features()]
+        found = each[0]._replace(value=sum(one.value for one in each) / len(each))
+      else:
+        read = params if term.of == "params" else _cast(predictions(), jnp.float32)
+        found = amount(name, term.value(read, batch), term.strength, step)
+      return found._replace(value=found.value / devices.count())
+
+    terms = {name: share(name, term) for name, term in net.terms.items()}
+    for name, task in tasks.items():
+      if not task.balance:
+        terms[name] = amount(name, loss(name, predictions()[name], batch), task.weight, step)
+    return terms
+
+  def at_step(step):
+    made = (_cut if net.split is not None else _whole)(net, tasks, keys, lower, loss, amounts, train, step)
+    return dataclasses.replace(made, names=names, present=present, at_step=at_step, report=net.report)
+
+  return at_step(None)
+
+
+def _whole(net, tasks, keys, lower, loss, amounts, train, step) -> Objective:
+  """The objective of a net that is one function."""
+  groups = _groups(keys)
+
+  def losses(params, state, batch, key):
+    predictions = {}
     for input_key, names in groups.items():
       x = input_of(batch, input_key)
-      predictions, after = net.apply(lower(params), state, lower(x), key=key, train=train)
-      _check_names("the net", predictions, tasks)
+      found, after = net.apply(lower(params), state, lower(x), key=key, train=train, step=step)
+      _check_names("the net", found, tasks)
       # A head that saw another task's input has nothing to remember of it.
       state = after if len(groups) == 1 else _of_tasks(names, after, state)
-      losses |= {name: loss(name, predictions[name], batch) for name in names}
-    return {name: losses[name] for name in tasks}, {"state": state}
+      predictions |= {name: found[name] for name in names}
+    by_name = {name: loss(name, predictions[name], batch) for name in balanced(tasks)}
+    terms = amounts(params, lambda: (), lambda: predictions, batch, step)
+    return by_name, {"state": state, "terms": terms}
 
-  def present(batch):
-    masks = {name: task.mask(batch) for name, task in tasks.items() if task.mask is not None}
-    return {name: devices.total(jnp.sum(mask, dtype=jnp.float32)) > 0 for name, mask in masks.items()}
+  return Objective(losses, ())
 
-  if net.split is None:
-    return Objective(whole, tuple(tasks), present=present)
-  _check_names("the net", net.split.heads, tasks)
-  split = net.split
+
+def _cut(net, tasks, keys, lower, loss, amounts, train, step) -> Objective:
+  """The objective of a net that is a trunk, then independent heads."""
+  split, groups, mode = net.split, _groups(keys), {"train": train, "step": step}
+  # An input of auxiliary tasks alone has no branch: the terms run the trunk on it.
+  main = [key for key, names in groups.items() if any(tasks[name].balance for name in names)]
 
   def trunk_of(input_key):
     def trunk(params, state, batch, key):
-      return split.trunk(lower(params), state, lower(input_of(batch, input_key)), key=key, train=train)
+      return split.trunk(lower(params), state, lower(input_of(batch, input_key)), key=key, **mode)
 
     return trunk
 
+  def predict(name, params, state, features, key):
+    return split.heads[name](lower(params), state, features, key=key, **mode)
+
   def head_of(name):
     def head(params, state, features, batch, key):
-      prediction, state = split.heads[name](lower(params), state, features, key=key, train=train)
+      prediction, state = predict(name, params, state, features, key)
       return loss(name, prediction, batch), state
 
     return head
 
   def branches(key):
-    cut = tuple(Branch(trunk_of(k), {name: head_of(name) for name in names}) for k, names in groups.items())
+    cut = tuple(Branch(trunk_of(k), {n: head_of(n) for n in groups[k] if tasks[n].balance}) for k in main)
     return cut, split_keys(key, split)
 
-  def of_branches(params, state, batch, key):
-    cut, branch_keys = branches(key)
-    shared, task_state, losses = state["shared"], dict(state["task"]), {}
-    for branch in cut:
-      features, shared = branch.trunk(params["shared"], shared, batch, branch_keys["shared"])
-      for name, head in branch.heads.items():
-        losses[name], task_state[name] = head(
-          params["task"][name], task_state[name], features, batch, branch_keys["task"][name]
-        )
-    return {name: losses[name] for name in tasks}, {"state": {"shared": shared, "task": task_state}}
+  def beside(params, state, features, batch, branch_keys):
+    seen, shared = dict(zip(main, features, strict=True)), state["shared"]
+    for key in groups:
+      if key not in seen:
+        seen[key], shared = trunk_of(key)(params["shared"], shared, batch, branch_keys["shared"])
 
-  return Objective(of_branches, tuple(tasks), branches, present)
+    @functools.cache
+    def outputs():
+      return {
+        name: predict(name, params["task"][name], state["task"][name], seen[keys[name]], branch_keys["task"][name])
+        for name in tasks
+      }
+
+    terms = amounts(
+      params, lambda: [*seen.values()], lambda: {name: y for name, (y, _) in outputs().items()}, batch, step
+    )
+    changed = {name: outputs()[name][1] for name, task in tasks.items() if not task.balance}
+    return total(terms), {"terms": terms, "state": {"shared": shared, "task": changed}}
+
+  has_terms = bool(net.terms) or not all(task.balance for task in tasks.values())
+
+  def losses(params, state, batch, key):
+    cut, branch_keys = branches(key)
+    shared, task_state, found, features = state["shared"], dict(state["task"]), {}, []
+    for branch in cut:
+      z, shared = branch.trunk(params["shared"], shared, batch, branch_keys["shared"])
+      features.append(z)
+      for name, head in branch.heads.items():
+        found[name], task_state[name] = head(
+          params["task"][name], state["task"][name], z, batch, branch_keys["task"][name]
+        )
+    by_name, terms = {name: found[name] for name in tasks if name in found}, {}
+    if has_terms:
+      _, aux = beside(params, {"shared": shared, "task": state["task"]}, features, batch, branch_keys)
+      shared, terms = aux["state"]["shared"], aux["terms"]
+      task_state |= aux["state"]["task"]
+    return by_name, {"state": {"shared": shared, "task": task_state}, "terms": terms}
+
+  return Objective(losses, (), branches, beside=beside if has_terms else None)
+
+
+def _groups(keys: Mapping[str, Keys]) -> dict[Keys, list[str]]:
+  """The tasks by their inputs."""
+  groups: dict[Keys, list[str]] = {}
+  for name, key in keys.items():
+    groups.setdefault(key, []).append(name)
+  return groups
+
+
+def at_step(objective: Objective | Callable[..., Any], step: Any) -> Any:
+  """The objective after `step` steps; any other function gets `step=` where it asks for it."""
+  if isinstance(objective, Objective):
+    return objective if objective.at_step is None else objective.at_step(step)
+  asks = "step" in inspect.signature(objective).parameters
+  return functools.partial(objective, step=step) if asks else objective
+
+
+def report_of(objective: Objective | Callable[..., Any]) -> Callable[[Params, State], Mapping[str, Any]]:
+  """What the net of an objective reports; nothing where it is any other function."""
+  return objective.report if isinstance(objective, Objective) else Objective.report
 
 
 def holding(objective: Objective | Callable[..., Any], fixed: Any) -> Any:
@@ -170,9 +277,21 @@ def holding(objective: Objective | Callable[..., Any], fixed: Any) -> Any:
 
   if not isinstance(objective, Objective):
     return losses
-  of_whole = objective.branches
+  of_whole, terms, report = objective.branches, objective.beside, objective.report
+
+  def beside(params, *rest):
+    assert terms is not None
+    return terms(joined(params, fixed), *rest)
+
+  held_objective = dataclasses.replace(
+    objective,
+    losses=losses,
+    beside=None if terms is None else beside,
+    at_step=lambda step: holding(at_step(objective, step), fixed),
+    report=lambda params, state: report(joined(params, fixed), state),
+  )
   if of_whole is None:
-    return dataclasses.replace(objective, losses=losses)
+    return held_objective
 
   def held(function, own):
     return lambda params, *rest: function(joined(params, own), *rest)
@@ -184,7 +303,7 @@ def holding(objective: Objective | Callable[..., Any], fixed: Any) -> Any:
       for b in cut
     ), keys
 
-  return dataclasses.replace(objective, losses=losses, branches=branches)
+  return dataclasses.replace(held_objective, branches=branches)
 
 
 def _of_tasks(names: list[str], after: State, before: State) -> State:

@@ -1,5 +1,7 @@
 """The objective: masks, inputs of their own, keys, the cut at the features, and what users are told."""
 
+import dataclasses
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -25,7 +27,7 @@ def normed(heads=("a", "b"), split: bool = True) -> mtl.Net:
   """Dropout and batch statistics in the trunk, batch statistics in the heads."""
   make = {name: mtl.from_linen(_Normed(2 if name == "a" else 1)) for name in heads}
   net = mtl.arch.hard_sharing(_nets.trunk("linen", dropout=0.5), make)
-  return net if split else net._replace(split=None)
+  return net if split else dataclasses.replace(net, split=None)
 
 
 class _Normed(nn.Module):
@@ -236,7 +238,7 @@ ERRORS = {
 @pytest.mark.parametrize("name", list(ERRORS))
 def test_mistakes_in_names_are_told_in_one_line(name, split):
   tasks, options, message = ERRORS[name]
-  net = linear() if split else linear()._replace(split=None)
+  net = linear() if split else dataclasses.replace(linear(), split=None)
   with pytest.raises(mtl.UserError, match=message) as error:
     losses = mtl.objective(net, tasks, **options)
     losses(*net.init(KEY, BATCH["x"]), BATCH)

@@ -2,3 +2,4 @@
 
 from mtl_jax.arch.hard_sharing import hard_sharing as hard_sharing
 from mtl_jax.arch.microbatch import microbatch as microbatch
+from mtl_jax.arch.with_terms import with_terms as with_terms

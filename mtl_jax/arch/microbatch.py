@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -39,12 +40,13 @@ def microbatch(net: Net, count: int) -> Net:
   if count == 1:
     return net
   if net.split is None:
-    return Net(net.init, _in_pieces(net.apply, count))
-  return from_split(net.init, net.split._replace(trunk=_in_pieces(net.split.trunk, count)))
+    return dataclasses.replace(net, apply=_in_pieces(net.apply, count))
+  pieces = dataclasses.replace(net.split, trunk=_in_pieces(net.split.trunk, count))
+  return dataclasses.replace(net, apply=from_split(net.init, pieces).apply, split=pieces)
 
 
 def _in_pieces(apply: Any, count: int) -> Any:
-  def pieces(params, state, x, *, key=None, train=False):
+  def pieces(params, state, x, *, key=None, **mode):
     size = jax.tree.leaves(x)[0].shape[0]
     if size % count:
       raise UserError(f"microbatch: a batch of {size} examples cannot be cut into {count} equal pieces.")
@@ -65,7 +67,7 @@ def _in_pieces(apply: Any, count: int) -> Any:
     def one(state, piece):
       index, part = piece
       piece_key = None if key is None else jax.random.fold_in(key, index)
-      y, state = apply(params, state, part, key=piece_key, train=train)
+      y, state = apply(params, state, part, key=piece_key, **mode)
       return state, y
 
     state, y = jax.lax.scan(one, state, (jax.numpy.arange(count), jax.tree.map(cut, x)))

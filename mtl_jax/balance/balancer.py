@@ -69,7 +69,8 @@ class Balancer(NamedTuple):
       shared parameters, which only methods that remember gradients look at.
     weigh: `weigh(stats, state) -> (weights, state)`, weights (T,): the update of the shared parameters is the
       pull-back $J^T w$.
-    needs: The fields of `Stats` that are read. Any engine that serves them can run the method.
+    needs: All that the method reads: fields of `Stats`, which any engine that serves them fills in, and
+      `"losses_after"` if it wants to `observe`, for which the step makes a second forward pass.
     head_weights: `head_weights(weights, state) -> (T,)`, the factor of each head's gradient of its own loss. With
       gradient balancers heads get that gradient unweighted, with loss weighters weighted.
     report: `report(state) -> {name: array}`, what the step's metrics show of the state: learned parameters, and
@@ -77,7 +78,7 @@ class Balancer(NamedTuple):
     combine: `combine(stats, state) -> (update, weights, state)`, the update as a tree like a row: for methods whose
       update is no pull-back of weights. None: `weigh` decides. Such methods need the `rows`.
     observe: `observe(before, after, state) -> state`, called with the `Stats` of the losses before and after the
-      update of the parameters, on the same batch with the same dropout. None: the step saves that second forward pass.
+      update of the parameters, on the same batch with the same dropout, for methods that need `"losses_after"`.
     split: The batch is cut into as many independent parts, each with gradients of its own (for `cross_gram`); these
       shares, which sum to 1, make the gradient that the weights multiply.
     layers: A regular expression: only shared parameters whose path it matches enter the Gram matrices. None: all.
@@ -91,11 +92,35 @@ class Balancer(NamedTuple):
   head_weights: Callable[[jax.Array, State], jax.Array] = lambda weights, state: jnp.ones_like(weights)
   report: Callable[[State], dict[str, jax.Array]] = lambda state: {}
   combine: Callable[[Stats, State], tuple[Any, jax.Array, State]] | None = None
-  observe: Callable[[Stats, Stats, State], State] | None = None
+  observe: Callable[[Stats, Stats, State], State] = lambda before, after, state: state
   split: tuple[float, ...] = (1.0,)
   layers: str | None = None
   losses_above: Any = -jnp.inf
   scale: Literal["sum", "mean", "own"] = "sum"
+
+  def around(self, step: Callable[..., tuple[Any, jax.Array, State]], **changes: Any) -> Balancer:
+    """A balancer that does something before and after this one; what is not changed stays as it is.
+
+    Args:
+      step: `step(inner, stats, state) -> (update, weights, state)`, where `inner(stats, state)` is this balancer in
+        the same form. The update is None where weights make it, which `jax.tree.map` passes on.
+      changes: Further fields.
+
+    Returns:
+      The balancer, which gives what this one gives, weights or an update.
+    """
+
+    def weighed(stats, state):
+      return None, *self.weigh(stats, state)
+
+    def weigh(stats, state):
+      _, weights, state = step(weighed, stats, state)
+      return weights, state
+
+    def combine(stats, state):
+      return step(self.combine, stats, state)
+
+    return self._replace(weigh=weigh, combine=combine if self.combine else None, **changes)
 
 
 def loss_weighter(init: Callable[[int], State], weigh: Weigh, **options: Any) -> Balancer:

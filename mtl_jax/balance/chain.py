@@ -47,50 +47,34 @@ def chain(weighter: Balancer, balancer: Balancer) -> Balancer:
     Kurin et al., *In Defense of the Unitary Scalarization for Deep Multi-Task Learning*, NeurIPS 2022, and LibMTL run
     such pairs.
   """
-  if not weighter.needs <= {"losses"}:
+  if not weighter.needs <= {"losses", "losses_after"}:
     raise UserError(f"chain: the first balancer needs {', '.join(sorted(weighter.needs))}, expected a loss weighter.")
 
   def init(num_tasks, shared=None):
     return ChainState(weighter.init(num_tasks), balancer.init(num_tasks, shared), jnp.ones(num_tasks, jnp.float32))
 
-  def first(stats, state):
+  def step(inner, stats, state):
     factors, weighter_state = weighter.weigh(Stats(stats.losses, present=stats.present), state.weighter)
-    return stats.scaled(factors), factors, weighter_state
-
-  def kept(stats, factors, state):
-    return jnp.where(stats.filled().present, factors, state.factors)
-
-  def weigh(stats, state):
-    scaled, factors, weighter_state = first(stats, state)
-    weights, balancer_state = balancer.weigh(scaled, state.balancer)
-    return weights * factors, ChainState(weighter_state, balancer_state, kept(stats, factors, state))
-
-  def combine(stats, state):
-    assert balancer.combine is not None
-    scaled, factors, weighter_state = first(stats, state)
-    update, weights, balancer_state = balancer.combine(scaled, state.balancer)
-    return update, weights * factors, ChainState(weighter_state, balancer_state, kept(stats, factors, state))
+    update, weights, balancer_state = inner(stats.scaled(factors), state.balancer)
+    kept = jnp.where(stats.filled().present, factors, state.factors)
+    return update, weights * factors, ChainState(weighter_state, balancer_state, kept)
 
   def head_weights(weights, state):
     own = weights / jnp.where(state.factors != 0, state.factors, 1.0)
     return weighter.head_weights(state.factors, state.weighter) * balancer.head_weights(own, state.balancer)
 
   def observe(before, after, state):
-    weighter_state, balancer_state = state.weighter, state.balancer
-    if weighter.observe is not None:
-      weighter_state = weighter.observe(before, after, weighter_state)
-    if balancer.observe is not None:
-      balancer_state = balancer.observe(before.scaled(state.factors), after.scaled(state.factors), balancer_state)
+    weighter_state = weighter.observe(before, after, state.weighter)
+    balancer_state = balancer.observe(before.scaled(state.factors), after.scaled(state.factors), state.balancer)
     return state._replace(weighter=weighter_state, balancer=balancer_state)
 
-  return balancer._replace(
+  return balancer.around(
+    step,
     init=init,
-    weigh=weigh,
     needs=weighter.needs | balancer.needs,
     head_weights=head_weights,
     report=lambda state: weighter.report(state.weighter) | balancer.report(state.balancer),
-    combine=None if balancer.combine is None else combine,
-    observe=None if weighter.observe is None and balancer.observe is None else observe,
+    observe=observe,
     losses_above=np.maximum(weighter.losses_above, balancer.losses_above),
     scale="own",
   )

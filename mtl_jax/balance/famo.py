@@ -93,4 +93,5 @@ def famo(
   def report(state):
     return {"share": jax.nn.softmax(state.logits.value)}
 
-  return loss_weighter(init, weigh, report=report, observe=None if lazy else observe, losses_above=lowest, scale="mean")
+  balancer = loss_weighter(init, weigh, report=report, losses_above=lowest, scale="mean")
+  return balancer if lazy else balancer._replace(needs=balancer.needs | {"losses_after"}, observe=observe)

@@ -34,26 +34,18 @@ def log_losses(balancer: Balancer) -> Balancer:
     factors = jnp.exp(-jnp.log(stats.losses))  # NaN outside of the domain
     return stats.scaled(factors)._replace(losses=jnp.log(stats.losses)), factors
 
-  def weigh(stats, state):
+  def step(inner, stats, state):
     logs, factors = logarithmic(stats)
-    weights, state = balancer.weigh(logs, state)
-    return weights * factors, state
-
-  def combine(stats, state):
-    assert balancer.combine is not None
-    logs, factors = logarithmic(stats)
-    update, weights, state = balancer.combine(logs, state)
+    update, weights, state = inner(logs, state)
     return update, weights * factors, state
 
   def observe(before, after, state):
-    assert balancer.observe is not None
     return balancer.observe(logarithmic(before)[0], logarithmic(after)[0], state)
 
-  return balancer._replace(
-    weigh=weigh,
+  return balancer.around(
+    step,
     needs=balancer.needs | {"losses"},
-    combine=None if balancer.combine is None else combine,
-    observe=None if balancer.observe is None else observe,
+    observe=observe,
     losses_above=np.exp(balancer.losses_above),
     scale="own",
   )

@@ -55,7 +55,7 @@ def per_group(balancer: Balancer, groups: Sequence[str]) -> Balancer:
   """
   if not groups:
     raise UserError("per_group needs at least one group, found none: pass a regular expression a group.")
-  if not balancer.needs <= {"losses", "gram", "rows"} or balancer.observe is not None:
+  if not balancer.needs <= {"losses", "gram", "rows"}:
     raise UserError("per_group: this balancer needs more than the task gradients of one batch and their losses.")
 
   def grouped(tree) -> list[dict[str, Any]]:

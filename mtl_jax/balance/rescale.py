@@ -46,14 +46,9 @@ def rescale(balancer: Balancer, scale: Literal["paper", "sum", "mean"]) -> Balan
       own = jnp.where(size > 0, tasks / jnp.where(size > 0, size, 1.0), 1.0)
     return (own if scale == "sum" else own / tasks).astype(weights.dtype)
 
-  def weigh(stats, state):
-    weights, state = balancer.weigh(stats, state)
-    return weights * factor(weights, stats.num_present), state
-
-  def combine(stats, state):
-    assert balancer.combine is not None
-    update, weights, state = balancer.combine(stats, state)
+  def step(inner, stats, state):
+    update, weights, state = inner(stats, state)
     share = factor(weights, stats.num_present)
     return jax.tree.map(lambda u: u * share.astype(u.dtype), update), weights * share, state
 
-  return balancer._replace(weigh=weigh, combine=None if balancer.combine is None else combine, scale=scale)
+  return balancer.around(step, scale=scale)

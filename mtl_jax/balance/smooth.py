@@ -69,7 +69,6 @@ def smooth(balancer: Balancer, beta: float = 0.9) -> Balancer:
     return jnp.where(present, average, 0.0), SmoothState(inner, *kept)
 
   def observe(before, after, state):
-    assert balancer.observe is not None
     return state._replace(balancer=balancer.observe(before, after, state.balancer))
 
   return balancer._replace(
@@ -77,5 +76,5 @@ def smooth(balancer: Balancer, beta: float = 0.9) -> Balancer:
     weigh=weigh,
     head_weights=lambda weights, state: balancer.head_weights(weights, state.balancer),
     report=lambda state: balancer.report(state.balancer),
-    observe=None if balancer.observe is None else observe,
+    observe=observe,
   )

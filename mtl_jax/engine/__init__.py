@@ -2,6 +2,7 @@
 
 from mtl_jax.engine._engine import Engine as Engine
 from mtl_jax.engine._engine import check_serves as check_serves
+from mtl_jax.engine._engine import missing as missing
 from mtl_jax.engine.auto import auto as auto
 from mtl_jax.engine.every import every as every
 from mtl_jax.engine.factored import factored as factored

@@ -67,11 +67,18 @@ def weigh_and_pull(
   return linearized.pull(weights), weights, balancer_state
 
 
+def missing(engine: Engine, balancer: Balancer) -> frozenset[str]:
+  """What the balancer needs and the engine cannot fill in. The losses after the update are the step's own matter."""
+  return balancer.needs - engine.serves - {"losses_after"}
+
+
 def check_serves(engine: Engine, balancer: Balancer) -> None:
   """Raises a one-line `UserError` when the engine cannot fill in what the balancer needs."""
-  missing = balancer.needs - engine.serves
-  if missing:
+  if balancer.observe is not Balancer._field_defaults["observe"] and "losses_after" not in balancer.needs:
+    raise UserError("this balancer observes the losses after the update: add 'losses_after' to what it needs.")
+  lacks = missing(engine, balancer)
+  if lacks:
     raise UserError(
-      f"engine {engine.name!r} cannot serve this balancer: it needs {', '.join(sorted(missing))}, and the engine "
+      f"engine {engine.name!r} cannot serve this balancer: it needs {', '.join(sorted(lacks))}, and the engine "
       f"gives {', '.join(sorted(engine.serves))}. Use mtl.engine.stacked(), which serves every balancer."
     )

@@ -126,13 +126,13 @@ def _weighing(pullback: Pullback, program: Program, count: int) -> Pullback:
     return pullback._replace(weighted=weighted)
 
   def pull(weights):
-    total = None
+    total = None if pullback.pull_all is None else pullback.last(jnp.zeros_like(weights))
     for task, cotangent in zip(pullback.tasks, pullback.cotangents, strict=True):
       row = jax.tree.map(lambda x, w=weights[task]: w.astype(x.dtype) * x, pullback.pull(cotangent))
       total = row if total is None else jax.tree.map(jnp.add, total, row)
     return total
 
-  return pullback._replace(weighted=lambda weights: weights, pull=pull)
+  return pullback._replace(weighted=lambda weights: weights, pull=pull, pull_all=None)
 
 
 def _short(linearized: Linearized, program: Program, kept: dict[str, Any]) -> Pullback:
@@ -143,7 +143,7 @@ def _short(linearized: Linearized, program: Program, kept: dict[str, Any]) -> Pu
     grads = [
       kept[path](groups) if path in kept else jnp.zeros(like.shape, like.dtype) for path, like in program.shapes.items()
     ]
-    return jax.tree.unflatten(jax.tree.structure(linearized.shared), grads)
+    return linearized.with_terms(jax.tree.unflatten(jax.tree.structure(linearized.shared), grads))
 
   tasks = tuple(task for pullback in linearized.pullbacks for task in pullback.tasks)
   return Pullback(tasks, (), (), lambda weights: weights, pull)

@@ -17,6 +17,7 @@ from mtl_jax._core.paths import by_path
 from mtl_jax.balance.serving import shares_of, spread
 from mtl_jax.engine._leaves import divided
 from mtl_jax.objective import Objective
+from mtl_jax.terms import amounts, total
 
 
 class Pullback(NamedTuple):
@@ -30,6 +31,7 @@ class Pullback(NamedTuple):
       nobody keeps T cotangents while task gradients are taken.
     pull: `pull(cotangent) -> shared_grads`, linear: one backward pass of the trunk. In a program for one device of
       several, that device's share of the gradient.
+    pull_all: The same with the gradient of the objective's terms, in the same pass; None: it has none.
   """
 
   tasks: tuple[int, ...]
@@ -37,6 +39,11 @@ class Pullback(NamedTuple):
   each: tuple[Callable[[jax.Array], Any], ...]
   weighted: Callable[[jax.Array], Any]
   pull: Callable[[Any], Any]
+  pull_all: Callable[[Any], Any] | None = None
+
+  def last(self, weights: jax.Array) -> Any:
+    """The gradient of the weighted losses, weights (T,), and of the terms: the last backward pass of a step."""
+    return (self.pull_all or self.pull)(self.weighted(weights))
 
 
 class Linearized(NamedTuple):
@@ -53,6 +60,7 @@ class Linearized(NamedTuple):
       T unit vectors of the losses.
     split: The share of each part of the batch in the gradient, as in `Balancer`.
     present: Which tasks have labels in which part of the batch, (parts, T) bool; None: all have.
+    terms: The values of the objective's terms by name; the mean over the parts of the batch.
   """
 
   names: tuple[str, ...]
@@ -64,6 +72,7 @@ class Linearized(NamedTuple):
   at_features: bool
   split: tuple[float, ...] = (1.0,)
   present: jax.Array | None = None
+  terms: Mapping[str, jax.Array] = {}
 
   @property
   def here(self) -> jax.Array:
@@ -71,9 +80,17 @@ class Linearized(NamedTuple):
     return jnp.ones(len(self.names), bool) if self.present is None else jnp.any(self.present, axis=0)
 
   def pull(self, weights: jax.Array) -> Any:
-    """The gradient of the shared parameters, sum_t w_t g_t, in one backward pass a group; weights (T,)."""
+    """The gradient of the shared parameters, sum_t w_t g_t, and that of the terms, one backward pass per pullback."""
     weights = spread(weights, self.split, self.present)
-    return devices.total(_added(pullback.pull(pullback.weighted(weights)) for pullback in self.pullbacks))
+    return devices.total(_added(pullback.last(weights) for pullback in self.pullbacks))
+
+  def with_terms(self, gradient: Any) -> Any:
+    """A gradient sum_t w_t g_t, found otherwise, with that of the terms, if any: one more backward pass for it."""
+    own = [pullback for pullback in self.pullbacks if pullback.pull_all is not None]
+    if not own:
+      return gradient
+    zeros = jnp.zeros(len(self.split) * len(self.names), jnp.float32)
+    return jax.tree.map(jnp.add, gradient, devices.total(_added(pullback.last(zeros) for pullback in own)))
 
 
 def in_task_order(pullbacks: tuple[Pullback, ...]) -> np.ndarray:
@@ -105,8 +122,8 @@ def linearize(
   parts = []
   _check_numbers(params)
   params = devices.own(params)
-  for part, part_key in _parts(batch, key, len(split)):
-    linear = (_cut if cut else _whole)(objective, params, state, part, part_key)
+  for share, (part, part_key) in zip(split, _parts(batch, key, len(split)), strict=True):
+    linear = (_cut if cut else _whole)(objective, params, state, part, part_key, share)
     present = labelled(objective, linear.names, part, lambda aux=linear.aux: aux)
     parts.append(linear._replace(present=None if present is None else present[None]))
     state = linear.aux.get("state", state)
@@ -150,7 +167,7 @@ def labelled(
     aux: Gives what a plain function gives beside the losses on this batch.
   """
   by_name = objective.present(batch) if isinstance(objective, Objective) else aux().get("present", {})
-  if not by_name:
+  if not any(name in by_name for name in names):
     return None
   here = jnp.stack([jnp.asarray(by_name.get(name, True), bool) for name in names])
   return here if isinstance(objective, Objective) else devices.total(here.astype(jnp.float32)) > 0
@@ -165,14 +182,17 @@ def _call(objective: Any, params: Any, state: Any, batch: Any, key: jax.Array | 
   """The objective; any function's losses are taken for means over the device's examples, equally many on each."""
   losses, aux = objective(params, state, batch, key)
   if not isinstance(objective, Objective) and devices.is_local():
-    losses = {name: loss / devices.count() for name, loss in losses.items()}
+    losses, terms = ({n: x / devices.count() for n, x in each.items()} for each in (losses, aux.get("terms", {})))
+    aux = {**aux, "terms": terms}
   return losses, aux
 
 
 def _over_devices(local: Linearized) -> Linearized:
   """The losses and the heads' gradients of all devices; task gradients stay each device's own share."""
   return local._replace(
-    losses=devices.total(local.losses), pull_heads=lambda weights: devices.total(local.pull_heads(weights))
+    losses=devices.total(local.losses),
+    pull_heads=lambda weights: devices.total(local.pull_heads(weights)),
+    terms=devices.total(local.terms),
   )
 
 
@@ -222,7 +242,12 @@ def _join(parts: list[Linearized], split: tuple[float, ...]) -> Linearized:
     return _added(part.pull_heads(weights * own.astype(weights.dtype)) for part, own in used)
 
   losses = _mean([part.losses for part in parts], present)
-  return parts[-1]._replace(losses=losses, pullbacks=pullbacks, pull_heads=pull_heads, split=split, present=present)
+  terms = {
+    name: sum(share * part.terms[name] for share, part in zip(split, parts, strict=True)) for name in parts[0].terms
+  }
+  return parts[-1]._replace(
+    losses=losses, pullbacks=pullbacks, pull_heads=pull_heads, split=split, present=present, terms=terms
+  )
 
 
 def _mean(losses: list[jax.Array], present: jax.Array | None) -> jax.Array:
@@ -234,31 +259,42 @@ def _mean(losses: list[jax.Array], present: jax.Array | None) -> jax.Array:
   return jnp.sum(jnp.where(present, stacked, 0.0), axis=0) / jnp.maximum(count, 1.0)
 
 
-def _whole(objective, params, state, batch, key) -> Linearized:
+def _whole(objective, params, state, batch, key, share: float) -> Linearized:
   names: tuple[str, ...] = ()
 
-  def losses(shared, task):
+  def outputs(shared, task):
     nonlocal names
     by_name, aux = _call(objective, {"shared": shared, "task": task}, state, batch, key)
     names = objective.names if isinstance(objective, Objective) else tuple(by_name)
-    return in_order(by_name, names), aux
+    terms = amounts(aux.get("terms", {}))
+    # Without terms the losses alone, so that nothing of them is in the program.
+    return (in_order(by_name, names), share * total(terms)) if terms else (in_order(by_name, names), None), (aux, terms)
 
-  values, vjp, aux = jax.vjp(losses, params["shared"], params["task"], has_aux=True)
+  (values, added), vjp, (aux, terms) = jax.vjp(outputs, params["shared"], params["task"], has_aux=True)
+  with_terms = added is not None and share > 0.0
+  none, all_of_it = (None if added is None else devices.own(make((), added.dtype)) for make in (jnp.zeros, jnp.ones))
   units = tuple(devices.own(jnp.eye(len(names), dtype=jnp.float32)))
   each = tuple(lambda seed, unit=unit: seed * unit for unit in units)
-  pullback = Pullback(tuple(range(len(names))), units, each, devices.own, lambda cotangent: vjp(cotangent)[0])
+
+  def pull(cotangent):
+    return vjp((cotangent, none))[0]
+
+  def pull_all(cotangent):
+    return vjp((cotangent, all_of_it))[0]
 
   def pull_heads(weights):
-    return vjp(devices.own(weights))[1]
+    return vjp((devices.own(weights), all_of_it if with_terms else none))[1]
 
-  return Linearized(names, values, aux, params["shared"], (pullback,), pull_heads, at_features=False)
+  pullback = Pullback(tuple(range(len(names))), units, each, devices.own, pull, pull_all if with_terms else None)
+  values_of = {name: amount.value for name, amount in terms.items()}
+  return Linearized(names, values, aux, params["shared"], (pullback,), pull_heads, at_features=False, terms=values_of)
 
 
-def _cut(objective: Objective, params, state, batch, key) -> Linearized:
+def _cut(objective: Objective, params, state, batch, key, share: float) -> Linearized:
   assert objective.branches is not None
   branches, keys = objective.branches(key)
   shared, task_state = state["shared"], dict(state["task"])
-  losses, head_grads, groups = {}, {}, []
+  losses, head_grads, groups, seen = {}, {}, [], []
   for branch in branches:
 
     def trunk(p, branch=branch, shared=shared):
@@ -267,6 +303,7 @@ def _cut(objective: Objective, params, state, batch, key) -> Linearized:
       return features, (others, after)
 
     features, vjp, (others, shared) = jax.vjp(trunk, params["shared"], has_aux=True)
+    seen.append((features, others))
     cotangents, each = [], []
     for name, head in branch.heads.items():
       # Each head sees one task only: its own vjp costs T small backward passes in all, not T of every head.
@@ -285,22 +322,71 @@ def _cut(objective: Objective, params, state, batch, key) -> Linearized:
     groups.append((tuple(branch.heads), tuple(cotangents), tuple(each), lambda c, vjp=vjp: vjp(c)[0]))
   names = objective.names
   position = {name: i for i, name in enumerate(names)}
+  terms = None
+  if objective.beside is not None:
+    terms = _terms(objective.beside, params, {"shared": shared, "task": state["task"]}, seen, batch, keys, share)
+    shared = terms.state["shared"]
+    task_state |= terms.state["task"]
 
   def pull_heads(weights):
-    return {
+    weighted = {
       name: jax.tree.map(lambda g, w=weights[position[name]]: g * w.astype(g.dtype), grads)
       for name, grads in head_grads.items()
     }
+    if terms is None:
+      return weighted
+    return {
+      name: jax.tree.map(jnp.add, weighted[name], grads) if name in weighted else grads
+      for name, grads in terms.at_heads.items()
+    }
 
+  pullbacks = [_branch(tuple(position[name] for name in group), *of_group) for group, *of_group in groups]
+  if terms is not None and share > 0.0:
+    pullbacks = [_with_terms(pullback, at) for pullback, at in zip(pullbacks, terms.at_features, strict=True)]
+    pullbacks[0] = _with_direct(pullbacks[0], terms.at_shared)
   return Linearized(
     names,
     in_order(losses, names),
     {"state": {"shared": shared, "task": task_state}},
     params["shared"],
-    tuple(_branch(tuple(position[name] for name in group), *of_group) for group, *of_group in groups),
+    tuple(pullbacks),
     pull_heads,
     at_features=True,
+    terms={} if terms is None else terms.values,
   )
+
+
+class _Terms(NamedTuple):
+  """The gradients of an objective's terms: at the shared parameters, at the heads, at the features of each branch."""
+
+  at_shared: Any
+  at_heads: dict[str, Any]
+  at_features: list[Any]
+  values: dict[str, jax.Array]
+  state: Any
+
+
+def _terms(beside, params, state, seen: list[tuple[Any, Any]], batch, keys, share: float) -> _Terms:
+  def added(shared, task, features):
+    whole = [joined(own, others) for own, (_, others) in zip(features, seen, strict=True)]
+    value, aux = beside({"shared": shared, "task": task}, state, whole, batch, keys)
+    return share * value, aux
+
+  features = [own for own, _ in seen]
+  value, vjp, aux = jax.vjp(added, params["shared"], params["task"], features, has_aux=True)
+  values = {name: amount.value for name, amount in aux["terms"].items()}
+  at_shared, at_heads, at_features = vjp(devices.own(jnp.ones((), value.dtype)))
+  return _Terms(at_shared, at_heads, at_features, values, aux["state"])
+
+
+def _with_terms(pullback: Pullback, at_features: Any) -> Pullback:
+  return pullback._replace(pull_all=lambda c: pullback.pull(jax.tree.map(jnp.add, c, at_features)))
+
+
+def _with_direct(pullback: Pullback, at_shared: Any) -> Pullback:
+  through = pullback.pull_all
+  assert through is not None
+  return pullback._replace(pull_all=lambda c: jax.tree.map(jnp.add, through(c), at_shared))
 
 
 def _branch(tasks: tuple[int, ...], cotangents: tuple[Any, ...], each: tuple[Any, ...], pull: Any) -> Pullback:

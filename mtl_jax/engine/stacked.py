@@ -35,11 +35,13 @@ def stacked(*, one_by_one: bool | None = None) -> Engine:
     parts = rows(linearized, one_by_one=in_turn)
     if balancer.combine is not None:  # it may compare anything with anything
       gradients = gathered(parts, linearized.shared, 1)
-      found = combine(balancer, gradients, linearized.losses, balancer_state, present=linearized.present)
-      return *found, state
+      update, weights, balancer_state = combine(
+        balancer, gradients, linearized.losses, balancer_state, present=linearized.present
+      )
+      return linearized.with_terms(update), weights, balancer_state, state
     part, weights, balancer_state = combine(
       balancer, parts, linearized.losses, balancer_state, devices.total, linearized.present
     )
-    return gathered(part, linearized.shared), weights, balancer_state, state
+    return linearized.with_terms(gathered(part, linearized.shared)), weights, balancer_state, state
 
   return Engine("stacked", frozenset({"losses", "gram", "cross_gram", "rows"}), lambda num_tasks: (), run)

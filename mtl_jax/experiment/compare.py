@@ -20,6 +20,7 @@ from mtl_jax.analysis.plots import standard_error
 from mtl_jax.experiment.config import RunConfig, build
 from mtl_jax.experiment.options import build_balancer
 from mtl_jax.experiment.run import compile_run, cosine_probe, train_run
+from mtl_jax.tasks import balanced
 from mtl_jax.train.log import write_json
 
 SINGLE = "single-task"
@@ -109,8 +110,9 @@ def _compare_in(
 ) -> Comparison:
   model = build(base)
   splits = model.recipe.data(0)
-  metrics = {name: task.main_metric for name, task in model.tasks.items()}
-  jobs = [(f"{SINGLE} {task}", dataclasses.replace(base, tasks=(task,), balancer="equal")) for task in base.tasks]
+  judged = balanced(model.tasks)
+  metrics = {name: task.main_metric for name, task in judged.items()}
+  jobs = [(f"{SINGLE} {task}", dataclasses.replace(base, tasks=(task,), balancer="equal")) for task in judged]
   jobs += [(n, dataclasses.replace(base, balancer=n, balancer_options=o)) for n, o in balancers]
   results = {}
   for title, config in jobs:
@@ -132,7 +134,7 @@ def _compare_in(
         f"{t} {model.tasks[t].main_metric} {m[model.tasks[t].main_metric]:.4f}" for t, m in test.items()
       )
       say(f"{title} seed {seed}: {scores}")
-  comparison = _compare(base, metrics, model.tasks, balancers, results)
+  comparison = _compare(base, metrics, judged, balancers, results)
   with using(out_dir):
     _write(out_dir, base, seeds, comparison, results)
   return comparison

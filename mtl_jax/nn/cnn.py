@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import flax.linen as nn
 import jax
 
+from mtl_jax.nn._stages import chosen
 from mtl_jax.shard import constrain
 
 
@@ -15,7 +16,8 @@ class CNN(nn.Module):
 
   $$ h_i = pool(\phi(conv_i(h_{i-1}))), \qquad y = dropout(\phi(W flatten(h_n) + b)) $$
 
-  Computes in the dtype of its parameters and input, which must agree.
+  Computes in the dtype of its parameters and input, which must agree. Its stages, see `mtl.nn.stages`, are the
+  convolutions with their pooling, and what makes features of the last map.
 
   Attributes:
     channels: The channels of each stage.
@@ -44,14 +46,24 @@ class CNN(nn.Module):
   activation: Callable[[jax.Array], jax.Array] = nn.relu
   dropout: float = 0.0
 
+  @property
+  def num_stages(self) -> int:
+    """The convolutions, and what makes features of the last map."""
+    return len(self.channels) + 1
+
   @nn.compact
-  def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-    """Maps images (B, H, W, C) to features (B, F)."""
-    for channels in self.channels:
-      x = nn.Conv(channels, (self.kernel, self.kernel), (self.strides, self.strides))(x)
-      x = constrain(self.activation(x))
-      if self.pool > 1:
-        x = nn.max_pool(x, (self.pool, self.pool), (self.pool, self.pool), "SAME")
+  def __call__(self, x: jax.Array, train: bool = False, stage: int | None = None) -> jax.Array:
+    """Maps images (B, H, W, C) to features (B, F); with `stage`, through that one alone."""
+    for i in chosen(self, stage):
+      x = self._convolve(i, x) if i < len(self.channels) else self._flatten(x, train)
+    return x
+
+  def _convolve(self, i: int, x: jax.Array) -> jax.Array:
+    side, strides = (self.kernel, self.kernel), (self.strides, self.strides)
+    x = constrain(self.activation(nn.Conv(self.channels[i], side, strides, name=f"Conv_{i}")(x)))
+    return x if self.pool == 1 else nn.max_pool(x, (self.pool, self.pool), (self.pool, self.pool), "SAME")
+
+  def _flatten(self, x: jax.Array, train: bool) -> jax.Array:
     if self.features is None:
       return x.mean(axis=(1, 2))
     x = constrain(self.activation(nn.Dense(self.features)(x.reshape(x.shape[0], -1))))

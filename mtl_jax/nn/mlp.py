@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import flax.linen as nn
 import jax
 
+from mtl_jax.nn._stages import chosen
 from mtl_jax.shard import constrain
 
 
@@ -15,7 +16,7 @@ class MLP(nn.Module):
 
   $$ h_0 = flatten(x), \quad h_i = dropout(\phi(W_i h_{i-1} + b_i)), \quad y = W h_n + b $$
 
-  Computes in the dtype of its parameters and input, which must agree.
+  Computes in the dtype of its parameters and input, which must agree. Its stages, see `mtl.nn.stages`, are its layers.
 
   Attributes:
     widths: The widths of the hidden layers; may be empty.
@@ -37,12 +38,20 @@ class MLP(nn.Module):
   dropout: float = 0.0
   flatten: bool = True
 
+  @property
+  def num_stages(self) -> int:
+    """The number of layers."""
+    return len(self.widths) + (self.out is not None)
+
   @nn.compact
-  def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-    """Maps the input (B, ...) to (B, widths[-1]), or (B, out)."""
-    if self.flatten:
+  def __call__(self, x: jax.Array, train: bool = False, stage: int | None = None) -> jax.Array:
+    """Maps the input (B, ...) to (B, widths[-1]), or (B, out); with `stage`, through that layer alone."""
+    if self.flatten and stage in (None, 0):
       x = x.reshape(x.shape[0], -1)
-    for width in self.widths:
-      x = constrain(self.activation(nn.Dense(width)(x)))
-      x = nn.Dropout(self.dropout, deterministic=not train)(x)
-    return x if self.out is None else constrain(nn.Dense(self.out)(x))
+    for i in chosen(self, stage):
+      if i < len(self.widths):
+        x = constrain(self.activation(nn.Dense(self.widths[i], name=f"Dense_{i}")(x)))
+        x = nn.Dropout(self.dropout, deterministic=not train, name=f"Dropout_{i}")(x)
+      else:
+        x = constrain(nn.Dense(self.out or 0, name=f"Dense_{i}")(x))
+    return x

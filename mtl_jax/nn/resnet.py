@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 
 from mtl_jax.nn._batch_norm import BatchNorm
+from mtl_jax.nn._stages import chosen
 from mtl_jax.shard import constrain
 
 
@@ -18,7 +19,8 @@ class ResNet(nn.Module):
      h \leftarrow h + C(\phi(B(C(\phi(B(h)))))) $$
 
   with convolutions C of side 3, batch normalisation B and ReLU $\phi$; then the mean over positions. Computes in the
-  dtype of its parameters and input, which must agree; batch statistics are float32.
+  dtype of its parameters and input, which must agree; batch statistics are float32. What `mtl.nn.stages` gives are the
+  stem, the stages and the mean over positions, so maps of every resolution can be had.
 
   Attributes:
     stage_sizes: The number of blocks of each stage; (2, 2, 2, 2) is ResNet-18.
@@ -43,27 +45,46 @@ class ResNet(nn.Module):
   small_images: bool = False
   preactivation: bool = False
 
+  @property
+  def num_stages(self) -> int:
+    """The stem, the stages of blocks, and the mean over positions."""
+    return len(self.stage_sizes) + 2
+
   @nn.compact
-  def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-    """Maps images (B, H, W, C) to features (B, width * 2 ** (stages - 1))."""
+  def __call__(self, x: jax.Array, train: bool = False, stage: int | None = None) -> jax.Array:
+    """Maps images (B, H, W, C) to features (B, width * 2 ** (stages - 1)); with `stage`, through that one alone."""
+    for i in chosen(self, stage):
+      if i == 0:
+        x = self._stem(x, train)
+      elif i <= len(self.stage_sizes):
+        x = self._blocks(i - 1, x, train)
+      else:
+        x = self._pool(x, train)
+    return x
+
+  def _stem(self, x: jax.Array, train: bool) -> jax.Array:
     side, stride = (3, 1) if self.small_images else (7, 2)
-    x = constrain(_conv(self.width, side, stride)(x))
+    x = constrain(_conv(self.width, side, stride, name="Conv_0")(x))
     if not self.preactivation:
-      x = nn.relu(BatchNorm()(x, train))
-    if not self.small_images:
-      x = nn.max_pool(x, (3, 3), (2, 2), "SAME")
+      x = nn.relu(BatchNorm(name="BatchNorm_0")(x, train))
+    return x if self.small_images else nn.max_pool(x, (3, 3), (2, 2), "SAME")
+
+  def _blocks(self, stage: int, x: jax.Array, train: bool) -> jax.Array:
     block = _PreactivationBlock if self.preactivation else _Block
-    for stage, blocks in enumerate(self.stage_sizes):
-      for i in range(blocks):
-        stride = 2 if stage > 0 and i == 0 else 1
-        x = block(self.width * 2**stage, stride, name=f"stage_{stage}_block_{i}")(x, train)
+    for i in range(self.stage_sizes[stage]):
+      stride = 2 if stage > 0 and i == 0 else 1
+      x = block(self.width * 2**stage, stride, name=f"stage_{stage}_block_{i}")(x, train)
+    return x
+
+  def _pool(self, x: jax.Array, train: bool) -> jax.Array:
     if self.preactivation:
-      x = nn.relu(BatchNorm()(x, train))
+      x = nn.relu(BatchNorm(name="BatchNorm_0")(x, train))
     return x.mean(axis=(1, 2))
 
 
-def _conv(channels: int, side: int, stride: int = 1) -> nn.Conv:
-  return nn.Conv(channels, (side, side), (stride, stride), use_bias=False, kernel_init=nn.initializers.he_normal())
+def _conv(channels: int, side: int, stride: int = 1, name: str | None = None) -> nn.Conv:
+  init = nn.initializers.he_normal()
+  return nn.Conv(channels, (side, side), (stride, stride), use_bias=False, kernel_init=init, name=name)
 
 
 class _Block(nn.Module):

@@ -16,7 +16,7 @@ from mtl_jax._core.frozen import Frozen
 from mtl_jax._core.inputs import Inputs
 from mtl_jax.arch.microbatch import microbatch
 from mtl_jax.balance.balancer import Balancer
-from mtl_jax.engine import Engine, check_serves
+from mtl_jax.engine import Engine, check_serves, missing
 from mtl_jax.net import Net
 from mtl_jax.objective import objective
 from mtl_jax.plan._report import Report
@@ -86,7 +86,7 @@ def plan(
   check_compute_dtype(compute_dtype)
   if engines is None:
     known = [getattr(mtl_engine, name)() for name in mtl_engine.names() if name != "auto"]
-    chosen = [engine for engine in known if balancer.needs <= engine.serves]
+    chosen = [engine for engine in known if not missing(engine, balancer)]
   else:
     chosen = list(engines)
   if not chosen:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mtl_jax.tasks.metrics import Metric
+from mtl_jax.terms import Strength
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +25,10 @@ class Task:
     check: `check(name, arrays)` raises a one-line `ValueError` if the labels of the numpy `arrays` cannot be used.
     checked: The keys of the labels whose values `check` looks at, so that those that do not count may hold anything.
       `mtl.data.check` looks at all other arrays.
+    balance: Whether the task takes part in balancing. False: an auxiliary task, whose loss enters the objective with
+      the fixed `weight`. It has a head, metrics and predictions, but no row in G, no weight of the balancer, and no
+      part in Delta_m and in the choice of the best model.
+    weight: The weight of an auxiliary task, a number or a function of the steps taken.
 
   >>> import jax.numpy as jnp
   >>> task = Task(loss=lambda prediction, batch: jnp.abs(prediction - batch["y"]))
@@ -37,6 +42,8 @@ class Task:
   output: Callable[[Any], dict[str, Any]] = lambda prediction: {"prediction": prediction}
   check: Callable[[str, Mapping[str, Any]], None] = lambda name, arrays: None
   checked: tuple[str, ...] = ()
+  balance: bool = True
+  weight: Strength = 1.0
 
   @property
   def main_metric(self) -> str:
@@ -47,3 +54,25 @@ class Task:
   def higher_is_better(self) -> bool:
     """The direction of the main metric."""
     return bool(self.metrics) and self.metrics[self.main_metric].higher_is_better
+
+
+def auxiliary(task: Task, weight: Strength = 0.1) -> Task:
+  """The task as an auxiliary one: trained with a fixed weight, and not balanced.
+
+  Args:
+    task: Any task.
+    weight: The weight of its loss, a number or a function of the steps taken, such as a schedule of optax.
+
+  Returns:
+    The task.
+
+  >>> import mtl_jax as mtl
+  >>> auxiliary(mtl.tasks.regression("depth"), weight=0.5).balance
+  False
+  """
+  return dataclasses.replace(task, balance=False, weight=weight)
+
+
+def balanced(tasks: Mapping[str, Task]) -> dict[str, Task]:
+  """Those that are not auxiliary, in their order: the tasks of all vectors over tasks."""
+  return {name: task for name, task in tasks.items() if task.balance}

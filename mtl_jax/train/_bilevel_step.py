@@ -13,7 +13,8 @@ from mtl_jax._jaxpr.convolutions import canonical
 from mtl_jax.balance.balancer import Stats
 from mtl_jax.bilevel.method import Bilevel, Levels
 from mtl_jax.engine.linearized import in_order, labelled, losses_of
-from mtl_jax.objective import Objective
+from mtl_jax.objective import Objective, at_step, report_of
+from mtl_jax.terms import amounts, total
 from mtl_jax.train._finish import Found, Nonfinite, check_nonfinite, finish
 from mtl_jax.train._state import TrainState
 from mtl_jax.train._step import check_made_for, check_tasks
@@ -60,26 +61,27 @@ def make_bilevel_step(
 
   def step(state, batches):
     batch, valid_batch = batches
+    now = at_step(objective, state.step)
     train_key, valid_key = jax.random.split(jax.random.fold_in(state.key, state.step))
-    if isinstance(objective, Objective):
-      names = objective.names
+    if isinstance(now, Objective):
+      names = now.names
     else:
-      names = tuple(jax.eval_shape(objective, state.params, state.state, batch, train_key)[0])
+      names = tuple(jax.eval_shape(now, state.params, state.state, batch, train_key)[0])
     check_tasks(names, state)
     check_made_for(state, tx, method, state.params)
 
     def train(params):
-      by_name, aux = objective(params, state.state, batch, train_key)
+      by_name, aux = now(params, state.state, batch, train_key)
       return in_order(by_name, names), aux
 
     def valid(params):
-      return losses_of(objective, names, params, state.state, valid_batch, valid_key, (1.0,))
+      return losses_of(now, names, params, state.state, valid_batch, valid_key, (1.0,))
 
     def valid_aux():
-      return objective(state.params, state.state, valid_batch, valid_key)[1]
+      return now(state.params, state.state, valid_batch, valid_key)[1]
 
-    here = labelled(objective, names, batch, lambda: train(state.params)[1])
-    upper_here = labelled(objective, names, valid_batch, valid_aux)
+    here = labelled(now, names, batch, lambda: train(state.params)[1])
+    upper_here = labelled(now, names, valid_batch, valid_aux)
     present, valid_present = (jnp.ones(len(names), bool) if found is None else found for found in (here, upper_here))
     levels = Levels(state.params, lambda params: train(params)[0], valid, present, valid_present)
     weights, valid_weights, learned = method.learn(levels, state.balancer)
@@ -90,11 +92,14 @@ def make_bilevel_step(
     def weighted(params):
       losses, aux = train(params)
       upper = 0.0 if valid_weights is None else jnp.sum(valid_weights * valid(params))
-      return jnp.sum(weights * losses) + upper, (losses, aux)
+      return jnp.sum(weights * losses) + upper + total(amounts(aux.get("terms", {}))), (losses, aux)
 
     grads, (losses, aux) = jax.grad(weighted, has_aux=True)(state.params)
     stats = Stats(losses, present=here)
-    found = Found(grads, names, stats, weights, aux, lambda _: learned, state.engine)
+    terms = {name: found.value for name, found in amounts(aux.get("terms", {})).items()}
+    heads = now.present(batch) if isinstance(now, Objective) else {}
+    report = report_of(objective)
+    found = Found(grads, names, stats, weights, aux, lambda _: learned, state.engine, terms, heads, report)
     return finish(state, tx, found, method, nonfinite)
 
   return canonical(step)

@@ -39,6 +39,9 @@ class Found(NamedTuple):
     aux: The objective's aux.
     method_state: `method_state(params)`, the method's state after the step, from the parameters after the update.
     engine_state: The engine's state after the step.
+    terms: The values of the objective's terms.
+    heads: For each head that may be without labels, those of auxiliary tasks included, whether it has some.
+    report: As in `Net`.
   """
 
   grads: Any
@@ -48,6 +51,9 @@ class Found(NamedTuple):
   aux: dict[str, Any]
   method_state: Callable[[Any], Any]
   engine_state: Any
+  terms: Mapping[str, jax.Array] = {}
+  heads: Mapping[str, jax.Array] = {}
+  report: Callable[[Any, Any], Mapping[str, Any]] = lambda params, state: {}
 
 
 def finish(
@@ -72,7 +78,7 @@ def finish(
   Returns:
     The state after the step, and the metrics.
   """
-  grads, names, stats, weights, aux, method_state, engine_state = found
+  grads, names, stats, weights, aux, method_state, engine_state, terms, heads, report = found
   losses, here = stats.losses, stats.filled().present
   present = {} if stats.present is None else dict(zip(names, stats.present, strict=True))
   grad_norm, with_gradient = _norm(grads), by_path(grads)
@@ -82,9 +88,10 @@ def finish(
     trained, fixed = partition(state.params, lambda path, _: path in with_gradient)
     updates, opt_state = _update(tx, grads, state.opt_state, trained, value)
     params = joined(optax.apply_updates(trained, updates), fixed)
-    if freeze_absent and present:
-      params = keep_absent_heads(present, params, state.params)
-      opt_state = keep_absent_heads(present, opt_state, state.opt_state)
+    with_labels = {**heads, **present}
+    if freeze_absent and with_labels:
+      params = keep_absent_heads(with_labels, params, state.params)
+      opt_state = keep_absent_heads(with_labels, opt_state, state.opt_state)
     return state._replace(
       params=params,
       state=aux.get("state", state.state),
@@ -107,7 +114,9 @@ def finish(
     "present": present,
     "grad_norm": grad_norm,
     "skipped": new.skipped,
+    "terms": dict(terms),
     "balancer": method.report(new.balancer),
+    "net": dict(report(new.params, new.state)),
   }
   return new, metrics
 

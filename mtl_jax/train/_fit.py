@@ -23,7 +23,7 @@ from mtl_jax.balance.balancer import Balancer
 from mtl_jax.engine import Engine
 from mtl_jax.net import Net
 from mtl_jax.shard.processes import failing
-from mtl_jax.tasks import Task
+from mtl_jax.tasks import Task, balanced
 from mtl_jax.train._arguments import as_arrays, check_mesh, check_needs
 from mtl_jax.train._evaluate import Inputs, Metrics
 from mtl_jax.train._finish import Nonfinite, check_nonfinite
@@ -167,7 +167,7 @@ def fit(
   if valid is not None:
     valid = as_arrays("valid", valid)
     data.check(valid, tasks, inputs)
-    scored = labelled(tasks, valid, _warn)
+    scored = labelled(balanced(tasks), valid, _warn)
   if eval_every is None:
     eval_every = int(of_run(run_dir, resume, "eval_every") or max(1, steps // 10))
   checkpoint_every = eval_every if checkpoint_every is None else checkpoint_every
@@ -241,7 +241,7 @@ def fit(
         speed, waiting = clock.lap(len(pending))
         pending = []
         if nonfinite == "stop" and line["skipped"] > 0:
-          raise NonFiniteError(_describe(state, list(tasks), balancer))
+          raise NonFiniteError(_describe(state, list(balanced(tasks)), balancer))
         line |= {"examples_per_second": speed * batch_size, "waiting_for_data": waiting}
         history.append(_record(log, "train", step, line))
         bar.update(step, line["losses"], line["weights"], speed * batch_size)
@@ -259,7 +259,7 @@ def fit(
           checkpoints.save(step, {"train": state, "best": best_model}, notes)
         clock.restart()
       if nonfinite == "skip" and int(state.skipped):
-        bar.say(_describe(state, list(tasks), balancer) + " Skipped.")
+        bar.say(_describe(state, list(balanced(tasks)), balancer) + " Skipped.")
       if int(state.empty):
         bar.say(f"{int(state.empty)} of {int(state.step)} steps had no labels of any task, and changed nothing.")
     except UserError:
@@ -284,6 +284,7 @@ def _mean(lines: list[Any]) -> dict[str, Any]:
   for key in ("losses", "weights"):
     values = {name: [line[key][name] for line in lines if line["present"].get(name, True)] for name in last[key]}
     last[key] = {name: float(np.mean(found)) if found else math.nan for name, found in values.items()}
+  last["terms"] = {name: float(np.mean([line["terms"][name] for line in lines])) for name in last["terms"]}
   last["present"] = {name: float(np.mean([line["present"][name] for line in lines])) for name in last["present"]}
   return last
 

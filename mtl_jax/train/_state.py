@@ -17,7 +17,7 @@ from mtl_jax.balance.balancer import Balancer
 from mtl_jax.bilevel import Bilevel
 from mtl_jax.engine import Engine, auto
 from mtl_jax.net import Net
-from mtl_jax.tasks import Task
+from mtl_jax.tasks import Task, balanced
 
 
 class TrainState(NamedTuple):
@@ -83,6 +83,7 @@ def init_train_state(
   """
   if not tasks:
     raise UserError("init_train_state needs at least one task, found none.")
+  count = len(balanced(tasks))
   init_key, run_key = jax.random.split(key)
   keys = next(iter(input_keys(tasks, inputs).values()))
   params, state = net.init(init_key, jax.tree.map(jnp.asarray, input_of(batch, keys)))
@@ -93,11 +94,11 @@ def init_train_state(
     params=params,
     state=state,
     opt_state=tx.init(trained),
-    balancer=balancer.init(len(tasks), trained["shared"]),
-    engine=engine.init(len(tasks)),
+    balancer=balancer.init(count, trained["shared"]),
+    engine=engine.init(count),
     key=run_key,
     skipped=jnp.zeros((), jnp.int32),
-    nonfinite=jnp.zeros(len(tasks), jnp.int32),
+    nonfinite=jnp.zeros(count, jnp.int32),
     first_nonfinite=jnp.full((), -1, jnp.int32),
     empty=jnp.zeros((), jnp.int32),
   )

@@ -18,7 +18,7 @@ from mtl_jax._jaxpr.convolutions import canonical
 from mtl_jax.balance.balancer import Balancer, Stats
 from mtl_jax.engine import Engine, auto, check_serves
 from mtl_jax.engine.linearized import linearize, losses_of
-from mtl_jax.objective import Objective, holding
+from mtl_jax.objective import Objective, at_step, holding, report_of
 from mtl_jax.train._finish import Found, Nonfinite, check_nonfinite, finish
 from mtl_jax.train._state import TrainState
 
@@ -64,8 +64,9 @@ def make_train_step(
 
   Returns:
     `step(train_state, batch) -> (train_state, metrics)` with metrics `losses` and `weights` by task, `present`, whether
-    a task has labels, for those that may have none, `grad_norm`, `skipped`, and `balancer`, what the balancer reports.
-    All are device arrays; reading them waits for the step.
+    a task has labels, for those that may have none, `grad_norm`, `skipped`, `terms`, the values of the objective's
+    terms and of the losses of auxiliary tasks, and `balancer` and `net`, what these report. All are device arrays;
+    reading them waits for the step.
 
   Raises:
     UserError: The engine cannot serve the balancer, or an unknown `nonfinite`.
@@ -95,8 +96,8 @@ def make_train_step(
   def on_devices(state: TrainState, batch: Any) -> tuple[TrainState, dict[str, Any]]:
     key = jax.random.fold_in(state.key, state.step)
     trained, fixed = split_frozen(state.params, frozen)
-    held = holding(objective, fixed) if frozen else objective
-    linear = linearize(held, trained, state.state, batch, key, balancer.split)
+    now = at_step(objective, state.step)
+    linear = linearize(holding(now, fixed) if frozen else now, trained, state.state, batch, key, balancer.split)
     check_tasks(linear.names, state)
     check_made_for(state, tx, balancer, trained)
     shared, weights, balancer_state, engine_state = engine.run(linear, balancer, state.balancer, state.engine)
@@ -107,14 +108,23 @@ def make_train_step(
     before = Stats(linear.losses, present=None if linear.present is None else linear.here)
 
     def observed(params):
-      if balancer.observe is None:
+      if "losses_after" not in balancer.needs:
         return balancer_state
-      after = losses_of(
-        objective, linear.names, params, state.state, batch, key, balancer.split, present=linear.present
-      )
+      after = losses_of(now, linear.names, params, state.state, batch, key, balancer.split, present=linear.present)
       return balancer.observe(before, before._replace(losses=after), balancer_state)
 
-    found = Found(grads, linear.names, before, weights, linear.aux, observed, engine_state)
+    found = Found(
+      grads,
+      linear.names,
+      before,
+      weights,
+      linear.aux,
+      observed,
+      engine_state,
+      terms=linear.terms,
+      heads=objective.present(batch) if isinstance(objective, Objective) and freeze_absent else {},
+      report=report_of(objective),
+    )
     return finish(state, tx, found, balancer, nonfinite, freeze_absent=freeze_absent)
 
   return step

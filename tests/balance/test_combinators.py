@@ -108,7 +108,7 @@ def test_a_group_may_have_a_row_method_and_the_rest_is_a_group():
     (lambda: initial(mtl.balance.per_group(mtl.balance.mgda(), ["("]), 3), "is no regular expression"),
     (lambda: mtl.balance.per_group(mtl.balance.mgda(), ["a"]).init(3), "needs the shared parameters"),
     (lambda: mtl.aggregate(mtl.balance.sdmgrad(), 3), "aggregate cannot serve this balancer: it needs cross_gram"),
-    (lambda: mtl.aggregate(mtl.balance.famo(), 3), "it needs the losses after the update"),
+    (lambda: mtl.aggregate(mtl.balance.famo(), 3), "it needs losses_after"),
   ],
 )
 def test_mistakes(make, message):

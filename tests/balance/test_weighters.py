@@ -133,7 +133,7 @@ def test_famo_by_hand():
 
 def test_lazy_famo_learns_from_the_next_losses():
   full, lazy = mtl.balance.famo(), mtl.balance.famo(lazy=True)
-  assert lazy.observe is None
+  assert lazy.needs == {"losses"} and full.needs == {"losses", "losses_after"}
   state, eager = lazy.init(3), full.init(3)
   for now, following in zip(LOSSES[:4], LOSSES[1:5], strict=True):
     weights, state = lazy.weigh(Stats(jnp.asarray(now)), state)
@@ -146,12 +146,15 @@ def test_the_step_shows_famo_the_losses_after_the_update():
   """On the same batch, with the same dropout, and without a second update of batch statistics."""
   batch, objective = jax.tree.map(jnp.asarray, arrays(20, 0)), mtl.objective(NET, TASKS)
   seen = mtl.balance.equal()._replace(
+    needs=frozenset({"losses", "losses_after"}),
     init=lambda num_tasks, shared=None: jnp.zeros((2, num_tasks)),
     weigh=lambda stats, state: (jnp.ones_like(stats.losses), state),
     observe=lambda before, after, state: jnp.stack([before.losses, after.losses]),
   )
   tx = optax.sgd(0.1)
   state = mtl.init_train_state(NET, TASKS, seen, tx, batch, jax.random.key(0))
+  with pytest.raises(mtl.UserError, match="add 'losses_after' to what it needs"):
+    mtl.make_train_step(objective, seen._replace(needs=frozenset({"losses"})), tx)
   new, metrics = jax.jit(mtl.make_train_step(objective, seen, tx))(state, batch)
   key = jax.random.fold_in(state.key, 0)
   expected, _ = objective(new.params, state.state, batch, key)

@@ -1,5 +1,7 @@
 """A small network with any number of tasks, its data, and one step of it, shared by the engine tests."""
 
+import dataclasses
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -35,7 +37,7 @@ def problem(
   heads = {name: mtl.from_linen(nn.Dense(1) if head is None else head) for name in names}
   net = mtl.arch.hard_sharing(mtl.from_linen(Trunk() if trunk is None else trunk), heads)
   if not cut:
-    net = net._replace(split=None)
+    net = dataclasses.replace(net, split=None)
   tasks = {name: mtl.tasks.regression(f"y_{name}", mask=f"m_{name}" if masked else None) for name in names}
   keys = jax.random.split(jax.random.key(seed), 2 * num_tasks + 1)
   inputs = {name: f"x_{name}" for name in names} if own_inputs else "x"

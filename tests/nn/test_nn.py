@@ -1,5 +1,8 @@
 """Built-in modules: shapes, published sizes, dtypes, what training mode changes."""
 
+import dataclasses
+
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -154,7 +157,7 @@ def test_trains_in_bfloat16():
   tasks, balancer, tx = {"y": mtl.tasks.regression("y")}, mtl.balance.equal(), optax.adam(1e-2)
   x = _inputs((16, 6, 6, 1))
   batch = {"x": x, "y": x.mean(axis=(1, 2, 3))}
-  filled = net._replace(init=lambda key, x: _filled(net, x))
+  filled = dataclasses.replace(net, init=lambda key, x: _filled(net, x))
   state = mtl.init_train_state(filled, tasks, balancer, tx, batch, jax.random.key(0))
   step = jax.jit(mtl.make_train_step(mtl.objective(net, tasks, compute_dtype=jnp.bfloat16), balancer, tx))
   losses = []
@@ -163,3 +166,47 @@ def test_trains_in_bfloat16():
     losses.append(float(metrics["losses"]["y"]))
   assert losses[-1] < 0.5 * losses[0]
   assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves((state.params, state.state)))
+
+
+@pytest.mark.parametrize("name", ["mlp head", "positions", "cnn", "cnn mean", "resnet", "resnet pre"])
+def test_stages_in_turn_are_the_whole(name):
+  """With the same parameters, under the same names, whether initialised whole or in stages."""
+  module, shape = MODULES[name]
+  x, key = _inputs(IMAGES), jax.random.key(3)
+  net, parts = mtl.from_linen(module), mtl.nn.stages(module)
+  assert len(parts) == module.num_stages > 1
+  made = jax.eval_shape(net.init, key, x)
+  y, params, state = x, {}, {}
+  for part in parts:
+    own, stats = jax.eval_shape(part.init, key, y)
+    y = jax.eval_shape(lambda p, s, y, part=part: part.apply(p, s, y, train=True)[0], own, stats, y)
+    params |= own
+    state = {name: {**state.get(name, {}), **entries} for name, entries in {**state, **stats}.items()}
+  assert jax.tree.structure((params, state)) == jax.tree.structure(made) and y.shape == shape
+  params, state = _filled(net, x)
+
+  @jax.jit
+  def both(params, state, x):
+    whole, y, after = net.apply(params, state, x, train=True), x, {}
+    for part in parts:
+      y, own = part.apply(params, state, y, train=True)
+      after = own if not after else jax.tree.map(lambda a, b, old: jnp.where(a == old, b, a), after, own, state)
+    return whole, (y, after)
+
+  (whole, after), (parted, changed) = both(params, state, x)
+  np.testing.assert_allclose(parted, whole, rtol=1e-5, atol=1e-6)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), changed, after)
+
+
+def test_stages_have_the_initial_parameters_of_the_whole():
+  module, x, key = mtl.nn.MLP((4,), out=2), _inputs((3, 5)), jax.random.key(3)
+  whole, _ = mtl.from_linen(module).init(key, x)
+  first, second = mtl.nn.stages(module)
+  params, state = first.init(key, x)
+  own, _ = second.init(key, first.apply(params, state, x)[0])
+  jax.tree.map(np.testing.assert_array_equal, {**params, **own}, whole)
+
+
+def test_module_without_stages():
+  with pytest.raises(mtl.UserError, match="stages: BatchNorm has no stages, expected a trunk of mtl.nn"):
+    mtl.nn.stages(nn.BatchNorm())
