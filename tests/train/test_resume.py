@@ -177,6 +177,33 @@ def test_a_command_interrupted_twice_ends_with_code_130(tmp_path):
   assert "Traceback" not in err
 
 
+def _refused(run_dir, told, change, **options):
+  train, valid = (arrays(*at) | change(arrays(*at)) for at in ((500, 0), (100, 1)))
+  before = {path: path.stat().st_mtime_ns for path in run_dir.rglob("*")}
+  with pytest.raises(mtl.UserError, match=rf"the run in .*run was started with other data: {told}\.$"):
+    run(run_dir, steps=30, resume=True, train=train, valid=valid, **options)
+  assert {path: path.stat().st_mtime_ns for path in run_dir.rglob("*")} == before
+
+
+def test_data_of_another_description_are_refused(run_of_20):
+  _refused(run_of_20, r"'x' was float32\[6\], is float32\[5\]", lambda data: {"x": data["x"][:, :5]})
+  _refused(run_of_20, r"'kind' was int32\[\], is int64\[\]", lambda data: {"kind": data["kind"].astype("int64")})
+  _refused(run_of_20, r"'id' was missing, is int32\[\]", lambda data: {"id": data["kind"]})
+  _refused(run_of_20, "'about/classes/0' was missing, is no", lambda data: {}, about={"classes": ["no"]})
+
+
+def test_a_run_that_kept_no_description_gets_one_when_it_goes_on(run_of_20):
+  path = run_of_20 / "data.json"
+  written = path.read_text()
+  assert json.loads(written) == mtl.data.describe(arrays(1, 0)).as_json()
+  path.unlink()
+  run(run_of_20, steps=20, resume=True)
+  assert path.read_text() == written
+  path.write_text(written[:20])
+  with pytest.raises(mtl.UserError, match=r"data.json is not JSON .*: delete it and resume the run .* writes it anew"):
+    run(run_of_20, steps=20, resume=True)
+
+
 def _recipe(monkeypatch, optimizer):
   """A small recipe of that optimizer."""
   from mtl_jax import recipes
