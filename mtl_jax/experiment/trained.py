@@ -15,7 +15,7 @@ from mtl_jax.data import Description
 from mtl_jax.experiment.config import Model, RunConfig, balancer_of, build, configure, engine_of
 from mtl_jax.train import Metrics, init_train_state, make_evaluate, predict_all
 from mtl_jax.train.checkpoint import Checkpoints, shapes_of
-from mtl_jax.train.run_dir import check_tasks, read_config, read_data
+from mtl_jax.train.run_dir import DATA, check_tasks, read_config, read_data
 
 
 class Trained(NamedTuple):
@@ -84,14 +84,27 @@ def open_trained(run_dir: Path, warn: Callable[[str], None]) -> Trained:
   stored = {k: tuple(v) if isinstance(v, list) else v for k, v in read_config(run_dir).items() if k in fields}
   config = configure(str(stored.pop("recipe", "")), **stored)
   data = read_data(run_dir)
-  model = build(config, data)
+  try:
+    model = build(config, data)
+    template = shapes_of(lambda: _checkpointed(config, data, model))
+  except UserError:
+    raise
+  except Exception as error:  # whatever recipe and network make of data that they do not expect
+    raise UserError(
+      f"the model cannot be made from {run_dir / DATA} ({_first_line(error)}): if that file has been changed, delete "
+      "it and resume the run (--resume), which writes it anew."
+    ) from error
   with Checkpoints(run_dir / "checkpoints", read_only=True) as checkpoints:
-    found = checkpoints.restore_newest(shapes_of(lambda: _checkpointed(config, data, model)), warn)
+    found = checkpoints.restore_newest(template, warn)
   if found is None:
     raise UserError(f"the run in {run_dir} has no checkpoint yet.")
   check_tasks(run_dir, found[2], list(config.tasks))
   params, state = found[1]["best"]
   return Trained(config, data, model, params, state)
+
+
+def _first_line(error: Exception) -> str:
+  return f"{type(error).__name__}: {error}".strip().splitlines()[0][:200]
 
 
 def _checkpointed(config: RunConfig, data: Description, model: Model) -> dict[str, Any]:

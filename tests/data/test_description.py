@@ -14,7 +14,7 @@ from mtl_jax.data.description import differences, read
 Point = collections.namedtuple("Point", "row column")
 TREE = {
   "x": {"image": np.zeros((4, 2, 3), np.float32), "none": None, "dtype": {"shape": np.zeros(4, bool)}},
-  "y": (np.zeros(4, np.int64), (np.zeros((4, 0), np.float16),), ()),
+  "y": (np.zeros(4, np.int64), (np.zeros((4, 0), np.float16),)),
   "z": jax.numpy.zeros((4, 1), jax.numpy.bfloat16),
 }
 
