@@ -261,10 +261,12 @@ def test_without_a_schedule_nothing_is_said_and_the_run_opens_without_its_data(t
 
   splits, directory = _adapted(monkeypatch), tmp_path / "run"
   config = configure("small", balancer="random")  # which remembers a key
-  programs = compile_run(config, splits)
-  train_run(config, splits, run_dir=directory, programs=programs, progress=False)
+  options = {"run_dir": directory, "programs": compile_run(config, splits), "progress": False}
+  options["score"] = lambda metrics: 1.0  # never better than the first evaluation, so the best model is not the last
+  train_run(config, splits, **options)
   config = dataclasses.replace(config, steps=30)
-  fit, test = train_run(config, splits, run_dir=directory, resume=True, programs=programs, progress=False)
+  fit, test = train_run(config, splits, resume=True, **options)
+  assert fit.best_step == 10
   opened = open_trained(directory, pytest.fail)
   assert digest((opened.params, opened.state)) == digest((fit.params, fit.net_state))
   assert opened.data.about == splits.about and opened.config == config
