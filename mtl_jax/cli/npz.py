@@ -13,8 +13,8 @@ from mtl_jax._core.errors import UserError, nearest
 from mtl_jax._core.files import replacing
 
 
-def read_npz(path: Path, keys: Sequence[str]) -> dict[str, np.ndarray]:
-  """The arrays of those keys.
+def read_npz(path: Path, keys: Sequence[str], optional: Sequence[str] = ()) -> dict[str, np.ndarray]:
+  """The arrays of those keys, and of the optional ones that the file has.
 
   Raises:
     UserError: The file is missing, damaged or none, or lacks a key.
@@ -26,7 +26,7 @@ def read_npz(path: Path, keys: Sequence[str]) -> dict[str, np.ndarray]:
   try:
     with np.load(path, allow_pickle=False) as file:
       known = file.files
-      found = {key: np.asarray(file[key]) for key in keys if key in known}
+      found = {key: np.asarray(file[key]) for key in (*keys, *optional) if key in known}
   except Exception as error:  # whatever the layers below make of damaged files
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     raise UserError(f"cannot read {path} as .npz: {reason.rstrip('.')}.") from error

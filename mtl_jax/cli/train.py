@@ -55,6 +55,8 @@ class Train(Training):
     """Runs the command."""
     from mtl_jax import recipes, shard
     from mtl_jax.analysis import plots
+    from mtl_jax.data import describe
+    from mtl_jax.experiment.config import build
     from mtl_jax.experiment.run import train_run
     from mtl_jax.train.clock import waiting_for_data
     from mtl_jax.train.run_dir import of_run
@@ -74,10 +76,11 @@ class Train(Training):
       balancer_options=own.get("balancer", ()),
       engine_options=own.get("engine", ()),
     )
+    splits = recipes.load(config.recipe).data(0)
     with choices_told():
       result, test = train_run(
         config,
-        recipes.load(config.recipe).data(0),
+        splits,
         run_dir=run_dir,
         resume=self.resume,
         mesh=None if mesh is None else shard.make_mesh(mesh),
@@ -89,9 +92,8 @@ class Train(Training):
       )
     if not shard.is_first():
       return
-    metrics = {
-      name: task.main_metric for name, task in recipes.load(config.recipe).tasks.items() if name in config.tasks
-    }
+    model = build(config, describe(splits.train, splits.about))
+    metrics = {name: task.main_metric for name, task in model.tasks.items()}
     draw(lambda: plots.learning_curves(run_dir / "learning_curves.png", {config.balancer: result.history}, metrics))
     print_metrics({"test": test})
     waited = waiting_for_data(result.history)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,24 +20,38 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Evaluate:
-  """Test the best model of a run: every metric of every task, on validation and test data.
+  """Test the best model of a run: every metric of every task, on the recipe's validation and test data or on a file.
 
   For example
 
     mtl-jax evaluate runs/digits-pcgrad-0
+    mtl-jax evaluate runs/digits-pcgrad-0 --data more.npz
   """
 
   run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
   """The run directory."""
+  data: Path | None = None
+  """An .npz file to test on in place of the recipe's data: inputs and labels, named as in `predict`, of the shapes and
+  in the units trained on."""
 
   def execute(self, own: Own) -> None:
     """Runs the command."""
+    from mtl_jax import data
+    from mtl_jax._core.inputs import keys_read
     from mtl_jax.experiment.trained import open_trained
+    from mtl_jax.train.run_dir import check_data
 
     only(own, [])
     trained = open_trained(self.run, warnings.warn)
-    splits = {"valid": trained.splits.valid, "test": trained.splits.test}
-    print_metrics({k: trained.programs.evaluate(trained.params, trained.state, v) for k, v in splits.items()})
+    recipe, _, tasks = trained.model
+    if self.data is None:
+      splits = recipe.data(0)
+      check_data(self.run, data.describe(splits.train, splits.about))
+      sets = {"valid": splits.valid, "test": splits.test}
+    else:
+      sets = {self.data.name: arrays_like(trained.data.arrays, self.data, keys_read(recipe.inputs))}
+      data.check(sets[self.data.name], tasks, recipe.inputs)
+    print_metrics(trained.evaluate(sets))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,53 +77,63 @@ class Predict:
     from mtl_jax._core.inputs import keys_read
     from mtl_jax.cli.npz import check_writable, write_npz
     from mtl_jax.experiment.trained import open_trained
-    from mtl_jax.train import predict_all
 
     only(own, [])
     check_writable(self.output)
     trained = open_trained(self.run, warnings.warn)
-    model = trained.model
-    inputs = model.recipe.inputs
-    arrays = inputs_like({key: trained.splits.test[key] for key in keys_read(inputs)}, self.input)
+    inputs = trained.model.recipe.inputs
+    keys = keys_read(inputs)
+    arrays = arrays_like({key: trained.data.arrays[key] for key in keys}, self.input, keys)
     data.check(arrays, {}, inputs)
-    outputs = predict_all(model.net, model.tasks, trained.params, trained.state, arrays, inputs)
+    outputs = trained.predict(arrays)
     flat: dict[str, Any] = {f"{task}.{name}": value for task, named in outputs.items() for name, value in named.items()}
     write_npz(self.output, flat)
     print(f"{self.output}: " + ", ".join(f"{name} {value.shape}" for name, value in flat.items()))
 
 
-def inputs_like(known: Mapping[str, Any], file: Path) -> dict[str, Any]:
-  """The inputs that a file holds, in the form of known ones: an array of the file for each leaf, named by its path.
+def arrays_like(known: Mapping[str, Any], file: Path, inputs: Sequence[str]) -> dict[str, Any]:
+  """The entries of a data set that a file holds: an array of the file for each leaf, named by its path.
+
+  Args:
+    known: The description of the entries, `mtl.data.Description.arrays`.
+    file: The .npz file.
+    inputs: The entries that it must hold; others, such as labels, may be missing.
+
+  Returns:
+    The entries, in the form and with the dtypes of the description.
 
   Raises:
-    UserError: The file cannot be read or lacks an array, or one has another shape or numbers of another kind.
+    UserError: The file cannot be read or lacks an input, or an array has another shape or numbers of another kind.
   """
   import jax
 
   from mtl_jax.cli.npz import read_npz
-  from mtl_jax.data.arrays import as_arrays, leaves_of
+  from mtl_jax.data.arrays import leaves_of
 
-  entries = as_arrays(known)
-  parts = leaves_of(entries)
-  read = read_npz(file, list(parts))
-  found = {name: _like(part, name, read[name]) for name, part in parts.items()}
-  return {
-    key: jax.tree.unflatten(jax.tree.structure(entry), [found[name] for name in leaves_of({key: entry})])
-    for key, entry in entries.items()
-  }
+  parts = {key: leaves_of({key: entry}) for key, entry in known.items()}
+  needed, others = ([path for key in parts if (key in inputs) == of for path in parts[key]] for of in (True, False))
+  read = read_npz(file, needed, others)
+  found = {}
+  for key, leaves in parts.items():
+    if leaves.keys() <= read.keys():
+      what = "input" if key in inputs else "array"
+      values = [_like(leaf, f"{what} {path!r}", read[path]) for path, leaf in leaves.items()]
+      found[key] = jax.tree.unflatten(jax.tree.structure(known[key]), values)
+  return found
 
 
-def _like(example: np.ndarray, key: str, values: np.ndarray) -> np.ndarray:
+def _like(example: Any, what: str, values: np.ndarray) -> np.ndarray:
   """`values` in the dtype that the network was trained on, where that can hold them."""
   import numpy as np
 
-  shape, dtype = example.shape[1:], example.dtype
+  shape, dtype = example.shape, example.dtype
   if not values.ndim or values.shape[1:] != shape:
-    raise UserError(f"input {key!r} has shape {values.shape}, expected (N, {', '.join(map(str, shape))}).")
+    expected = f"(N, {', '.join(map(str, shape))})" if shape else "(N,)"
+    raise UserError(f"{what} has shape {values.shape}, expected {expected}.")
   if values.dtype.kind not in "biuf":
-    raise UserError(f"input {key!r} has dtype {values.dtype}, expected {dtype}.")
+    raise UserError(f"{what} has dtype {values.dtype}, expected {dtype}.")
   with np.errstate(all="ignore"):  # what does not fit shows below, or as infinite
     cast = values.astype(dtype)
   if np.issubdtype(dtype, np.integer) and not np.array_equal(cast, values):
-    raise UserError(f"input {key!r} has dtype {values.dtype} and values that {dtype} cannot hold, expected {dtype}.")
+    raise UserError(f"{what} has dtype {values.dtype} and values that {dtype} cannot hold, expected {dtype}.")
   return cast

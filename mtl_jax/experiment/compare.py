@@ -11,12 +11,14 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from mtl_jax import recipes
 from mtl_jax._core.checks import check_numbers, check_once
 from mtl_jax._core.errors import UserError
 from mtl_jax._core.files import holds_more_than, locked, using
 from mtl_jax.analysis import plots
 from mtl_jax.analysis.delta_m import delta_m
 from mtl_jax.analysis.plots import standard_error
+from mtl_jax.data import describe
 from mtl_jax.experiment.config import RunConfig, build
 from mtl_jax.experiment.options import build_balancer
 from mtl_jax.experiment.run import compile_run, cosine_probe, train_run
@@ -108,8 +110,8 @@ def _compare_in(
   progress: bool,
   say: Callable[[str], None],
 ) -> Comparison:
-  model = build(base)
-  splits = model.recipe.data(0)
+  splits = recipes.load(base.recipe).data(0)
+  model = build(base, describe(splits.train, splits.about))
   judged = balanced(model.tasks)
   metrics = {name: task.main_metric for name, task in judged.items()}
   jobs = [(f"{SINGLE} {task}", dataclasses.replace(base, tasks=(task,), balancer="equal")) for task in judged]

@@ -9,7 +9,9 @@ from mtl_jax import recipes
 from mtl_jax._core.checks import check_numbers, check_once
 from mtl_jax._core.errors import UserError, nearest
 from mtl_jax.balance import Balancer, rescale
-from mtl_jax.experiment.options import build_balancer
+from mtl_jax.data import Description
+from mtl_jax.engine import Engine
+from mtl_jax.experiment.options import build_balancer, build_engine
 from mtl_jax.net import Net
 from mtl_jax.recipes import Recipe
 from mtl_jax.tasks import Task
@@ -85,15 +87,21 @@ class Model(NamedTuple):
   tasks: dict[str, Task]
 
 
-def build(config: RunConfig) -> Model:
-  """The network and tasks of a configuration."""
+def build(config: RunConfig, data: Description) -> Model:
+  """The network and tasks of a configuration, for data of this description; the data themselves are not needed."""
   recipe = recipes.load(config.recipe)
+  recipe = recipe if recipe.adapt is None else recipe.adapt(data)
   return Model(recipe, recipe.net(config.tasks), {name: recipe.tasks[name] for name in config.tasks})
 
 
 def balancer_of(config: RunConfig) -> Balancer:
   """The balancer of a configuration, on its scale."""
   return rescale(build_balancer(config.balancer, config.balancer_options), config.scale)
+
+
+def engine_of(config: RunConfig) -> Engine | None:
+  """The engine of a configuration, if it names one."""
+  return None if config.engine is None else build_engine(config.engine, config.engine_options)
 
 
 def step_options(config: RunConfig, model: Model) -> dict[str, Any]:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import jax
 
+from mtl_jax import recipes
 from mtl_jax._core.errors import UserError
-from mtl_jax.data.arrays import as_arrays
+from mtl_jax.data import describe
 from mtl_jax.engine import Engine
 from mtl_jax.experiment.config import RunConfig, balancer_of, build, step_options
 from mtl_jax.plan import Report, open_topology, plan
@@ -37,11 +38,10 @@ def plan_run(
     One report an engine.
   """
   target = open_topology(topology)  # first of all: CPU devices can only be made before JAX starts
-  model = build(config)
-  batch = jax.tree.map(
-    lambda leaf: jax.ShapeDtypeStruct((config.batch_size, *leaf.shape[1:]), leaf.dtype),
-    as_arrays(model.recipe.data(0).train),
-  )
+  splits = recipes.load(config.recipe).data(0)
+  data = describe(splits.train, splits.about)
+  model = build(config, data)
+  batch = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((config.batch_size, *leaf.shape), leaf.dtype), data.arrays)
   return plan(
     model.net,
     model.tasks,

@@ -11,10 +11,11 @@ from typing import Any
 import jax
 
 from mtl_jax import recipes, shard
-from mtl_jax.data import check
+from mtl_jax._core.errors import UserError
+from mtl_jax._core.inputs import Inputs, keys_read
+from mtl_jax.data import Description, check, describe
 from mtl_jax.data.arrays import as_arrays, take
-from mtl_jax.experiment.config import Model, RunConfig, balancer_of, build, step_options
-from mtl_jax.experiment.options import build_engine
+from mtl_jax.experiment.config import Model, RunConfig, balancer_of, build, engine_of, step_options
 from mtl_jax.objective import objective
 from mtl_jax.recipes import Splits
 from mtl_jax.train import Fit, Metrics, Programs, TrainState, compile_programs, fit
@@ -23,15 +24,14 @@ from mtl_jax.train.run_dir import other_steps
 
 
 def _options(config: RunConfig, model: Model, mesh: jax.sharding.Mesh | None, rules: shard.AnyRules) -> dict[str, Any]:
-  engine = None if config.engine is None else build_engine(config.engine, config.engine_options)
-  return {**step_options(config, model), "engine": engine, "mesh": mesh, "rules": rules}
+  return {**step_options(config, model), "engine": engine_of(config), "mesh": mesh, "rules": rules}
 
 
 def compile_run(
   config: RunConfig, splits: Splits, mesh: jax.sharding.Mesh | None = None, rules: shard.AnyRules = None
 ) -> Programs:
   """The compiled programs that all seeds of a configuration share."""
-  model = build(config)
+  model = build(config, describe(splits.train, splits.about))
   balancer = balancer_of(config)
   tx = model.recipe.optimizer(config.learning_rate, config.steps)
   return compile_programs(model.net, model.tasks, balancer, tx, splits.train, **_options(config, model, mesh, rules))
@@ -66,7 +66,10 @@ def train_run(
   Returns:
     The fit, and `{task: {metric: value}}` on the test data.
   """
-  model = build(config)
+  described = describe(splits.train, splits.about)
+  model = build(config, described)
+  if run_dir is not None:
+    _check_kept(splits.train, described, model.recipe.inputs)
   check(splits.test, model.tasks, model.recipe.inputs)  # before training; `fit` checks the others
   options = _options(config, model, mesh, rules)
   programs = compile_run(config, splits, mesh, rules) if programs is None else programs
@@ -86,6 +89,7 @@ def train_run(
     run_dir=run_dir,
     resume=resume,
     config=dataclasses.asdict(config),
+    about=splits.about,
     probe=probe,
     programs=programs,
     **options,
@@ -95,6 +99,15 @@ def train_run(
   if run_dir is not None and shard.is_first():
     write_json(run_dir / "test.json", {"best_step": result.best_step, "test": test})
   return result, test
+
+
+def _check_kept(train: Mapping[str, Any], described: Description, inputs: Inputs) -> None:
+  """Fails where the net takes trees that a description does not keep: the run could not be opened again."""
+  given = as_arrays(train)
+  for key in keys_read(inputs):
+    tree = jax.tree.structure(given.get(key))
+    if jax.tree.structure(described.arrays.get(key)) != tree:
+      raise UserError(f"input {key!r} is {tree}, but a run keeps dictionaries by words, and tuples: make it of these.")
 
 
 def _tell_schedule(config: RunConfig, run_dir: Path, programs: Programs) -> None:
@@ -119,7 +132,7 @@ def cosine_probe(config: RunConfig, splits: Splits) -> Callable[[TrainState], Ma
   """A probe of the cosines between task gradients, always on the same 256 validation examples."""
   from mtl_jax.analysis import gradient_cosines
 
-  model = build(config)
+  model = build(config, describe(splits.train, splits.about))
   batch = take(as_arrays(splits.valid), slice(256))
   losses = objective(model.net, model.tasks, model.recipe.inputs, train=False)
   cosines = jax.jit(gradient_cosines(losses, config.frozen))

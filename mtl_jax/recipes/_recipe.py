@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import optax
 
 from mtl_jax._core.errors import UserError, nearest
 from mtl_jax._core.inputs import Inputs
+from mtl_jax.data import Description
 from mtl_jax.net import Net
 from mtl_jax.tasks import Task
 
@@ -17,11 +19,20 @@ Arrays = dict[str, Any]  # entries are arrays or trees of arrays
 
 
 class Splits(NamedTuple):
-  """The examples to train on, to tune on and to report on, each `{key: (N, ...)}`."""
+  """The examples of a recipe.
+
+  Attributes:
+    train: What to train on, `{key: (N, ...)}`.
+    valid: What to tune on.
+    test: What to report on.
+    about: JSON that is said of the data, such as class names, units, and constants that preprocessing took from the
+      training data. It is kept with the run, so that the model can be opened without the data.
+  """
 
   train: Arrays
   valid: Arrays
   test: Arrays
+  about: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +52,9 @@ class Recipe:
     batch_size: Examples a batch.
     eval_every: Steps between evaluations on the validation split.
     inputs: As in `mtl.objective`.
+    adapt: `adapt(data) -> Recipe`, this recipe with the net and tasks that data of such a description need, for example
+      as many classes as `data.about` names. Before that only the names of its tasks are read. None: they are the same
+      whatever the data.
   """
 
   name: str
@@ -54,6 +68,7 @@ class Recipe:
   batch_size: int = 128
   eval_every: int = 200
   inputs: Inputs = "x"
+  adapt: Callable[[Description], Recipe] | None = None
 
 
 def adamw_cosine(learning_rate: float, steps: int) -> optax.GradientTransformation:

@@ -87,6 +87,7 @@ def fit(
   run_dir: str | Path | None = None,
   resume: bool = False,
   config: Mapping[str, Any] | None = None,
+  about: Mapping[str, Any] | None = None,
   checkpoint_every: int | None = None,
   log_every: int = 50,
   tensorboard: bool = False,
@@ -135,6 +136,8 @@ def fit(
     run_dir: Where configuration, logs and checkpoints go; None: nothing is written. Several processes share it.
     resume: Go on with the run in `run_dir` from its newest undamaged checkpoint.
     config: More JSON that describes the run; a resumed run must have the same.
+    about: JSON that describes the data, such as class names, units and means: kept in `run_dir/data.json` beside shapes
+      and dtypes; a resumed run must have the same.
     checkpoint_every: Steps between checkpoints; None: at each evaluation.
     log_every: Steps between log lines; metrics are read from the device only then.
     tensorboard: Also write TensorBoard events.
@@ -206,7 +209,7 @@ def fit(
     run_dir = Path(run_dir)
     with contextlib.ExitStack() as opening:
       described = {**(config or {}), "fit": own}
-      opening.enter_context(open_run(run_dir, described, resume))
+      opening.enter_context(open_run(run_dir, described, resume, data.describe(train, about)))
       checkpoints = opening.enter_context(Checkpoints(run_dir / "checkpoints"))
       found = checkpoints.restore_newest({"train": state, "best": best_model}, _warn)
       if found is not None:

@@ -38,6 +38,11 @@ def tree_of(leaves: dict[str, Any], template: Any) -> Any:
   return jax.tree_util.tree_map_with_path(leaf_of, template)
 
 
+def tree_without_keys(tree: Any) -> Any:
+  """The tree with the data of PRNG keys in their place."""
+  return jax.tree.map(_data, tree)
+
+
 def _is_key(leaf: Any) -> bool:
   return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 

@@ -18,13 +18,26 @@ from mtl_jax._core.errors import UserError
 from mtl_jax._core.files import using
 from mtl_jax._core.quiet import Quiet
 from mtl_jax.train._checksum import checksums
-from mtl_jax.train._leaves import kinds, named_leaves, tree_of
+from mtl_jax.train._leaves import kinds, named_leaves, tree_of, tree_without_keys
 from mtl_jax.train._notes import Damaged, opened, sealed
 
 GIVE_UP_SECONDS = 10.0
 """How long an interrupted program waits for the checkpoint that is being written."""
 UNFINISHED = ".orbax-checkpoint-tmp"
 """What Orbax adds to a name until all is written."""
+
+
+def shapes_of(make: Callable[[], Any]) -> Any:
+  """The shapes of the tree that `make()` returns, which is not run: a template to restore a checkpoint into.
+
+  PRNG keys are restored as their data, and all arrays to the first device of this process.
+
+  >>> shapes_of(lambda: {"w": jnp.ones((2, 3))})["w"].shape
+  (2, 3)
+  """
+  device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+  shapes = jax.eval_shape(lambda: tree_without_keys(make()))
+  return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device), shapes)
 
 
 class Checkpoints:
@@ -146,7 +159,8 @@ class Checkpoints:
 
     Args:
       step: One of `steps()`.
-      template: A tree of the same structure, shapes and dtypes; its arrays' shardings are those of the result.
+      template: A tree of the same structure, shapes and dtypes, or of `shapes_of` one; its arrays' shardings are those
+        of the result.
 
     Returns:
       The tree and the notes.

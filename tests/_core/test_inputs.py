@@ -8,7 +8,7 @@ import optax
 import pytest
 
 import mtl_jax as mtl
-from mtl_jax.cli.trained import inputs_like
+from mtl_jax.cli.trained import arrays_like
 from mtl_jax.engine.linearized import _parts
 from mtl_jax.plan import plan
 from tests._nets import close, same
@@ -128,13 +128,14 @@ def test_files_hold_parts_by_their_paths(form, tmp_path):
   names = {"array": ["x"], "dictionary": ["x/image", "x/text"], "nested": ["x/0", "x/1/text/0"]}
   parts = dict(zip(names.get(form, ["image", "text"]), jax.tree.leaves(known), strict=True))
   np.savez(tmp_path / "in.npz", **{name: part[:7] for name, part in parts.items()})
-  same(inputs_like(known, tmp_path / "in.npz"), jax.tree.map(lambda part: part[:7], known))
+  shapes = mtl.data.describe(known).arrays
+  same(arrays_like(shapes, tmp_path / "in.npz", list(known)), jax.tree.map(lambda part: part[:7], known))
   name, part = next(iter(parts.items()))
   np.savez(tmp_path / "other.npz", other=part)
   np.savez(tmp_path / "narrow.npz", **(parts | {name: part[:, :1]}))
   for file, message in (("other", f"has no array '{name}'"), ("narrow", rf"'{name}' has shape \(20, 1\), exp")):
     with pytest.raises(mtl.UserError, match=message):
-      inputs_like(known, tmp_path / f"{file}.npz")
+      arrays_like(shapes, tmp_path / f"{file}.npz", list(known))
 
 
 @pytest.mark.parametrize("value", [2**32 + 1, -(2**31) - 1])

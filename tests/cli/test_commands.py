@@ -1,7 +1,9 @@
 """The command line end to end on real data, and one clear line with exit code 2 for every mistake."""
 
 import csv
+import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -21,6 +23,9 @@ def trained(tmp_path_factory):
 def test_train_leaves_config_log_checkpoint_picture_and_test_scores(trained):
   config = json.loads((trained / "config.json").read_text())
   assert config["balancer"] == "dwa" and config["balancer_options"] == ["--window", "20"] and config["steps"] == 60
+  stored = json.loads((trained / "data.json").read_text())
+  assert stored["about"] == {} and set(stored["arrays"]) == {"x", "left", "right", "tilt"}
+  assert stored["arrays"]["x"] == {"shape": [12, 12, 1], "dtype": "float32"}
   names = {path.name for path in trained.iterdir()}
   assert {"metrics.jsonl", "checkpoints", "learning_curves.png", "test.json"} <= names
   test = json.loads((trained / "test.json").read_text())["test"]
@@ -46,8 +51,37 @@ def test_evaluate(trained, capsys):
   assert f"{test['left']['accuracy']:.4f}" in shown and f"{test['tilt']['mae']:.4f}" in shown
 
 
-def test_predict(trained, tmp_path):
-  test = recipes.load("digits").data(0).test
+@pytest.fixture
+def no_data(monkeypatch):
+  """The recipe's data cannot be made."""
+  recipe = dataclasses.replace(recipes.load("digits"), data=lambda seed: pytest.fail("made the data"))
+  monkeypatch.setattr(recipes, "load", lambda name: recipe)
+
+
+@pytest.fixture(scope="module")
+def test_data():
+  return recipes.load("digits").data(0).test
+
+
+def test_evaluate_on_a_file_needs_no_data_of_the_recipe(trained, tmp_path, capsys, no_data, test_data):
+  np.savez(tmp_path / "more.npz", **test_data | {"left": test_data["left"].astype(np.int64)})
+  assert main(["evaluate", str(trained), "--data", str(tmp_path / "more.npz")]) == 0
+  shown = capsys.readouterr().out
+  test = json.loads((trained / "test.json").read_text())["test"]
+  assert f"{test['left']['accuracy']:.4f}" in shown and f"{test['tilt']['mae']:.4f}" in shown and "more.npz" in shown
+
+
+def test_evaluate_refuses_data_that_are_not_those_of_the_run(trained, tmp_path, capsys, monkeypatch, test_data):
+  narrow = test_data | {"x": test_data["x"][:, :10]}
+  recipe = dataclasses.replace(recipes.load("digits"), data=lambda seed: recipes.Splits(narrow, narrow, narrow))
+  monkeypatch.setattr(recipes, "load", lambda name: recipe)
+  assert main(["evaluate", str(trained)]) == 2
+  told = "was started with other data: 'x' was float32[12, 12, 1], is float32[10, 12, 1]."
+  assert told in capsys.readouterr().err
+
+
+def test_predict(trained, tmp_path, no_data, test_data):
+  test = test_data
   np.savez(tmp_path / "in.npz", x=test["x"][:300])
   assert (
     main(["predict", str(trained), "--input", str(tmp_path / "in.npz"), "--output", str(tmp_path / "out.npz")]) == 0
@@ -58,8 +92,8 @@ def test_predict(trained, tmp_path):
     assert np.corrcoef(out["tilt.value"], test["tilt"][:300])[0, 1] > 0.5
 
 
-def test_predict_takes_whole_numbers_and_writes_just_the_file_it_names(trained, tmp_path, capsys):
-  test = recipes.load("digits").data(0).test
+def test_predict_takes_whole_numbers_and_writes_just_the_file_it_names(trained, tmp_path, capsys, test_data):
+  test = test_data
   for name, values in (("whole", test["x"][:9] > 0.5), ("real", (test["x"][:9] > 0.5).astype(np.float64))):
     np.savez_compressed(tmp_path / f"{name}.npz", x=values)
     out = tmp_path / f"{name} out"
@@ -152,6 +186,10 @@ def _times(*directories):
     ("plan digits --topology cpu:1 --engines grm", "unknown engine 'grm' (did you mean 'gram'?)"),
     ("plan digits --topology cpu:1 --gram.k 3", "no 'gram' here"),
     ("evaluate {tmp}", "holds no run"),
+    ("evaluate {run} --data {tmp}/none.npz", "cannot read"),
+    ("evaluate {run} --data {tmp}/key.npz", "has no array 'x', only 'y'"),
+    ("evaluate {run} --data {tmp}/good.npz", "task 'left': the data has no label 'left', only 'x'"),
+    ("evaluate {run} --data {tmp}/labels.npz", "array 'left' has dtype float64 and values that int32 cannot hold"),
     ("predict {run} --input {tmp}/none.npz", "cannot read"),
     ("predict {run} --input {tmp}/shape.npz", "input 'x' has shape (3, 5), expected (N, 12, 12, 1)"),
     ("predict {run} --input {tmp}/key.npz", "has no array 'x', only 'y'"),
@@ -176,12 +214,41 @@ def test_mistakes_are_one_line_and_exit_code_2(trained, tmp_path, monkeypatch, c
   inputs |= {"complex": good * 1j, "words": good.astype("U1"), "times": good.astype("datetime64[s]")}
   for name, values in inputs.items():
     np.savez(tmp_path / f"{name}.npz", x=values)
+  np.savez(tmp_path / "labels.npz", x=good, left=np.full(2, 0.5))
   (tmp_path / "predictions.npz").write_text("of another time")
   before, entries = _times(trained, tmp_path), sorted(tmp_path.rglob("*"))
   assert main([word.format(run=trained, tmp=tmp_path) for word in words.split()]) == 2
   lines = capsys.readouterr().err.strip().splitlines()
   assert len(lines) == 1 and message.format(tmp=tmp_path) in lines[0]
   assert _times(trained, tmp_path) == before and sorted(tmp_path.rglob("*")) == entries
+
+
+def _x(*shape):
+  return json.dumps({"arrays": {"x": {"shape": shape, "dtype": "float32"}}, "about": {}})
+
+
+@pytest.mark.parametrize(
+  ("content", "message"),
+  [
+    (None, "has no data.json, the description of its training data: resume the run (--resume), which writes it."),
+    ("{", "data.json is not JSON (Expecting property name"),
+    ("[" * 100_000, "data.json is not JSON (maximum recursion depth"),
+    ('{"arrays": {"x": 3}, "about": {}}', "data.json describes no data ('x' is 3, expected an object with shape and"),
+    ('{"arrays": {}, "about": {}}', "the batch has no input 'x'"),
+    (_x(24, 24, 1), "is of another model: 'best.0.shared.Dense_0.kernel' is float32[576, 256], expected float32[2304,"),
+    (_x(0, 1), "data.json (ZeroDivisionError: integer modulo by zero): if that file has been changed, delete it and"),
+  ],
+)
+@pytest.mark.parametrize("command", ["evaluate", "predict"])
+def test_a_description_that_is_missing_or_damaged_is_one_line(trained, tmp_path, capsys, command, content, message):
+  run = shutil.copytree(trained, tmp_path / "run")
+  (run / "data.json").unlink()
+  if content is not None:
+    (run / "data.json").write_text(content)
+  words = ["--input", "in.npz", "--output", str(tmp_path / "out.npz")] if command == "predict" else []
+  assert main([command, str(run), *words]) == 2
+  lines = capsys.readouterr().err.strip().splitlines()
+  assert len(lines) == 1 and message in lines[0]
 
 
 @pytest.mark.parametrize("words", ["train digits --steps abc", "train", "evaluate"])

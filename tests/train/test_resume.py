@@ -1,11 +1,14 @@
 """Resuming: longer runs, what is refused, one process at a time, interrupts, and directories that come to harm."""
 
+import dataclasses
 import json
 import signal
 import subprocess
 import sys
 import time
 
+import flax.linen as nn
+import numpy as np
 import optax
 import pytest
 
@@ -13,7 +16,7 @@ import mtl_jax as mtl
 from mtl_jax._core.files import LOCK, locked
 from mtl_jax.train.log import read_log
 from tests._launch import finish, start
-from tests.train._run import NET, TASKS, TX, arrays, digest, run
+from tests.train._run import NET, TASKS, TX, Trunk, arrays, digest, run
 
 
 @pytest.fixture(scope="module")
@@ -177,6 +180,33 @@ def test_a_command_interrupted_twice_ends_with_code_130(tmp_path):
   assert "Traceback" not in err
 
 
+def _refused(run_dir, told, change, **options):
+  train, valid = (arrays(*at) | change(arrays(*at)) for at in ((500, 0), (100, 1)))
+  before = {path: path.stat().st_mtime_ns for path in run_dir.rglob("*")}
+  with pytest.raises(mtl.UserError, match=rf"the run in .*run was started with other data: {told}\.$"):
+    run(run_dir, steps=30, resume=True, train=train, valid=valid, **options)
+  assert {path: path.stat().st_mtime_ns for path in run_dir.rglob("*")} == before
+
+
+def test_data_of_another_description_are_refused(run_of_20):
+  _refused(run_of_20, r"'x' was float32\[6\], is float32\[5\]", lambda data: {"x": data["x"][:, :5]})
+  _refused(run_of_20, r"'kind' was int32\[\], is int64\[\]", lambda data: {"kind": data["kind"].astype("int64")})
+  _refused(run_of_20, r"'id' was missing, is int32\[\]", lambda data: {"id": data["kind"]})
+  _refused(run_of_20, "'about/classes/0' was missing, is no", lambda data: {}, about={"classes": ["no"]})
+
+
+def test_a_run_that_kept_no_description_gets_one_when_it_goes_on(run_of_20):
+  path = run_of_20 / "data.json"
+  written = path.read_text()
+  assert json.loads(written) == mtl.data.describe(arrays(1, 0)).as_json()
+  path.unlink()
+  run(run_of_20, steps=20, resume=True)
+  assert path.read_text() == written
+  path.write_text(written[:20])
+  with pytest.raises(mtl.UserError, match=r"data.json is not JSON .*: delete it and resume the run .* writes it anew"):
+    run(run_of_20, steps=20, resume=True)
+
+
 def _recipe(monkeypatch, optimizer):
   """A small recipe of that optimizer."""
   from mtl_jax import recipes
@@ -202,16 +232,62 @@ def test_a_schedule_over_the_steps_changes_and_says_so(tmp_path, monkeypatch):
   assert config["steps"] == 30 and config["resumed"] == [{"step": 20, "steps": [20, 30]}]
 
 
-def test_without_a_schedule_nothing_is_said_and_open_trained_checks_the_order(tmp_path, monkeypatch):
-  from mtl_jax.experiment.config import configure
-  from mtl_jax.experiment.run import train_run
-  from mtl_jax.experiment.trained import open_trained
+def _adapted(monkeypatch):
+  """The small recipe with as many classes as its data name, and those data."""
+  from mtl_jax import recipes
 
-  splits = _recipe(monkeypatch, lambda rate, steps: optax.adam(rate))
-  train_run(configure("small"), splits, run_dir=tmp_path / "run", progress=False)
-  fit, _ = train_run(configure("small", steps=30), splits, run_dir=tmp_path / "run", resume=True, progress=False)
-  assert digest(open_trained(tmp_path / "run", pytest.fail).params) == digest(fit.params)
-  path = tmp_path / "run" / "config.json"
+  splits = _recipe(monkeypatch, lambda rate, steps: optax.adam(rate))._replace(about={"classes": ["no", "yes"]})
+
+  def adapt(data):
+    trunk, count = mtl.from_linen(Trunk()), len(data.about["classes"])
+    heads = {"kind": mtl.from_linen(nn.Dense(count)), "size": mtl.from_linen(nn.Dense(data.arrays["size"].ndim + 1))}
+    tasks = TASKS | {"kind": mtl.tasks.classification("kind", num_classes=count)}
+    return dataclasses.replace(recipe, net=lambda names: mtl.arch.hard_sharing(trunk, heads), tasks=tasks)
+
+  recipe = dataclasses.replace(
+    recipes.load("small"),
+    adapt=adapt,
+    data=lambda seed: pytest.fail("made the data"),
+    net=lambda names: pytest.fail("made the net without its data"),
+    tasks=dict.fromkeys(TASKS),
+  )
+  monkeypatch.setattr(recipes, "load", lambda name: recipe)
+  return splits
+
+
+def test_without_a_schedule_nothing_is_said_and_the_run_opens_without_its_data(tmp_path, monkeypatch):
+  from mtl_jax.experiment import configure, open_trained, train_run
+  from mtl_jax.experiment.run import compile_run
+
+  splits, directory = _adapted(monkeypatch), tmp_path / "run"
+  config = configure("small", balancer="random")  # which remembers a key
+  options = {"run_dir": directory, "programs": compile_run(config, splits), "progress": False}
+  options["score"] = lambda metrics: 1.0  # never better than the first evaluation, so the best model is not the last
+  train_run(config, splits, **options)
+  config = dataclasses.replace(config, steps=30)
+  fit, test = train_run(config, splits, resume=True, **options)
+  assert fit.best_step == 10
+  opened = open_trained(directory, pytest.fail)
+  assert digest((opened.params, opened.state)) == digest((fit.params, fit.net_state))
+  assert opened.data.about == splits.about and opened.config == config
+  assert opened.evaluate({"test": splits.test}) == {"test": test}
+  expected = mtl.train.predict_all(NET, TASKS, fit.params, fit.net_state, splits.test)
+  found = opened.predict({"x": splits.test["x"]})
+  assert {task: list(named) for task, named in found.items()} == {task: list(named) for task, named in expected.items()}
+  for task, named in expected.items():
+    for name, values in named.items():
+      np.testing.assert_array_equal(found[task][name], values)
+  path = directory / "config.json"
   path.write_text(json.dumps(json.loads(path.read_text()) | {"tasks": ["size", "kind"]}))
   with pytest.raises(mtl.UserError, match=r"in the order \['kind', 'size'\], expected \['size', 'kind'\]"):
-    open_trained(tmp_path / "run", pytest.fail)
+    open_trained(directory, pytest.fail)
+
+
+def test_a_recipe_whose_input_a_run_does_not_keep_is_refused_before_training(tmp_path, monkeypatch):
+  from mtl_jax.experiment import configure, train_run
+
+  splits = _recipe(monkeypatch, lambda rate, steps: optax.adam(rate))
+  splits = splits._replace(train=splits.train | {"x": {0: splits.train["x"]}})
+  with pytest.raises(mtl.UserError, match=r"input 'x' is PyTreeDef\({0: \*}\), but a run keeps dictionaries by words"):
+    train_run(configure("small"), splits, run_dir=tmp_path / "run", progress=False)
+  assert not (tmp_path / "run").exists()
