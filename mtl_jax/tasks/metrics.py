@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -19,8 +19,9 @@ class Metric(NamedTuple):
   """A metric whose state over two sets of examples is the merge of the two states.
 
   Attributes:
-    update: `update(prediction, label, mask) -> state` of one batch; `mask` weighs the examples, (B,), or the entries of
-      their labels, (B, ...). Pure, jitted.
+    update: `update(prediction, label, mask) -> state` of one batch, pure and jitted: the task's prediction, (B, ...) or
+      a tree; what `Task.label` reads of the batch; and the float32 weights of the examples, (B,), or of the entries of
+      their labels, (B, ...), which are those of `Task.mask` with 0 for padding.
     compute: `compute(state) -> scalar`; NaN when no example counted.
     merge: `merge(state, state) -> state`.
     higher_is_better: The direction.
@@ -60,6 +61,17 @@ def _weights(mask: Any) -> jax.Array:
   return jnp.asarray(mask).astype(jnp.float32)
 
 
+def _array(label: Any) -> jax.Array:
+  """The label as one array, or one clear line where it is a dictionary, such as the whole batch."""
+  if isinstance(label, Mapping):
+    found = ", ".join(map(repr, label))
+    raise UserError(
+      f"a metric got a dictionary of {found} for a label, expected one array: tell the task which entry its metrics "
+      "read, for example label=lambda batch: batch['y']."
+    )
+  return jnp.asarray(label)
+
+
 def _columns(array: Any) -> Any:
   """Labels, scores or weights as (B, K), a column per entry of an example; (B,) as one column."""
   return jnp.reshape(array, (jnp.shape(array)[0], -1))
@@ -70,7 +82,7 @@ def accuracy(decide: Callable[[Any], Any]) -> Metric:
 
   def correct(prediction, label):
     decision = decide(prediction)
-    return (decision == jnp.asarray(label).astype(decision.dtype)).astype(jnp.float32)
+    return (decision == _array(label).astype(decision.dtype)).astype(jnp.float32)
 
   return mean(correct, higher_is_better=True)
 
@@ -80,7 +92,7 @@ def _confusion(decide: Callable[[Any], Any], classes: int | None) -> Callable[..
 
   def update(prediction, label, mask):
     decision, weight = decide(prediction), _weights(mask)
-    label = jnp.asarray(label).astype(decision.dtype)
+    label = _array(label).astype(decision.dtype)
     if classes is None:
       decision, label, weight = map(_columns, (decision, label, weight))
     else:  # one indicator per class, an entry after the other
@@ -132,7 +144,7 @@ def roc_auc(score: Callable[[Any], Any] = lambda prediction: prediction) -> Metr
   """
 
   def update(prediction, label, mask):
-    s, label, weight = map(_columns, (score(prediction), jnp.asarray(label), _weights(mask)))
+    s, label, weight = map(_columns, (score(prediction), _array(label), _weights(mask)))
     return s.astype(jnp.float32), label.astype(jnp.int32) == 1, weight
 
   def one(s, is_positive, weight):
@@ -164,7 +176,7 @@ def r2() -> Metric:
   """
 
   def update(prediction, label, mask):
-    weight, label = _columns(_weights(mask)), _columns(jnp.asarray(label)).astype(jnp.float32)
+    weight, label = _columns(_weights(mask)), _columns(_array(label)).astype(jnp.float32)
     prediction = jnp.reshape(prediction, label.shape).astype(jnp.float32)
     label, prediction = (jnp.where(weight > 0, a, 0.0) for a in (label, prediction))
     count = jnp.sum(weight, axis=0)  # (1,), or of each output

@@ -37,9 +37,12 @@ def make_predict(net: Net, tasks: Mapping[str, Task], inputs: Inputs = "x") -> C
   return predict
 
 
+_LOSS = mean_metric(lambda losses, label: losses, higher_is_better=False)
+
+
 def all_metrics(task: Task) -> dict[str, Metric]:
-  """The task's metrics and its loss."""
-  return {**task.metrics, "loss": mean_metric(task.loss, higher_is_better=False)}
+  """The task's metrics, and the mean of its losses."""
+  return {**task.metrics, "loss": _LOSS}
 
 
 def make_evaluate(
@@ -85,8 +88,10 @@ def make_evaluate(
       if task.mask is not None:
         weights = jnp.asarray(task.mask(batch)).astype(jnp.float32)
         weights *= behind(valid, weights.ndim)
-      check_shapes(name, jax.eval_shape(task.loss, predictions[name], batch), weights)
-      states[name] = {key: m.update(predictions[name], batch, weights) for key, m in all_metrics(task).items()}
+      losses, label = jnp.asarray(task.loss(predictions[name], batch)), task.label(batch)
+      check_shapes(name, losses, weights)
+      states[name] = {key: metric.update(predictions[name], label, weights) for key, metric in task.metrics.items()}
+      states[name]["loss"] = _LOSS.update(losses, label, weights)
     return states
 
   placement = None if mesh is None else shard.batch_sharding(mesh)

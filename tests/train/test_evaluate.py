@@ -51,6 +51,54 @@ def test_weights_of_examples_and_none(batch_size):
     assert found["rmse"] == pytest.approx(found["loss"] ** 0.5, rel=1e-5)
 
 
+@pytest.mark.parametrize("batch_size", [4, 256])
+def test_ready_made_metrics_on_a_task_of_ones_own(batch_size):
+  def label_of(batch):
+    return batch["y"]
+
+  def loss_of(prediction, batch):
+    return batch["scale"] * jnp.abs(prediction[:, 0] - label_of(batch).astype(jnp.float32))
+
+  def decide(prediction):
+    return (prediction[:, 0] > 0).astype(jnp.int32)
+
+  m = mtl.tasks.metrics
+  metrics = {"f1": m.f1(decide), "roc_auc": m.roc_auc(lambda p: p[:, 0]), "accuracy": m.accuracy(decide)}
+  task = mtl.Task(loss_of, lambda batch: batch["w"], metrics, label_of)
+  label, scores, weight, scale = LABEL[:, 0], SCORES[:, 0], WEIGHT[:, 0], np.arange(SIZE, dtype=np.float32)
+  found = evaluate(task, {"y": label, "w": weight, "scale": scale}, batch_size)
+  assert found["f1"] == pytest.approx(reference.f1_score(label, scores > 0, sample_weight=weight))
+  assert found["roc_auc"] == pytest.approx(reference.roc_auc_score(label, scores, sample_weight=weight))
+  assert found["accuracy"] == pytest.approx(np.average((scores > 0) == label, weights=weight))
+  assert found["loss"] == pytest.approx(np.average(scale * np.abs(scores - label), weights=weight))
+
+
+def test_metrics_get_the_label_that_the_task_reads_and_else_the_whole_batch():
+  keys = []
+
+  def value(prediction, label):
+    keys.append(set(label))
+    return prediction[:, 0] + label["box"][:, 1] + label["y"].astype(jnp.float32)
+
+  metrics = {"sum": mtl.tasks.metrics.mean(value, higher_is_better=True)}
+  arrays = {"y": LABEL[:, 0], "box": SCORES[::-1], "w": GIVEN}
+  want = np.average(SCORES[:, 0] + SCORES[::-1, 1] + LABEL[:, 0], weights=GIVEN)
+  for options in ({"label": lambda batch: {key: batch[key] for key in ("box", "y")}}, {}):
+    task = mtl.Task(lambda prediction, batch: prediction[:, 0], lambda batch: batch["w"], metrics, **options)
+    assert evaluate(task, arrays, 4)["sum"] == pytest.approx(want)
+  assert keys == [{"box", "y"}, {"x", "box", "y", "w"}]
+
+
+@pytest.mark.parametrize("name", ["accuracy", "f1", "roc_auc", "r2"])
+def test_ready_made_metrics_on_the_whole_batch_are_told_in_one_line(name):
+  make = getattr(mtl.tasks.metrics, name)
+  metric = make(lambda p: p > 0) if name in ("accuracy", "f1") else make()
+  task = mtl.Task(lambda prediction, batch: prediction[:, 0], metrics={name: metric})
+  with pytest.raises(mtl.UserError, match=r"got a dictionary of 'x', 'y' for a label, .* label=lambda batch") as error:
+    evaluate(task, {"y": LABEL[:, 0]}, 256)
+  assert "\n" not in str(error.value)
+
+
 def test_losses_of_a_wrong_shape_are_told_in_one_line():
   task = mtl.Task(loss=lambda prediction, batch: prediction[:, :1] - batch["y"][None, :])
   with pytest.raises(mtl.UserError, match=r"task 't': its loss has shape \(11, 11\), expected one value per example"):
