@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -55,8 +55,8 @@ def make_evaluate(
 ) -> Callable[[Any, Any, Mapping[str, Any]], Metrics]:
   """A function `(params, state, arrays) -> {task: {metric: value}}` over a whole data set.
 
-  Each batch is one jitted call that returns metric states; they are merged and read once at the end. The last batch is
-  padded, and padding counts for nothing.
+  Each batch is one jitted call that returns metric states, which are moved to the host; there they are merged and
+  computed once at the end. The last batch is padded, and padding counts for nothing.
 
   Args:
     net: The multi-task net.
@@ -105,16 +105,25 @@ def make_evaluate(
     batches = data.pad_batches(arrays, -(-size // pieces) * pieces)
     if placement is not None:
       batches = (shard.place(batch, placement) for batch in batches)
-    parts = jax.device_get([jitted(params, state, batch, valid) for batch, valid in batches])
+    parts = list(_on_host(jitted(params, state, batch, valid) for batch, valid in batches))
     return {
       name: {
-        key: float(metric.compute(functools.reduce(metric.merge, [part[name][key] for part in parts])))
+        key: float(metric.compute(metric.merge([part[name][key] for part in parts])))
         for key, metric in all_metrics(task).items()
       }
       for name, task in tasks.items()
     }
 
   return evaluate
+
+
+def _on_host(states: Iterator[Any]) -> Iterator[Any]:
+  """Each batch's states as numpy arrays, read after the next batch has been handed to the devices.
+
+  So these need not wait for the host, and never hold the states of more than three batches.
+  """
+  for done, _ in itertools.pairwise(itertools.chain(states, [None])):
+    yield jax.device_get(done)
 
 
 def predict_all(

@@ -1,6 +1,5 @@
 """Metrics against scikit-learn, whole and merged from random chunks."""
 
-import functools
 import warnings
 
 import jax.numpy as jnp
@@ -21,7 +20,7 @@ def merged(metric, prediction, label, mask, cuts=()):
   parts = [
     metric.update(prediction[a:b], label[a:b], mask[a:b]) for a, b in zip(edges[:-1], edges[1:], strict=True) if b > a
   ]
-  return float(metric.compute(functools.reduce(metric.merge, parts)))
+  return float(metric.compute(metric.merge(parts)))
 
 
 def weights(rng, kind: str, size: int) -> np.ndarray:
