@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from mtl_jax._core.axes import behind
 from mtl_jax._core.errors import UserError
+from mtl_jax.tasks._collected import collected as collected
 from mtl_jax.tasks._metric import Metric as Metric
 from mtl_jax.tasks._metric import State, concatenated
 from mtl_jax.tasks._weights import as_weighted

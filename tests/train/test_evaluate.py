@@ -1,5 +1,6 @@
 """Evaluation: weights of examples and entries in every metric, whatever the batches and their padding."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -110,3 +111,83 @@ def test_metrics_that_lack_entries_are_told_in_one_line():
   task = mtl.Task(lambda p, batch: jnp.abs(p), lambda batch: batch["w"], {"exact": exact})
   with pytest.raises(mtl.UserError, match=r"values of shape \(11,\), but weights of shape \(11, 3\)"):
     evaluate(task, {"w": WEIGHT}, 256)
+
+
+def whole(value):
+  """A collected metric of scores of one column, labels (kind, box) and weights, and what it was called with."""
+  calls = []
+
+  def compute(scores, labels, weights):
+    calls.append((scores, labels, weights))
+    return value(scores, *labels, weights)
+
+  return mtl.tasks.metrics.collected(compute, score=lambda prediction: prediction[:, 0]), calls
+
+
+@pytest.mark.parametrize("batch_size", [3, 4, 11, 256])
+def test_collected_metrics_see_all_that_counts_of_the_data_set_at_once(batch_size):
+  def value(scores, kind, box, weights):
+    return np.median(scores * kind + box[:, 1]) + np.average(np.argsort(scores), weights=weights)
+
+  metric, calls = whole(value)
+  task = mtl.Task(
+    lambda prediction, batch: prediction[:, 0],
+    lambda batch: batch["w"],
+    {"whole": metric},
+    lambda batch: (batch["kind"], batch["box"]),
+  )
+  kind, box, weight = LABEL[:, 0], SCORES[::-1], WEIGHT[:, 0] * GIVEN
+  counts = weight > 0
+  assert 0 < counts.sum() < SIZE and counts[-1]  # padding repeats the last example
+  missing = np.where(counts[:, None], box, np.nan)
+  found = evaluate(task, {"kind": kind, "box": missing, "w": weight}, batch_size)
+  want = (SCORES[counts, 0], kind[counts], box[counts], weight[counts])
+  assert len(calls) == 1
+  for one, other in zip((calls[0][0], *calls[0][1], calls[0][2]), want, strict=True):
+    assert type(one) is np.ndarray
+    np.testing.assert_array_equal(one, other)
+  assert found["whole"] == pytest.approx(value(*want))
+  found = evaluate(task, {"kind": kind, "box": missing, "w": 0 * weight}, batch_size)
+  assert np.isnan(found["whole"]) and len(calls) == 1
+
+
+def test_collected_metrics_of_weighted_entries():
+  def error(scores, labels, weights):
+    assert weights.shape == labels.shape and weights.any(axis=1).all()
+    return np.average(np.abs(scores - labels), weights=weights)
+
+  metric = mtl.tasks.metrics.collected(error, higher_is_better=False)
+  task = mtl.Task(lambda p, batch: jnp.abs(p), lambda batch: batch["w"], {"error": metric}, lambda batch: batch["y"])
+  weight = WEIGHT * GIVEN[:, None]
+  found = evaluate(task, {"y": LABEL, "w": weight}, 4)
+  assert found["error"] == pytest.approx(np.average(np.abs(SCORES - LABEL), weights=weight))
+  assert not task.higher_is_better
+
+
+@pytest.mark.parametrize("size", [8, 80])
+@pytest.mark.parametrize("name", ["collected", "roc_auc"])
+def test_metrics_of_the_whole_data_set_move_and_copy_each_example_once(name, size, monkeypatch):
+  m = mtl.tasks.metrics
+  metric, per_example = {
+    "collected": (m.collected(lambda scores, labels, weights: 0.0, score=lambda p: p[:, 0]), 4 + 4 + 4),
+    "roc_auc": (m.roc_auc(lambda p: p[:, 0]), 4 + 1 + 4),
+  }[name]
+  task = mtl.Task(lambda prediction, batch: prediction[:, 0], metrics={name: metric}, label=lambda batch: batch["y"])
+  bytes_of = {"device_get": 0, "concatenate": 0}
+
+  def counted(module, function):
+    original = getattr(module, function)
+
+    def call(*args, **options):
+      result = original(*args, **options)
+      bytes_of[function] += sum(leaf.nbytes for leaf in jax.tree.leaves(result))
+      return result
+
+    monkeypatch.setattr(module, function, call)
+
+  x, label = np.random.default_rng(0).normal(size=(size, 2)).astype(np.float32), np.arange(size) % 2
+  run = mtl.train.make_evaluate(NET, {"t": task}, batch_size=4)
+  counted(jax, "device_get")
+  counted(np, "concatenate")
+  run({}, {}, {"x": x, "y": label})
+  assert bytes_of == {"device_get": size * per_example + size // 4 * 8, "concatenate": size * per_example}
