@@ -49,6 +49,6 @@ def test_the_tutorial_network_learns_both_tasks(name):
   predictions, _ = net.apply(state.params, state.state, data["x"])
   for task, definition in tasks.items():
     accuracy = definition.metrics["accuracy"]
-    right = accuracy.compute(accuracy.update(predictions[task], data, np.ones(256, np.float32)))
+    right = accuracy.compute(accuracy.update(predictions[task], definition.label(data), np.ones(256, np.float32)))
     assert float(right) > 0.97
   assert int(state.step) == 150 and int(state.skipped) == 0

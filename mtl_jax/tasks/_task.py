@@ -21,6 +21,8 @@ class Task:
       token or pixel; 0 where the label is missing. None: all count alike, at no cost. The objective takes the weighted
       mean $\sum w \ell / \sum w$ over the batch, so a batch without labels adds exactly zero.
     metrics: `{name: Metric}`; the first is the main one, by which `compare` and `delta_m` judge the task.
+    label: `label(batch)`, what the metrics compare a prediction with: an array (B, ...), or a tree of them, such as
+      boxes and their classes. By default the whole batch; `accuracy`, `f1` and their like need one array.
     output: `output(prediction) -> {name: array}`, what a user wants to see of a prediction (a class, not logits).
     check: `check(name, arrays)` raises a one-line `ValueError` if the labels of the numpy `arrays` cannot be used.
     checked: The keys of the labels whose values `check` looks at, so that those that do not count may hold anything.
@@ -34,11 +36,21 @@ class Task:
   >>> task = Task(loss=lambda prediction, batch: jnp.abs(prediction - batch["y"]))
   >>> task.loss(jnp.array([1.0, 2.0]), {"y": jnp.array([1.0, 0.0])}).tolist()
   [0.0, 2.0]
+
+  With a metric, and the label that it reads:
+
+  >>> from mtl_jax.tasks.metrics import r2
+  >>> def label(batch):
+  ...   return batch["y"]
+  >>> task = Task(loss=lambda prediction, batch: jnp.abs(prediction - label(batch)), metrics={"r2": r2()}, label=label)
+  >>> task.main_metric
+  'r2'
   """
 
   loss: Callable[[Any, Mapping[str, Any]], Any]
   mask: Callable[[Mapping[str, Any]], Any] | None = None
   metrics: Mapping[str, Metric] = dataclasses.field(default_factory=dict)
+  label: Callable[[Mapping[str, Any]], Any] = lambda batch: batch
   output: Callable[[Any], dict[str, Any]] = lambda prediction: {"prediction": prediction}
   check: Callable[[str, Mapping[str, Any]], None] = lambda name, arrays: None
   checked: tuple[str, ...] = ()

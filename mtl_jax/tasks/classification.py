@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -56,10 +57,11 @@ def classification(
   if not 0 <= label_smoothing < 1:
     raise UserError(f"classification of {label!r}: label_smoothing is {label_smoothing}, expected in [0, 1).")
   factors = None if class_weights is None else _factors(label, class_weights, [(num_classes,)])
+  label_of = functools.partial(_labels.read, key=label, kind="label")
   weights_of = _weights.weights_of(label, mask, weight)
 
   def loss(prediction, batch):
-    y = _labels.read(batch, label, "label")
+    y = label_of(batch)
     _expect(label, prediction.shape, y, (*y.shape[:1], num_classes), y.shape[:1], integer=True)
     y = _weights.where_labelled(y, weights_of and weights_of(batch))
     targets = optax.smooth_labels(jax.nn.one_hot(y, num_classes, dtype=prediction.dtype), label_smoothing)
@@ -80,12 +82,13 @@ def classification(
     "recall": _metrics.recall(decide, num_classes),
   }
   return Task(
-    loss,
-    weights_of,
-    {name: metric_on(label, metric) for name, metric in metrics.items()},
-    lambda logits: {"class": decide(logits), "probability": jax.nn.softmax(logits)},
-    check,
-    (label,),
+    loss=loss,
+    mask=weights_of,
+    metrics=metrics,
+    label=label_of,
+    output=lambda logits: {"class": decide(logits), "probability": jax.nn.softmax(logits)},
+    check=check,
+    checked=(label,),
   )
 
 
@@ -174,13 +177,14 @@ def _sigmoid(label: str, entries: tuple[int, ...], mask, weight, positive_weight
   else:
     factors = _factors(label, class_weights, [(*entries, 2)] + [entries] * bool(entries))
     factors = np.stack([factors, factors], axis=-1) if factors.shape == entries else factors
+  label_of = functools.partial(_labels.read, key=label, kind="label")
   weights_of = _weights.weights_of(label, mask, weight)
 
   def logits_of(prediction):
     return prediction[:, 0] if not entries and prediction.shape[1:] == (1,) else prediction
 
   def loss(prediction, batch):
-    y = _labels.read(batch, label, "label")
+    y = label_of(batch)
     shape = (*y.shape[:1], *entries)
     _expect(label, logits_of(prediction).shape, y, shape, shape, integer=False)
     weights = weights_of and weights_of(batch)
@@ -208,12 +212,13 @@ def _sigmoid(label: str, entries: tuple[int, ...], mask, weight, positive_weight
     "recall": _metrics.recall(decide),
   }
   return Task(
-    loss,
-    weights_of,
-    {name: metric_on(label, metric) for name, metric in metrics.items()},
-    lambda prediction: {"class": decide(prediction), "probability": jax.nn.sigmoid(logits_of(prediction))},
-    check,
-    (label,),
+    loss=loss,
+    mask=weights_of,
+    metrics=metrics,
+    label=label_of,
+    output=lambda prediction: {"class": decide(prediction), "probability": jax.nn.sigmoid(logits_of(prediction))},
+    check=check,
+    checked=(label,),
   )
 
 
@@ -230,11 +235,6 @@ def _factors(label: str, given: Sequence[Any], shapes: Sequence[tuple[int, ...]]
   if wrong.size:
     raise UserError(f"classification of {label!r}: class_weights hold {wrong[0]}, expected at least 0 and finite.")
   return factors
-
-
-def metric_on(label: str, metric: _metrics.Metric) -> _metrics.Metric:
-  """The metric with the label read from the batch: `update(prediction, batch, mask)`."""
-  return metric._replace(update=lambda p, batch, mask: metric.update(p, _labels.read(batch, label, "label"), mask))
 
 
 def _expect(label, found, y, prediction_shape, label_shape, *, integer):

@@ -1,35 +1,20 @@
-"""Metrics as mergeable states: update on a batch, merge over batches and devices, compute once."""
+"""Ready-made metrics: a state of each batch, merged and computed once. `Metric` says how they are called."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from mtl_jax._core.axes import behind
 from mtl_jax._core.errors import UserError
+from mtl_jax.tasks._collected import collected as collected
+from mtl_jax.tasks._metric import Metric as Metric
+from mtl_jax.tasks._metric import State, concatenated
 from mtl_jax.tasks._weights import as_weighted
-
-State = Any
-
-
-class Metric(NamedTuple):
-  """A metric whose state over two sets of examples is the merge of the two states.
-
-  Attributes:
-    update: `update(prediction, label, mask) -> state` of one batch; `mask` weighs the examples, (B,), or the entries of
-      their labels, (B, ...). Pure, jitted.
-    compute: `compute(state) -> scalar`; NaN when no example counted.
-    merge: `merge(state, state) -> state`.
-    higher_is_better: The direction.
-  """
-
-  update: Callable[[Any, Any, Any], State]
-  compute: Callable[[State], Any]
-  merge: Callable[[State, State], State] = lambda a, b: jax.tree.map(jnp.add, a, b)
-  higher_is_better: bool = True
 
 
 def _ratio(numerator: Any, denominator: Any, empty: float = jnp.nan) -> jax.Array:
@@ -39,9 +24,26 @@ def _ratio(numerator: Any, denominator: Any, empty: float = jnp.nan) -> jax.Arra
 def mean(
   value: Callable[[Any, Any], Any], *, higher_is_better: bool, final: Callable[[Any], Any] = lambda x: x
 ) -> Metric:
-  """The weighted mean of `value(prediction, label)`, one value per example or per entry, then `final` of it.
+  r"""The weighted mean of a value per example or per entry.
 
-  Values per entry, (B, ...), are averaged over an example's entries where weights are given per example, (B,).
+  $$ final(\sum_i w_i v_i / \sum_i w_i), \qquad v_i = value(\hat y_i, y_i) $$
+
+  Args:
+    value: `value(prediction, label) -> (B,)`, or (B, ...); values per entry are averaged over each example's entries
+      where weights are given per example.
+    higher_is_better: The direction.
+    final: A function of the mean, such as the square root.
+
+  Returns:
+    The metric, NaN where no example counts.
+
+  Raises:
+    UserError: When it is evaluated: there is not a value for each weight.
+
+  >>> rmse = mean(lambda prediction, label: (prediction - label) ** 2, higher_is_better=False, final=jnp.sqrt)
+  >>> state = rmse.update(jnp.array([1.0, 5.0, 9.0]), jnp.array([0.0, 4.0, 0.0]), jnp.array([1, 1, 0]))
+  >>> float(rmse.compute(state))
+  1.0
   """
 
   def update(prediction, label, mask):
@@ -60,17 +62,32 @@ def _weights(mask: Any) -> jax.Array:
   return jnp.asarray(mask).astype(jnp.float32)
 
 
+def _array(label: Any) -> jax.Array:
+  """The label as one array, or one clear line where it is a dictionary, such as the whole batch."""
+  if isinstance(label, Mapping):
+    found = ", ".join(map(repr, label))
+    raise UserError(
+      f"a metric got a dictionary of {found} for a label, expected one array: tell the task which entry its metrics "
+      "read, for example label=lambda batch: batch['y']."
+    )
+  return jnp.asarray(label)
+
+
 def _columns(array: Any) -> Any:
   """Labels, scores or weights as (B, K), a column per entry of an example; (B,) as one column."""
   return jnp.reshape(array, (jnp.shape(array)[0], -1))
 
 
 def accuracy(decide: Callable[[Any], Any]) -> Metric:
-  """The share of examples whose decision equals the label; for label vectors the mean over their entries."""
+  """The share of examples whose decision equals the label; for label vectors the mean over their entries.
+
+  Args:
+    decide: `decide(prediction) -> (B,)`, or (B, ...), shaped like the labels.
+  """
 
   def correct(prediction, label):
     decision = decide(prediction)
-    return (decision == jnp.asarray(label).astype(decision.dtype)).astype(jnp.float32)
+    return (decision == _array(label).astype(decision.dtype)).astype(jnp.float32)
 
   return mean(correct, higher_is_better=True)
 
@@ -80,7 +97,7 @@ def _confusion(decide: Callable[[Any], Any], classes: int | None) -> Callable[..
 
   def update(prediction, label, mask):
     decision, weight = decide(prediction), _weights(mask)
-    label = jnp.asarray(label).astype(decision.dtype)
+    label = _array(label).astype(decision.dtype)
     if classes is None:
       decision, label, weight = map(_columns, (decision, label, weight))
     else:  # one indicator per class, an entry after the other
@@ -108,17 +125,37 @@ def _macro(decide: Callable[[Any], Any], classes: int | None, value: Callable[..
 
 
 def precision(decide: Callable[[Any], Any], classes: int | None = None) -> Metric:
-  """TP / (TP + FP), averaged over classes or labels (macro); 0 where nothing was decided positive."""
+  """TP / (TP + FP), averaged over classes or labels (macro); 0 where nothing was decided positive.
+
+  Args:
+    decide: `decide(prediction) -> (B,)`, or (B, ...), shaped like the labels: classes, or 0 and 1.
+    classes: The number of classes; None: labels are 0 and 1.
+  """
   return _macro(decide, classes, lambda tp, fp, fn: (tp, tp + fp))
 
 
 def recall(decide: Callable[[Any], Any], classes: int | None = None) -> Metric:
-  """TP / (TP + FN), averaged over classes or labels (macro); 0 where nothing is positive."""
+  """TP / (TP + FN), averaged over classes or labels (macro); 0 where nothing is positive.
+
+  Args:
+    decide: As in `precision`.
+    classes: As in `precision`.
+  """
   return _macro(decide, classes, lambda tp, fp, fn: (tp, tp + fn))
 
 
 def f1(decide: Callable[[Any], Any], classes: int | None = None) -> Metric:
-  """2 TP / (2 TP + FP + FN), averaged over classes or labels (macro); 0 where a class never occurs."""
+  """2 TP / (2 TP + FP + FN), averaged over classes or labels (macro); 0 where a class never occurs.
+
+  Args:
+    decide: As in `precision`.
+    classes: As in `precision`.
+
+  >>> metric = f1(lambda logits: jnp.argmax(logits, axis=-1), classes=3)
+  >>> state = metric.update(jnp.eye(3), jnp.array([0, 1, 1]), jnp.ones(3))
+  >>> round(float(metric.compute(state)), 4)  # the mean of 1, 2 / 3 and 0
+  0.5556
+  """
   return _macro(decide, classes, lambda tp, fp, fn: (2 * tp, 2 * tp + fp + fn))
 
 
@@ -127,12 +164,15 @@ def roc_auc(score: Callable[[Any], Any] = lambda prediction: prediction) -> Metr
 
   $$ AUC = \sum_{i \in +, j \in -} w_i w_j ([s_i > s_j] + [s_i = s_j] / 2) / \sum_{i \in +, j \in -} w_i w_j $$
 
-  The state keeps every score, since no state of fixed size is exact; merging concatenates. Labels with one class
-  only are left out of the mean, NaN when none is left. NaN scores give NaN.
+  The state keeps every score, since no state of fixed size is exact. Labels with one class only are left
+  out of the mean, NaN when none is left. NaN scores give NaN.
+
+  Args:
+    score: `score(prediction) -> (B,)`, or (B, ...), shaped like the labels, which are 0 and 1.
   """
 
   def update(prediction, label, mask):
-    s, label, weight = map(_columns, (score(prediction), jnp.asarray(label), _weights(mask)))
+    s, label, weight = map(_columns, (score(prediction), _array(label), _weights(mask)))
     return s.astype(jnp.float32), label.astype(jnp.int32) == 1, weight
 
   def one(s, is_positive, weight):
@@ -150,10 +190,7 @@ def roc_auc(score: Callable[[Any], Any] = lambda prediction: prediction) -> Metr
     is_broken = jnp.any(jnp.isnan(s) & (weight > 0))
     return jnp.where(is_broken, jnp.nan, jnp.nanmean(jax.vmap(one, in_axes=1)(s, is_positive, weight)))
 
-  def merge(a, b):
-    return jax.tree.map(lambda x, y: jnp.concatenate([x, y]), a, b)
-
-  return Metric(update, compute, merge)
+  return Metric(update, compute, concatenated)
 
 
 def r2() -> Metric:
@@ -164,7 +201,7 @@ def r2() -> Metric:
   """
 
   def update(prediction, label, mask):
-    weight, label = _columns(_weights(mask)), _columns(jnp.asarray(label)).astype(jnp.float32)
+    weight, label = _columns(_weights(mask)), _columns(_array(label)).astype(jnp.float32)
     prediction = jnp.reshape(prediction, label.shape).astype(jnp.float32)
     label, prediction = (jnp.where(weight > 0, a, 0.0) for a in (label, prediction))
     count = jnp.sum(weight, axis=0)  # (1,), or of each output
@@ -177,7 +214,7 @@ def r2() -> Metric:
     spread = jnp.sum(weight * jnp.square(label - centre - rest), axis=0)
     return count, (centre[0], rest[0]), spread, jnp.sum(weight * jnp.square(label - prediction), axis=0)
 
-  def merge(a, b):
+  def add(a, b):
     (count_a, (centre_a, rest_a), spread_a, residual_a), (count_b, (centre_b, rest_b), spread_b, residual_b) = a, b
     step = jnp.where(count_a > 0, (centre_b - centre_a) + (rest_b - rest_a), 0.0)
     start, rest = jnp.where(count_a > 0, centre_a, centre_b), jnp.where(count_a > 0, rest_a, rest_b)
@@ -189,11 +226,11 @@ def r2() -> Metric:
 
   def compute(state):
     count, (centre, _), spread, residual = state
-    # Of constant labels only rounding is left, about eps ** 2 of their square an example.
+    # Of constant labels only rounding is left, about eps ** 2 of their square per example.
     eps = float(jnp.finfo(jnp.float32).eps)
     varies = spread > eps**3 * jnp.square(centre)
     values = jnp.where(varies, 1.0 - _ratio(residual, spread, 0.0), jnp.nan)
     counts = jnp.broadcast_to(count > 0, values.shape)
     return jnp.mean(values, where=counts)
 
-  return Metric(update, compute, merge)
+  return Metric(update, compute, lambda states: functools.reduce(add, states))

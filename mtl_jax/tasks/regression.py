@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Literal
 
@@ -13,7 +14,6 @@ from mtl_jax._core.errors import UserError, nearest
 from mtl_jax.tasks import _labels, _weights
 from mtl_jax.tasks import metrics as _metrics
 from mtl_jax.tasks._task import Task
-from mtl_jax.tasks.classification import metric_on
 
 _LOSSES = {
   "squared": lambda prediction, y, delta: optax.squared_error(prediction, y),
@@ -68,6 +68,7 @@ def regression(
   if not (math.isfinite(mean) and math.isfinite(std)):
     raise UserError(f"regression of {label!r}: mean is {mean} and std {std}, expected finite numbers.")
   entries = () if size is None else (size,)
+  label_of = functools.partial(_labels.read, key=label, kind="label")
   weights_of = _weights.weights_of(label, mask, weight)
 
   def values(prediction):
@@ -77,7 +78,7 @@ def regression(
     return values(prediction) * std + mean
 
   def loss_fn(prediction, batch):
-    y = _labels.read(batch, label, "label")
+    y = label_of(batch)
     expected = (*y.shape[:1], *entries)
     for what, found in ((f"label {label!r}", y.shape), (f"the prediction for {label!r}", values(prediction).shape)):
       if found != expected:
@@ -109,10 +110,11 @@ def regression(
     "rmse": _metrics.mean(error(2), higher_is_better=False, final=jnp.sqrt),
   }
   return Task(
-    loss_fn,
-    weights_of,
-    {name: metric_on(label, metric) for name, metric in metrics.items()},
-    lambda prediction: {"value": in_units(prediction)},
-    check,
-    (label,),
+    loss=loss_fn,
+    mask=weights_of,
+    metrics=metrics,
+    label=label_of,
+    output=lambda prediction: {"value": in_units(prediction)},
+    check=check,
+    checked=(label,),
   )

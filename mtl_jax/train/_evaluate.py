@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -37,9 +37,12 @@ def make_predict(net: Net, tasks: Mapping[str, Task], inputs: Inputs = "x") -> C
   return predict
 
 
+_LOSS = mean_metric(lambda losses, label: losses, higher_is_better=False)
+
+
 def all_metrics(task: Task) -> dict[str, Metric]:
-  """The task's metrics and its loss."""
-  return {**task.metrics, "loss": mean_metric(task.loss, higher_is_better=False)}
+  """The task's metrics, and the mean of its losses."""
+  return {**task.metrics, "loss": _LOSS}
 
 
 def make_evaluate(
@@ -52,8 +55,8 @@ def make_evaluate(
 ) -> Callable[[Any, Any, Mapping[str, Any]], Metrics]:
   """A function `(params, state, arrays) -> {task: {metric: value}}` over a whole data set.
 
-  Each batch is one jitted call that returns metric states; they are merged and read once at the end. The last batch is
-  padded, and padding counts for nothing.
+  Each batch is one jitted call that returns metric states, which are moved to the host; there they are merged and
+  computed once at the end. The last batch is padded, and padding counts for nothing.
 
   Args:
     net: The multi-task net.
@@ -85,8 +88,10 @@ def make_evaluate(
       if task.mask is not None:
         weights = jnp.asarray(task.mask(batch)).astype(jnp.float32)
         weights *= behind(valid, weights.ndim)
-      check_shapes(name, jax.eval_shape(task.loss, predictions[name], batch), weights)
-      states[name] = {key: m.update(predictions[name], batch, weights) for key, m in all_metrics(task).items()}
+      losses, label = jnp.asarray(task.loss(predictions[name], batch)), task.label(batch)
+      check_shapes(name, losses, weights)
+      states[name] = {key: metric.update(predictions[name], label, weights) for key, metric in task.metrics.items()}
+      states[name]["loss"] = _LOSS.update(losses, label, weights)
     return states
 
   placement = None if mesh is None else shard.batch_sharding(mesh)
@@ -100,16 +105,25 @@ def make_evaluate(
     batches = data.pad_batches(arrays, -(-size // pieces) * pieces)
     if placement is not None:
       batches = (shard.place(batch, placement) for batch in batches)
-    parts = jax.device_get([jitted(params, state, batch, valid) for batch, valid in batches])
+    parts = list(_on_host(jitted(params, state, batch, valid) for batch, valid in batches))
     return {
       name: {
-        key: float(metric.compute(functools.reduce(metric.merge, [part[name][key] for part in parts])))
+        key: float(metric.compute(metric.merge([part[name][key] for part in parts])))
         for key, metric in all_metrics(task).items()
       }
       for name, task in tasks.items()
     }
 
   return evaluate
+
+
+def _on_host(states: Iterator[Any]) -> Iterator[Any]:
+  """Each batch's states as numpy arrays, read after the next batch has been handed to the devices.
+
+  So these need not wait for the host, and never hold the states of more than three batches.
+  """
+  for done, _ in itertools.pairwise(itertools.chain(states, [None])):
+    yield jax.device_get(done)
 
 
 def predict_all(

@@ -145,7 +145,7 @@ def _train(recipe, splits, steps):
 
   def score(task, prediction):
     metric = task.metrics[task.main_metric]
-    return float(metric.compute(metric.update(prediction, splits.test, ones)))
+    return float(metric.compute(metric.update(prediction, task.label(splits.test), ones)))
 
   return {name: score(task, predictions[name]) for name, task in recipe.tasks.items()}
 

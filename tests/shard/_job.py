@@ -1,5 +1,6 @@
 """One process of a run, `python -m tests.shard._job COUNT RANK PORT DIRECTORY [DOOMED]`; DOOMED kills itself."""
 
+import dataclasses
 import os
 import signal
 import sys
@@ -14,7 +15,7 @@ import mtl_jax as mtl
 def main(count, rank, port, directory, doomed=-1):
   if count > 1:
     mtl.shard.start_processes(f"127.0.0.1:{port}", count, rank)
-  from tests.shard._train import fit
+  from tests.shard import _train
 
   evaluations = 0
 
@@ -26,14 +27,29 @@ def main(count, rank, port, directory, doomed=-1):
     return metrics["size"]["loss"]
 
   mesh = mtl.make_mesh("data=-1")
-  result = fit(
+  result = _train.fit(
     mesh, mtl.shard.fsdp(64), mtl.balance.mgda(), steps=20, eval_every=4, run_dir=directory, resume=True, score=score
   )
   everywhere = jax.sharding.NamedSharding(mesh, jax.P())
   params = jax.jit(lambda tree: tree, out_shardings=everywhere)((result.state.params, result.params))
   flat = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(jax.device_get(params))])
   local = sum(shard.data.size for leaf in jax.tree.leaves(result.state.params) for shard in leaf.addressable_shards)
-  np.savez(Path(directory).parent / f"{Path(directory).name}-{rank}.npz", params=flat, local=local)
+  collected = _collect(_train, mesh, result)
+  np.savez(Path(directory).parent / f"{Path(directory).name}-{rank}.npz", params=flat, local=local, **collected)
+
+
+def _collect(job, mesh, result):
+  """What a metric collects of a data set that batches, of which the last is short, do not divide."""
+  collected = {}
+
+  def compute(scores, labels, weights):
+    collected.update(scores=scores, labels=labels, weights=weights)
+    return scores.sum()
+
+  task = dataclasses.replace(job.TASKS["size"], metrics={"whole": mtl.tasks.metrics.collected(compute)})
+  evaluate = mtl.train.make_evaluate(job.net(), job.TASKS | {"size": task}, batch_size=8, mesh=mesh)
+  found = evaluate(result.params, result.net_state, job.arrays(31, 1))
+  return collected | {"value": found["size"]["whole"]}
 
 
 if __name__ == "__main__":

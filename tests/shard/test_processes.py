@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests._launch import finish, free_port, start
+from tests.shard._train import arrays
 
 DEVICES = 4
 ROUNDING = 1e-6  # twenty steps; between processes sums of four devices' parts are made in another order
@@ -17,11 +18,14 @@ def _run(directory, count, doomed=()):
   return finish([start([*words, rank, port, directory, *doomed], DEVICES // count) for rank in range(count)])
 
 
-def _params(directory, count):
-  found = [np.load(directory.parent / f"{directory.name}-{rank}.npz") for rank in range(count)]
+def _saved(directory, count):
+  """What all processes saved alike, and how many numbers each holds."""
+  found = [dict(np.load(directory.parent / f"{directory.name}-{rank}.npz")) for rank in range(count)]
+  local = [int(one.pop("local")) for one in found]
   for one in found[1:]:
-    np.testing.assert_array_equal(one["params"], found[0]["params"])
-  return found[0]["params"], [int(one["local"]) for one in found]
+    for key, value in one.items():
+      np.testing.assert_array_equal(value, found[0][key], key)
+  return found[0], local
 
 
 @pytest.fixture(scope="module")
@@ -29,16 +33,22 @@ def unbroken(tmp_path_factory):
   directory = tmp_path_factory.mktemp("unbroken") / "run"
   ((code, _, _, err),) = _run(directory, 1)
   assert code == 0, err[-3000:]
-  return _params(directory, 1)
+  return _saved(directory, 1)
 
 
-def test_two_processes_train_as_one(tmp_path, unbroken):
+def test_two_processes_train_and_evaluate_as_one(tmp_path, unbroken):
   found = _run(tmp_path / "run", 2)
   assert [code for code, *_ in found] == [0, 0], found
-  params, local = _params(tmp_path / "run", 2)
-  np.testing.assert_allclose(params, unbroken[0], atol=ROUNDING, rtol=0)
+  saved, local = _saved(tmp_path / "run", 2)
+  np.testing.assert_allclose(saved["params"], unbroken[0]["params"], atol=ROUNDING, rtol=0)
   assert sum(local) == unbroken[1][0] and local[0] == local[1]  # each process holds half of every divided parameter
   assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 20 + 5
+  # A metric of the whole data set has all of it in each process, in order and without what fills up the last batch.
+  one = unbroken[0]
+  np.testing.assert_array_equal(saved["labels"], arrays(31, 1)["size"])
+  np.testing.assert_array_equal(saved["weights"], np.ones(31))
+  np.testing.assert_allclose(saved["scores"], one["scores"], atol=10 * ROUNDING, rtol=0)
+  assert one["scores"].shape == (31, 1) and saved["value"] == pytest.approx(saved["scores"].sum())
 
 
 @pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
@@ -51,4 +61,4 @@ def test_killed_and_resumed_in_another_number_of_processes(tmp_path, unbroken, b
   assert (directory / "checkpoints" / "4").exists() and not (directory / "checkpoints" / "12").exists()
   found = _run(directory, after)
   assert [code for code, *_ in found] == [0] * after, found
-  np.testing.assert_allclose(_params(directory, after)[0], unbroken[0], atol=ROUNDING, rtol=0)
+  np.testing.assert_allclose(_saved(directory, after)[0]["params"], unbroken[0]["params"], atol=ROUNDING, rtol=0)

@@ -116,7 +116,7 @@ def test_metrics_read_their_label_and_mask_from_the_batch(task, prediction, labe
   perfect = perfect.reshape(prediction.shape).astype(np.float32)
   perfect[5] *= -1  # wrong where it does not count
   for name, metric in task.metrics.items():
-    value = metric.compute(metric.update(perfect, {"y": label}, mask))
+    value = metric.compute(metric.update(perfect, task.label({"y": label}), mask))
     assert float(value) == pytest.approx(1.0), name
 
 

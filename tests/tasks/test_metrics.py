@@ -1,6 +1,5 @@
 """Metrics against scikit-learn, whole and merged from random chunks."""
 
-import functools
 import warnings
 
 import jax.numpy as jnp
@@ -21,7 +20,7 @@ def merged(metric, prediction, label, mask, cuts=()):
   parts = [
     metric.update(prediction[a:b], label[a:b], mask[a:b]) for a, b in zip(edges[:-1], edges[1:], strict=True) if b > a
   ]
-  return float(metric.compute(functools.reduce(metric.merge, parts)))
+  return float(metric.compute(metric.merge(parts)))
 
 
 def weights(rng, kind: str, size: int) -> np.ndarray:
@@ -242,3 +241,45 @@ def test_means():
   want = reference.root_mean_squared_error(label[counted], prediction[counted])
   assert merged(mean, prediction, label, weight, [20]) == pytest.approx(want, rel=1e-5)
   assert not mean.higher_is_better and m.r2().higher_is_better
+
+
+def test_collected_whole_and_merged_from_chunks():
+  """Average precision, which is no mean over chunks."""
+
+  def precision(scores, labels, weights):
+    return reference.average_precision_score(labels, scores, sample_weight=weights)
+
+  collected = m.collected(precision)
+  for seed in SEEDS:
+    rng = np.random.default_rng(seed)
+    prediction, label = random_data("binary", rng, SIZE)
+    weight = weights(rng, "fractions", SIZE)
+    counted = weight > 0
+    want = precision(prediction[counted], label[counted], weight[counted])
+    dirty = np.where(counted, label, -1)
+    for cuts in ((), (20,), (20, 40)):
+      assert merged(collected, prediction, dirty, weight, cuts) == pytest.approx(want, rel=1e-12)
+
+
+def test_collected_arrays_may_be_changed_in_place():
+  def smallest(scores, labels, weights):
+    scores.sort()
+    labels["y"] -= 1
+    return scores[0]
+
+  scores = np.array([3.0, 1.0, 2.0], np.float32)
+  label = {"y": np.arange(3)}
+  state = m.collected(smallest).update(scores, label, np.ones(3))
+  assert m.collected(smallest).compute(state) == 1 and label["y"].tolist() == [0, 1, 2]
+
+
+def test_collected_metrics_tell_what_does_not_fit_in_one_line():
+  collected = m.collected(lambda scores, labels, weights: scores, score=lambda prediction: {"mean": prediction.mean()})
+  with pytest.raises(mtl.UserError, match=r"has scores\['mean'\] of shape \(\), expected one entry for each of the 3"):
+    collected.update(jnp.ones(3), jnp.ones(3), np.ones(3))
+  collected = m.collected(lambda scores, labels, weights: scores)
+  with pytest.raises(mtl.UserError, match=r"has labels of shape \(2,\), expected one entry for each of the 3 examples"):
+    collected.update(jnp.ones(3), jnp.ones(2), np.ones(3))
+  state = collected.update(jnp.ones(3), jnp.ones(3), np.ones(3))
+  with pytest.raises(mtl.UserError, match="function of a collected metric returned array.*, expected a number"):
+    collected.compute(state)

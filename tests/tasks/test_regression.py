@@ -57,7 +57,7 @@ def test_the_network_predicts_standardised_values_and_metrics_are_in_the_labels_
     "r2": reference.r2_score(metres, 50 + 10 * GUESS, sample_weight=weight),
   }
   for name, metric in task.metrics.items():
-    found = metric.compute(metric.update(GUESS[:, None], {"y": metres}, weight))
+    found = metric.compute(metric.update(GUESS[:, None], task.label({"y": metres}), weight))
     assert float(found) == pytest.approx(want[name], rel=1e-5), name
   assert task.main_metric == "r2" and task.higher_is_better
 
@@ -67,7 +67,7 @@ def test_integer_labels_are_real_values():
   np.testing.assert_allclose(task.loss(GUESS, {"y": label}), (GUESS - label) ** 2, rtol=1e-5)
   for name, want in (("mae", np.abs(GUESS - label).mean()), ("rmse", np.sqrt(((GUESS - label) ** 2).mean()))):
     metric = task.metrics[name]
-    found = metric.compute(metric.update(GUESS, {"y": label}, np.ones(6, np.float32)))
+    found = metric.compute(metric.update(GUESS, task.label({"y": label}), np.ones(6, np.float32)))
     assert float(found) == pytest.approx(want, rel=1e-5)
 
 
@@ -79,7 +79,7 @@ def test_masked_labels_may_be_nan():
   np.testing.assert_array_equal(task.mask(batch), (LABEL > 0).astype(np.float32))
   task.check("size", batch)
   for name, metric in task.metrics.items():
-    assert np.isfinite(metric.compute(metric.update(GUESS, batch, task.mask(batch)))), name
+    assert np.isfinite(metric.compute(metric.update(GUESS, task.label(batch), task.mask(batch)))), name
 
 
 def test_masked_values_of_a_vector_may_be_nan():

@@ -1,0 +1,53 @@
+"""`Metric`, a measure of quality as states of batches, and the ways in which such states become one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+State = Any
+
+
+def summed(states: Sequence[State]) -> State:
+  """The sum of the states, leaf by leaf.
+
+  >>> summed([{"count": 2}, {"count": 3}])["count"].tolist()
+  5
+  """
+  return jax.tree.map(lambda *leaves: np.sum(leaves, axis=0), *states)
+
+
+def concatenated(states: Sequence[State]) -> State:
+  """The arrays of the states one after the other, leaf by leaf; each is copied once.
+
+  >>> concatenated([(np.ones(1),), (np.zeros(2),)])[0].tolist()
+  [1.0, 0.0, 0.0]
+  """
+  return jax.tree.map(lambda *leaves: np.concatenate(leaves), *states)
+
+
+class Metric(NamedTuple):
+  r"""A measure of a data set by the states of its batches, whose result does not depend on the cut.
+
+  $$ metric = compute(merge([update(\hat y_1, y_1, w_1), ..., update(\hat y_n, y_n, w_n)])) $$
+
+  Evaluation jits `update`, which may not call back to the host. It moves each batch's state to the host, where it calls
+  `merge` and `compute` once, after the last batch. Several processes each have all states.
+
+  Attributes:
+    update: `update(prediction, label, mask) -> state` of one batch, pure and jitted: the task's prediction, (B, ...) or
+      a tree; what `Task.label` reads of the batch; and the float32 weights of the examples, (B,), or of the entries of
+      their labels, (B, ...), which are those of `Task.mask` with 0 for padding.
+    compute: `compute(state) -> scalar`; NaN when no example counted.
+    merge: `merge(states) -> state`, the state of all batches from the list of theirs, at least one, as numpy arrays and
+      in the order of the data set; by default their sum.
+    higher_is_better: The direction.
+  """
+
+  update: Callable[[Any, Any, Any], State]
+  compute: Callable[[State], Any]
+  merge: Callable[[Sequence[State]], State] = summed
+  higher_is_better: bool = True
