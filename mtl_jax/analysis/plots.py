@@ -90,6 +90,33 @@ def cosine_heat_map(path: Path, histories: Mapping[str, History]) -> None:
   figure.savefig(path, dpi=120)
 
 
+def reports(path: Path, histories: Mapping[str, History]) -> bool:
+  """What nets report of themselves, such as gates, over steps: one panel per quantity and run, one line per entry.
+
+  Args:
+    path: The PNG to write.
+    histories: `{run: history}`; runs whose nets report nothing have no panel.
+
+  Returns:
+    Whether there was anything to draw.
+  """
+  panels = [
+    (name, key)
+    for name, history in histories.items()
+    for key in sorted({key for line in history for key in line if key.startswith("net/")})
+  ]
+  if not panels:
+    return False
+  figure = _figure(figsize=(4.2 * len(panels), 3.4))
+  for axis, (name, key) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+    steps, values = series(histories[name], "train", key)
+    axis.plot(steps, np.reshape(np.asarray(values, np.float64), (len(steps), -1)))
+    axis.set(title=f"{name}: {key.removeprefix('net/')}", xlabel="step")
+    axis.grid(alpha=0.3)
+  figure.savefig(path, dpi=120)
+  return True
+
+
 def standard_error(values: Sequence[float]) -> float:
   """The standard error of the mean; NaN for a single value.
 

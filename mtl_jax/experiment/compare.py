@@ -205,6 +205,7 @@ def _write(out_dir: Path, base: RunConfig, seeds: int, comparison: Comparison, r
   plots.learning_curves(out_dir / "learning_curves.png", first, comparison.metrics)
   plots.delta_m_bars(out_dir / "delta_m.png", {m.name: m.delta_m for m in comparison.methods if m.name != SINGLE})
   plots.cosine_heat_map(out_dir / "cosines.png", first)
+  plots.reports(out_dir / "reports.png", first)
 
 
 def table(comparison: Comparison) -> Any:

@@ -65,9 +65,8 @@ class Log:
     """Adds one line, `{"kind": ..., "step": ..., **flattened values}`; NaN and infinity become null."""
     flat = flatten(values)
     if self._file is not None:
-      finite = {key: v if not isinstance(v, float) or math.isfinite(v) else None for key, v in flat.items()}
       with using(self._path):
-        self._file.write(json.dumps({"kind": kind, "step": step, **finite}) + "\n")
+        self._file.write(json.dumps(_finite({"kind": kind, "step": step, **flat})) + "\n")
         self._file.flush()
     if self._board is not None:
       for key, value in flat.items():
@@ -88,6 +87,15 @@ class Log:
   def __exit__(self, *error: Any) -> None:
     """Closes the files."""
     self.close()
+
+
+def _finite(value: Any) -> Any:
+  """What JSON can hold: None in place of NaN and infinity, in lists too."""
+  if isinstance(value, dict):
+    return {key: _finite(v) for key, v in value.items()}
+  if isinstance(value, list):
+    return [_finite(v) for v in value]
+  return value if not isinstance(value, float) or math.isfinite(value) else None
 
 
 def _step(line: str) -> int | float:
