@@ -114,6 +114,11 @@ TABLE: dict[str, Method] = {
 }
 
 
+# One per way in which a method uses an engine: losses, those after the update too, G, G of some layers, two halves of a
+# batch, three thirds, rows, rows by path, head weights of its own. What methods make of these is their own tests' matter.
+KINDS = ("uncertainty", "famo", "mgda", "gradnorm", "modo", "sdmgrad", "graddrop", "per_group", "chain")
+
+
 def methods(claim: str | None = None) -> list[str]:
   """The names of the methods that claim `claim`, or of all."""
   return [name for name, method in TABLE.items() if claim is None or getattr(method, claim) not in (False, None)]

@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,8 @@ import pytest
 
 import mtl_jax as mtl
 from mtl_jax._core.paths import by_path
-from tests.balance._table import TABLE
+from tests._compilations import compilations
+from tests.balance._table import KINDS, TABLE
 from tests.engine._problem import ConvTrunk, Trunk, one_step, problem, relative_distance, temporary_memory, update
 
 ENGINES = {
@@ -86,6 +88,27 @@ def _masks(names, size):
 
 
 @pytest.mark.parametrize("name", TABLE)
+def test_every_method_takes_the_step_of_the_definition(name):
+  """By the engine that `auto` chooses; without a callback to the host, and without a second compilation."""
+  net, tasks, batch, inputs = problem(3, masked=True)
+  balancer, tx = TABLE[name].make(3), optax.sgd(0.1)
+  state = mtl.init_train_state(net, tasks, balancer, tx, batch, jax.random.key(1))
+  step = jax.jit(mtl.make_train_step(mtl.objective(net, tasks), balancer, tx))
+  text = step.lower(state, batch).compile().as_text()
+  assert not re.search(r'custom_call_target="[^"]*(callback|host)|outfeed|infeed', text)
+  expected, weights = _expected(tasks, balancer, state, batch)
+  new, metrics = step(state, batch)
+  np.testing.assert_allclose([metrics["weights"][task] for task in tasks], weights, rtol=2e-3, atol=1e-5)
+  assert relative_distance(update(state.params, new.params), expected) < 2e-3
+  new, _ = step(new, batch)
+  before = compilations()
+  for _ in range(3):
+    new, metrics = step(new, batch)
+  assert compilations() == before > 0
+  assert int(new.step) == 5 and int(new.skipped) == 0
+
+
+@pytest.mark.parametrize("name", KINDS)
 def test_every_engine_follows_the_definition(name):
   """All engines that serve the method in one program, whichever tasks have labels, and the first again in bfloat16."""
   net, tasks, batch, inputs = problem(3, masked=True)
@@ -102,9 +125,7 @@ def test_every_engine_follows_the_definition(name):
   program = jax.jit(lambda states, batch: [step(state, batch) for step, state in zip(steps, states, strict=True)])
   for masks in _masks(tasks, 24):
     batch |= {f"m_{task}": jnp.asarray(mask, jnp.float32) for task, mask in zip(tasks, masks, strict=True)}
-    parts = [jax.tree.map(lambda leaf, i=i: leaf[i :: len(balancer.split)], batch) for i in range(len(balancer.split))]
-    rows = [_rows_of_problem(states[0].params, part) for part in parts]
-    expected, weights = _by_definition(tasks, balancer, states[0].balancer, parts, *zip(*rows, strict=True))
+    expected, weights = _expected(tasks, balancer, states[0], batch)
     results = program(states, batch)
     updates = [update(states[0].params, new.params) for new, _ in results]
     for found, (new, metrics) in zip(updates[:-1], results[:-1], strict=True):
@@ -131,8 +152,11 @@ def _program_of_rows():
   return jax.jit(lambda params, part: _rows(mtl.objective(net, tasks), state._replace(params=params), part))
 
 
-def _rows_of_problem(params, part):
-  return _program_of_rows()(params, part)
+def _expected(tasks, balancer, state, batch):
+  """The update and the weights by definition, for the masked problem."""
+  parts = [jax.tree.map(lambda leaf, i=i: leaf[i :: len(balancer.split)], batch) for i in range(len(balancer.split))]
+  rows = [_program_of_rows()(state.params, part) for part in parts]
+  return _by_definition(tasks, balancer, state.balancer, parts, *zip(*rows, strict=True))
 
 
 @pytest.mark.parametrize("k", [1, 3])

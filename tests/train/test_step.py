@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import subprocess
 import sys
 import textwrap
@@ -14,8 +13,7 @@ import optax
 import pytest
 
 import mtl_jax as mtl
-from tests._compilations import compilations
-from tests.balance._table import TABLE
+from tests.balance._table import KINDS
 from tests.engine._problem import problem
 
 
@@ -25,21 +23,6 @@ def _setup(balancer, *, engine=None, nonfinite="skip", num_tasks=3):
   state = mtl.init_train_state(net, tasks, balancer, tx, batch, jax.random.key(0), inputs=inputs, engine=engine)
   step = mtl.make_train_step(mtl.objective(net, tasks, inputs), balancer, tx, engine, nonfinite=nonfinite)
   return jax.jit(step, donate_argnums=0), state, batch
-
-
-@pytest.mark.parametrize("name", TABLE)
-def test_no_recompilation_and_no_host_callback(name):
-  step, state, batch = _setup(TABLE[name].make(3))
-  text = step.lower(state, batch).compile().as_text()
-  assert not re.search(r'custom_call_target="[^"]*(callback|host)|outfeed|infeed', text)
-  for _ in range(2):
-    state, metrics = step(state, batch)
-  before = compilations()
-  for _ in range(3):
-    state, metrics = step(state, batch)
-  assert compilations() == before > 0
-  assert all(np.isfinite(float(loss)) for loss in metrics["losses"].values())
-  assert int(state.step) == 5
 
 
 def test_losses_fall():
@@ -135,11 +118,11 @@ _DEVICES = """
     assert compilations() == before > 0
     return jax.device_get(state.params)
 
-  from tests.balance._table import TABLE
+  from tests.balance._table import KINDS, TABLE
   from tests.engine._problem import one_step, relative_distance, update
 
-  def all_methods():
-    # One step of every method on one device and on eight: the distance of the updates.
+  def of_all_kinds():
+    # One step of methods of every kind on one device and on eight: the distance of the updates.
     axis = jax.sharding.AxisType.Auto
     net, tasks, batch, inputs = problem(3)
     tx = optax.sgd(0.1)
@@ -147,8 +130,8 @@ _DEVICES = """
     spec = jax.sharding.PartitionSpec
     far = {}
     jax.config.update("jax_disable_most_optimizations", True)  # the compiler's, which take most of the time
-    for name, method in TABLE.items():
-      balancer = method.make(3)
+    for name in KINDS:
+      balancer = TABLE[name].make(3)
       state = mtl.init_train_state(net, tasks, balancer, tx, batch, jax.random.key(0))
       step = jax.jit(mtl.make_train_step(mtl.objective(net, tasks), balancer, tx))
       single, _ = step(state, batch)
@@ -172,7 +155,7 @@ _DEVICES = """
     mesh = jax.make_mesh((n,), ("data",), axis_types=(axis,), devices=jax.devices()[:n])
     losses.append(run(steps=10, accumulate=1, mesh=mesh).history[-1]["size/loss"])
   worst["fit"] = abs(losses[0] / losses[1] - 1)
-  print(json.dumps({"worst": worst, "methods": all_methods()}))
+  print(json.dumps({"worst": worst, "methods": of_all_kinds()}))
 """
 
 
@@ -189,7 +172,7 @@ def test_eight_devices_give_the_parameters_of_one():
   assert done.returncode == 0, done.stderr[-2000:]
   found = json.loads(done.stdout.splitlines()[-1])
   worst, methods = found["worst"], found["methods"]
-  assert methods.keys() == TABLE.keys()
+  assert list(methods) == list(KINDS)
   assert max(methods.values()) < 2e-3, methods  # one step: rounding of the solvers' weights, as between engines
   fit = worst.pop("fit")
   assert len(worst) == 3
