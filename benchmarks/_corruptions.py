@@ -37,8 +37,8 @@ def train(run_dir: Path) -> dict[int, Any]:
   saved = {}
   for steps in STEPS:
     result = mtl.fit(
-      net, tasks, balancer, tx, data, steps=steps, batch_size=32, valid=data, eval_every=10, checkpoint_every=steps,
-      run_dir=run_dir, resume=True, progress=False, programs=programs,
+      net, tasks, balancer, tx, data, steps=steps, batch_size=32, valid=data, eval_every=10,
+      run_dir=run_dir, resume=True, progress=False, loop=mtl.train.Loop(checkpoint_every=steps, programs=programs),
     )  # fmt: skip
     saved[steps] = {"train": result.state, "best": (result.params, result.net_state)}
   return saved

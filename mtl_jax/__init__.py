@@ -21,6 +21,7 @@ from mtl_jax.net import from_linen as from_linen
 from mtl_jax.net import from_nnx as from_nnx
 from mtl_jax.objective import Objective as Objective
 from mtl_jax.objective import objective as objective
+from mtl_jax.problem import Problem as Problem
 from mtl_jax.shard import make_mesh as make_mesh
 from mtl_jax.tasks import Task as Task
 from mtl_jax.train import Fit as Fit

@@ -18,6 +18,7 @@ from mtl_jax._core.errors import UserError, nearest
 from mtl_jax._core.inputs import Inputs, Keys, input_keys, input_of
 from mtl_jax._core.partition import joined
 from mtl_jax.net import Net, Params, State, split_keys
+from mtl_jax.problem import of_problem
 from mtl_jax.tasks import Task, balanced
 from mtl_jax.terms import amount, total
 
@@ -68,6 +69,7 @@ class Objective:
     return self.losses(params, state, batch, key)
 
 
+@of_problem
 def objective(
   net: Net,
   tasks: Mapping[str, Task],

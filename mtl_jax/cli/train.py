@@ -58,6 +58,7 @@ class Train(Training):
     from mtl_jax.data import describe
     from mtl_jax.experiment.config import build
     from mtl_jax.experiment.run import train_run
+    from mtl_jax.train import Loop
     from mtl_jax.train.clock import waiting_for_data
     from mtl_jax.train.run_dir import of_run
 
@@ -86,14 +87,16 @@ class Train(Training):
         mesh=None if mesh is None else shard.make_mesh(mesh),
         rules=self.rules,
         patience=self.patience,
-        checkpoint_every=self.checkpoint_every,
-        tensorboard=self.tensorboard,
-        title=f"{config.recipe} {config.balancer}",
+        loop=Loop(
+          checkpoint_every=self.checkpoint_every,
+          tensorboard=self.tensorboard,
+          title=f"{config.recipe} {config.balancer}",
+        ),
       )
     if not shard.is_first():
       return
     model = build(config, describe(splits.train, splits.about))
-    metrics = {name: task.main_metric for name, task in model.tasks.items()}
+    metrics = {name: task.main_metric for name, task in model.problem.tasks.items()}
     draw(lambda: plots.learning_curves(run_dir / "learning_curves.png", {config.balancer: result.history}, metrics))
     print_metrics({"test": test})
     waited = waiting_for_data(result.history)

@@ -43,14 +43,14 @@ class Evaluate:
 
     only(own, [])
     trained = open_trained(self.run, warnings.warn)
-    recipe, _, tasks = trained.model
+    recipe, problem = trained.model
     if self.data is None:
       splits = recipe.data(0)
       check_data(self.run, data.describe(splits.train, splits.about))
       sets = {"valid": splits.valid, "test": splits.test}
     else:
-      sets = {self.data.name: arrays_like(trained.data.arrays, self.data, keys_read(recipe.inputs))}
-      data.check(sets[self.data.name], tasks, recipe.inputs)
+      sets = {self.data.name: arrays_like(trained.data.arrays, self.data, keys_read(problem.inputs))}
+      data.check(sets[self.data.name], problem.tasks, problem.inputs)
     print_metrics(trained.evaluate(sets))
 
 
@@ -81,7 +81,7 @@ class Predict:
     only(own, [])
     check_writable(self.output)
     trained = open_trained(self.run, warnings.warn)
-    inputs = trained.model.recipe.inputs
+    inputs = trained.model.problem.inputs
     keys = keys_read(inputs)
     arrays = arrays_like({key: trained.data.arrays[key] for key in keys}, self.input, keys)
     data.check(arrays, {}, inputs)

@@ -13,8 +13,8 @@ from mtl_jax._core import devices
 from mtl_jax._core.errors import UserError
 from mtl_jax._jaxpr.flow import is_linear, traced
 from mtl_jax.engine._backward.backward import AT_ONCE, Backward
-from mtl_jax.engine._backward.plan import keeps, plan_of, wanted
 from mtl_jax.engine._backward.program import Program, trace
+from mtl_jax.engine._backward.ways import keeps, wanted, way_of
 from mtl_jax.engine._engine import Engine, weighing
 from mtl_jax.engine.linearized import Linearized, Pullback, in_task_order
 
@@ -76,19 +76,19 @@ def factored_gram(
   counts = [len(pullback.cotangents) for pullback in pullbacks]
   if not programs[0].leaves:
     raise UserError("no parameter is shared, so there are no gradients to balance: use a loss weighter.")
-  plans = {path: plan_of(programs, path, counts, products) for path in programs[0].leaves}
+  ways = {path: way_of(programs, path, counts, products) for path in programs[0].leaves}
   first = programs[0]
   in_turn = devices.is_divided() if one_by_one is None else one_by_one
   stages = sorted(
-    (path for path, plan in plans.items() if any(wanted(each) for each in plan.sources)),
+    (path for path, way in ways.items() if any(wanted(each) for each in way.sources)),
     key=lambda path: -1 if (name := first.leaves[path]) is None else first.makers.get(name, -1),
   )
-  keep = keeps(plans, programs, counts, layers)
+  keep = keeps(ways, programs, counts, layers)
   backwards = [
     Backward(
       program,
       pullback,
-      [wanted(plans[path].sources[i]) for path in stages],
+      [wanted(ways[path].sources[i]) for path in stages],
       at_once=None if in_turn else AT_ONCE,
       keep=keep,
     )
@@ -96,13 +96,13 @@ def factored_gram(
   ]
   total, kept = jnp.zeros((sum(counts),) * 2, jnp.float32), {}
   for stage, path in enumerate(stages):
-    plan = plans[path]
+    way = ways[path]
     for backward in backwards:
       backward.run(stage)
-    made = plan.make(backwards, plan.sources)
-    total += plan.reduce(made)
+    made = way.make(backwards, way.sources)
+    total += way.reduce(made)
     if keep:
-      kept[path] = functools.partial(plan.gradient, made)
+      kept[path] = functools.partial(way.gradient, made)
     for backward in backwards:
       backward.release(stage, total[0, 0])
   total = devices.total(total)

@@ -23,6 +23,7 @@ from mtl_jax.experiment.config import RunConfig, build
 from mtl_jax.experiment.options import build_balancer
 from mtl_jax.experiment.run import compile_run, cosine_probe, train_run
 from mtl_jax.tasks import balanced
+from mtl_jax.train import Loop
 from mtl_jax.train.log import write_json
 
 SINGLE = "single-task"
@@ -112,7 +113,7 @@ def _compare_in(
 ) -> Comparison:
   splits = recipes.load(base.recipe).data(0)
   model = build(base, describe(splits.train, splits.about))
-  judged = balanced(model.tasks)
+  judged = balanced(model.problem.tasks)
   metrics = {name: task.main_metric for name, task in judged.items()}
   jobs = [(f"{SINGLE} {task}", dataclasses.replace(base, tasks=(task,), balancer="equal")) for task in judged]
   jobs += [(n, dataclasses.replace(base, balancer=n, balancer_options=o)) for n, o in balancers]
@@ -125,15 +126,13 @@ def _compare_in(
       fit, test = train_run(
         dataclasses.replace(config, seed=seed),
         splits,
-        probe=probe,
-        programs=programs,
         progress=progress,
-        title=f"{title} seed {seed}",
+        loop=Loop(title=f"{title} seed {seed}", probe=probe, programs=programs),
       )
       size = sum(leaf.size for leaf in jax.tree.leaves(fit.params))
       runs.append(_Run(test, fit.history, fit.step_seconds, size))
       scores = "  ".join(
-        f"{t} {model.tasks[t].main_metric} {m[model.tasks[t].main_metric]:.4f}" for t, m in test.items()
+        f"{t} {judged[t].main_metric} {m[judged[t].main_metric]:.4f}" for t, m in test.items() if t in judged
       )
       say(f"{title} seed {seed}: {scores}")
   comparison = _compare(base, metrics, judged, balancers, results)

@@ -12,9 +12,8 @@ from mtl_jax.balance import Balancer, rescale
 from mtl_jax.data import Description
 from mtl_jax.engine import Engine
 from mtl_jax.experiment.options import build_balancer, build_engine
-from mtl_jax.net import Net
+from mtl_jax.problem import Problem
 from mtl_jax.recipes import Recipe
-from mtl_jax.tasks import Task
 from mtl_jax.train import Nonfinite
 
 
@@ -80,18 +79,18 @@ def configure(recipe: str, **given: Any) -> RunConfig:
 
 
 class Model(NamedTuple):
-  """A recipe's network and tasks, for the tasks of one run."""
+  """A recipe, and its network and tasks for the tasks of one run."""
 
   recipe: Recipe
-  net: Net
-  tasks: dict[str, Task]
+  problem: Problem
 
 
 def build(config: RunConfig, data: Description) -> Model:
   """The network and tasks of a configuration, for data of this description; the data themselves are not needed."""
   recipe = recipes.load(config.recipe)
   recipe = recipe if recipe.adapt is None else recipe.adapt(data)
-  return Model(recipe, recipe.net(config.tasks), {name: recipe.tasks[name] for name in config.tasks})
+  tasks = {name: recipe.tasks[name] for name in config.tasks}
+  return Model(recipe, Problem(recipe.net(config.tasks), tasks, recipe.inputs))
 
 
 def balancer_of(config: RunConfig) -> Balancer:
@@ -104,10 +103,9 @@ def engine_of(config: RunConfig) -> Engine | None:
   return None if config.engine is None else build_engine(config.engine, config.engine_options)
 
 
-def step_options(config: RunConfig, model: Model) -> dict[str, Any]:
+def step_options(config: RunConfig) -> dict[str, Any]:
   """What `fit` and `plan` take of a configuration to make its train step, whatever engine and devices run it."""
   return {
-    "inputs": model.recipe.inputs,
     "accumulate": config.accumulate,
     "compute_dtype": None if config.dtype == "float32" else config.dtype,
     "nonfinite": config.nonfinite,

@@ -43,8 +43,7 @@ def plan_run(
   model = build(config, data)
   batch = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((config.batch_size, *leaf.shape), leaf.dtype), data.arrays)
   return plan(
-    model.net,
-    model.tasks,
+    model.problem,
     balancer_of(config),
     model.recipe.optimizer(config.learning_rate, config.steps),
     batch,
@@ -52,7 +51,7 @@ def plan_run(
     engines,
     mesh=mesh,
     rules=rules,
-    **step_options(config, model),
+    **step_options(config),
   )
 
 

@@ -15,16 +15,16 @@ from mtl_jax._core.errors import UserError
 from mtl_jax._core.inputs import Inputs, keys_read
 from mtl_jax.data import Description, check, describe
 from mtl_jax.data.arrays import as_arrays, take
-from mtl_jax.experiment.config import Model, RunConfig, balancer_of, build, engine_of, step_options
+from mtl_jax.experiment.config import RunConfig, balancer_of, build, engine_of, step_options
 from mtl_jax.objective import objective
 from mtl_jax.recipes import Splits
-from mtl_jax.train import Fit, Metrics, Programs, TrainState, compile_programs, fit
+from mtl_jax.train import Fit, Loop, Metrics, Programs, TrainState, compile_programs, fit
 from mtl_jax.train.log import write_json
 from mtl_jax.train.run_dir import other_steps
 
 
-def _options(config: RunConfig, model: Model, mesh: jax.sharding.Mesh | None, rules: shard.AnyRules) -> dict[str, Any]:
-  return {**step_options(config, model), "engine": engine_of(config), "mesh": mesh, "rules": rules}
+def _options(config: RunConfig, mesh: jax.sharding.Mesh | None, rules: shard.AnyRules) -> dict[str, Any]:
+  return {**step_options(config), "engine": engine_of(config), "mesh": mesh, "rules": rules}
 
 
 def compile_run(
@@ -34,7 +34,7 @@ def compile_run(
   model = build(config, describe(splits.train, splits.about))
   balancer = balancer_of(config)
   tx = model.recipe.optimizer(config.learning_rate, config.steps)
-  return compile_programs(model.net, model.tasks, balancer, tx, splits.train, **_options(config, model, mesh, rules))
+  return compile_programs(model.problem, balancer, tx, splits.train, **_options(config, mesh, rules))
 
 
 def train_run(
@@ -45,8 +45,7 @@ def train_run(
   resume: bool = False,
   mesh: jax.sharding.Mesh | None = None,
   rules: shard.AnyRules = None,
-  probe: Callable[[TrainState], Mapping[str, Any]] | None = None,
-  programs: Programs | None = None,
+  loop: Loop | None = None,
   **fit_options: Any,
 ) -> tuple[Fit, Metrics]:
   """Trains a recipe and tests the model that was best on the validation data.
@@ -59,8 +58,7 @@ def train_run(
       follows the new schedule from there on, and a warning says so.
     mesh: See `fit`.
     rules: See `fit`.
-    probe: See `fit`.
-    programs: From `compile_run`, shared between seeds.
+    loop: See `fit`; its programs are from `compile_run`, shared between seeds, its description is the run's.
     **fit_options: Further options of `fit`, which do not change the result.
 
   Returns:
@@ -69,15 +67,15 @@ def train_run(
   described = describe(splits.train, splits.about)
   model = build(config, described)
   if run_dir is not None:
-    _check_kept(splits.train, described, model.recipe.inputs)
-  check(splits.test, model.tasks, model.recipe.inputs)  # before training; `fit` checks the others
-  options = _options(config, model, mesh, rules)
-  programs = compile_run(config, splits, mesh, rules) if programs is None else programs
+    _check_kept(splits.train, described, model.problem.inputs)
+  check(splits.test, model.problem.tasks, model.problem.inputs)  # before training; `fit` checks the others
+  options = _options(config, mesh, rules)
+  loop = Loop() if loop is None else loop
+  programs = compile_run(config, splits, mesh, rules) if loop.programs is None else loop.programs
   if run_dir is not None and resume:
     _tell_schedule(config, run_dir, programs)
   result = fit(
-    model.net,
-    model.tasks,
+    model.problem,
     balancer_of(config),
     model.recipe.optimizer(config.learning_rate, config.steps),
     splits.train,
@@ -88,10 +86,7 @@ def train_run(
     eval_every=model.recipe.eval_every,
     run_dir=run_dir,
     resume=resume,
-    config=dataclasses.asdict(config),
-    about=splits.about,
-    probe=probe,
-    programs=programs,
+    loop=dataclasses.replace(loop, config=dataclasses.asdict(config), about=splits.about, programs=programs),
     **options,
     **fit_options,
   )
@@ -134,6 +129,6 @@ def cosine_probe(config: RunConfig, splits: Splits) -> Callable[[TrainState], Ma
 
   model = build(config, describe(splits.train, splits.about))
   batch = take(as_arrays(splits.valid), slice(256))
-  losses = objective(model.net, model.tasks, model.recipe.inputs, train=False)
+  losses = objective(model.problem, train=False)
   cosines = jax.jit(gradient_cosines(losses, config.frozen))
   return lambda state: {k: float(v) for k, v in jax.device_get(cosines(state.params, state.state, batch)).items()}

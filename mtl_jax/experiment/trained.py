@@ -47,8 +47,7 @@ class Trained(NamedTuple):
     Raises:
       UserError: As `mtl.train.predict_all`.
     """
-    recipe, net, tasks = self.model
-    return predict_all(net, tasks, self.params, self.state, arrays, recipe.inputs)
+    return predict_all(self.model.problem, self.params, self.state, arrays)
 
   def evaluate(self, splits: Mapping[str, Mapping[str, Any]]) -> dict[str, Metrics]:
     """Every metric of every task on every set of examples, `{split: {task: {metric: value}}}`.
@@ -59,8 +58,7 @@ class Trained(NamedTuple):
     Returns:
       The metrics.
     """
-    recipe, net, tasks = self.model
-    evaluate = make_evaluate(net, tasks, recipe.inputs)
+    evaluate = make_evaluate(self.model.problem)
     return {name: evaluate(self.params, self.state, arrays) for name, arrays in splits.items()}
 
 
@@ -109,17 +107,14 @@ def _first_line(error: Exception) -> str:
 
 def _checkpointed(config: RunConfig, data: Description, model: Model) -> dict[str, Any]:
   """A tree like those that `fit` saves."""
-  recipe, net, tasks = model
-  tx = recipe.optimizer(config.learning_rate, config.steps)
+  tx = model.recipe.optimizer(config.learning_rate, config.steps)
   example = jax.tree.map(lambda leaf: np.zeros((1, *leaf.shape), leaf.dtype), data.arrays)
   start = init_train_state(
-    net,
-    tasks,
+    model.problem,
     balancer_of(config),
     tx,
     example,
     jax.random.key(0),
-    inputs=recipe.inputs,
     engine=engine_of(config),
     frozen=config.frozen,
   )

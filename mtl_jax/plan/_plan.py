@@ -22,11 +22,13 @@ from mtl_jax.objective import objective
 from mtl_jax.plan._report import Report
 from mtl_jax.plan._step import check_batch, plan_step
 from mtl_jax.plan._topology import Target, open_topology
+from mtl_jax.problem import of_problem
 from mtl_jax.shard import AnyRules, batch_sharding, make_mesh, state_shardings
 from mtl_jax.tasks import Task
 from mtl_jax.train import Nonfinite, init_train_state, make_train_step
 
 
+@of_problem
 def plan(
   net: Net,
   tasks: Mapping[str, Task],

@@ -64,7 +64,7 @@ def rotate(images: np.ndarray, degrees: np.ndarray) -> np.ndarray:
   return upper + (lower - upper) * (row - top)
 
 
-def split(labels: np.ndarray, shares: tuple[float, float], seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def parts(labels: np.ndarray, shares: tuple[float, float], seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
   """The examples to train, tune and report on, each class in the same proportion.
 
   Args:

@@ -25,7 +25,7 @@ def digits(num_pairs: int = 20_000) -> Recipe:
     source = mtl.data.source.digits()
     rng = np.random.default_rng(seed)
     # Pairs are drawn within a part, so no handwriting seen in training is tested on, whatever the seeds.
-    parts = _overlay.split(source["y"], shares=(0.7, 0.1), seed=0)
+    parts = _overlay.parts(source["y"], shares=(0.7, 0.1), seed=0)
     return Splits(
       *(
         _overlay.pairs(source["x"][part], source["y"][part], count, shift=4, rng=rng)

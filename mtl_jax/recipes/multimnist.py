@@ -36,7 +36,7 @@ def multimnist(num_pairs: int = 60_000) -> Recipe:
     def pairs(x, y, count):
       return _overlay.pairs(x.astype(np.float32) / 255, y, count, shift=8, rng=rng)
 
-    train, valid, _ = _overlay.split(source["train_y"], shares=(5 / 6, 1 / 6), seed=0)
+    train, valid, _ = _overlay.parts(source["train_y"], shares=(5 / 6, 1 / 6), seed=0)
     return Splits(
       pairs(source["train_x"][train], source["train_y"][train], num_pairs),
       pairs(source["train_x"][valid], source["train_y"][valid], 5000),

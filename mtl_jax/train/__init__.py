@@ -10,6 +10,7 @@ from mtl_jax.train._finish import check_nonfinite as check_nonfinite
 from mtl_jax.train._fit import Fit as Fit
 from mtl_jax.train._fit import NonFiniteError as NonFiniteError
 from mtl_jax.train._fit import fit as fit
+from mtl_jax.train._loop import Loop as Loop
 from mtl_jax.train._programs import Programs as Programs
 from mtl_jax.train._programs import compile_programs as compile_programs
 from mtl_jax.train._score import mean_loss as mean_loss

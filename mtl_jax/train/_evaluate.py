@@ -19,6 +19,7 @@ from mtl_jax.data.arrays import as_arrays, size_of
 from mtl_jax.data.checking import check_inputs, check_lengths
 from mtl_jax.net import Net
 from mtl_jax.objective import check_shapes
+from mtl_jax.problem import of_problem
 from mtl_jax.tasks import Task
 from mtl_jax.tasks.metrics import Metric
 from mtl_jax.tasks.metrics import mean as mean_metric
@@ -26,6 +27,7 @@ from mtl_jax.tasks.metrics import mean as mean_metric
 Metrics = dict[str, dict[str, float]]
 
 
+@of_problem
 def make_predict(net: Net, tasks: Mapping[str, Task], inputs: Inputs = "x") -> Callable[..., dict[str, Any]]:
   """A pure function `(params, state, batch) -> {task: prediction}`, the net in evaluation mode."""
   keys = input_keys(tasks, inputs)
@@ -45,6 +47,7 @@ def all_metrics(task: Task) -> dict[str, Metric]:
   return {**task.metrics, "loss": _LOSS}
 
 
+@of_problem
 def make_evaluate(
   net: Net,
   tasks: Mapping[str, Task],
@@ -126,6 +129,7 @@ def _on_host(states: Iterator[Any]) -> Iterator[Any]:
     yield jax.device_get(done)
 
 
+@of_problem
 def predict_all(
   net: Net,
   tasks: Mapping[str, Task],

@@ -22,12 +22,14 @@ from mtl_jax._core.frozen import Frozen
 from mtl_jax.balance.balancer import Balancer
 from mtl_jax.engine import Engine
 from mtl_jax.net import Net
+from mtl_jax.problem import of_problem
 from mtl_jax.shard.processes import failing
 from mtl_jax.tasks import Task, balanced
 from mtl_jax.train._arguments import as_arrays, check_mesh, check_needs
 from mtl_jax.train._evaluate import Inputs, Metrics
 from mtl_jax.train._finish import Nonfinite, check_nonfinite
-from mtl_jax.train._programs import Programs, batch_placement, compile_programs
+from mtl_jax.train._loop import Loop
+from mtl_jax.train._programs import batch_placement, compile_programs
 from mtl_jax.train._progress import Progress
 from mtl_jax.train._score import Best, judge, labelled
 from mtl_jax.train._state import TrainState
@@ -61,6 +63,7 @@ class Fit(NamedTuple):
   step_seconds: float
 
 
+@of_problem
 def fit(
   net: Net,
   tasks: Mapping[str, Task],
@@ -86,15 +89,8 @@ def fit(
   rules: shard.AnyRules = None,
   run_dir: str | Path | None = None,
   resume: bool = False,
-  config: Mapping[str, Any] | None = None,
-  about: Mapping[str, Any] | None = None,
-  checkpoint_every: int | None = None,
-  log_every: int = 50,
-  tensorboard: bool = False,
   progress: bool = True,
-  title: str = "train",
-  probe: Callable[[TrainState], Mapping[str, Any]] | None = None,
-  programs: Programs | None = None,
+  loop: Loop | None = None,
 ) -> Fit:
   r"""Trains a multi-task net on arrays in memory.
 
@@ -135,16 +131,8 @@ def fit(
       `"tensor_parallel"`, or rules of your own (`mtl.shard.Rules`); None: all hold everything.
     run_dir: Where configuration, logs and checkpoints go; None: nothing is written. Several processes share it.
     resume: Go on with the run in `run_dir` from its newest undamaged checkpoint.
-    config: More JSON that describes the run; a resumed run must have the same.
-    about: JSON that describes the data, such as class names, units and means: kept in `run_dir/data.json` beside shapes
-      and dtypes; a resumed run must have the same.
-    checkpoint_every: Steps between checkpoints; None: at each evaluation.
-    log_every: Steps between log lines; metrics are read from the device only then.
-    tensorboard: Also write TensorBoard events.
     progress: Show a progress bar.
-    title: The bar's title.
-    probe: `probe(state) -> {name: number}`, logged at each evaluation.
-    programs: From `compile_programs`, to share compiled programs between runs that differ in `seed` alone.
+    loop: How the run is watched and kept: logs, checkpoints, probes (`mtl.train.Loop`).
 
   Returns:
     The trained state, the best parameters, and the history.
@@ -157,12 +145,13 @@ def fit(
   from mtl_jax import data
 
   counts = {"steps": steps, "batch_size": batch_size, "seed": seed, "accumulate": accumulate, "eval_every": eval_every}
-  others = {"patience": patience, "checkpoint_every": checkpoint_every, "log_every": log_every}
-  check_numbers(counts | others)
+  loop = Loop() if loop is None else loop
+  check_numbers({**counts, "patience": patience})
   check_compute_dtype(compute_dtype)
   check_nonfinite(nonfinite)
-  check_needs("valid", valid, {"patience": patience, "score": score, "probe": probe})
-  check_needs("run_dir", run_dir, {"resume": resume, "checkpoint_every": checkpoint_every, "tensorboard": tensorboard})
+  check_needs("valid", valid, {"patience": patience, "score": score, "probe": loop.probe})
+  kept = {"resume": resume, "checkpoint_every": loop.checkpoint_every, "tensorboard": loop.tensorboard}
+  check_needs("run_dir", run_dir, kept)
   check_mesh(batch_size, mesh, rules, accumulate)
   train = as_arrays("train", train)
   data.check(train, tasks, inputs)
@@ -173,13 +162,14 @@ def fit(
     scored = labelled(balanced(tasks), valid, _warn)
   if eval_every is None:
     eval_every = int(of_run(run_dir, resume, "eval_every") or max(1, steps // 10))
-  checkpoint_every = eval_every if checkpoint_every is None else checkpoint_every
+  checkpoint_every = eval_every if loop.checkpoint_every is None else loop.checkpoint_every
   own: dict[str, Any] = {name: int(value) for name, value in {**counts, "eval_every": eval_every}.items()}
   own |= {"tasks": list(tasks)}  # in the order of all state over tasks
   own |= {"freeze_absent": freeze_absent, "frozen": [frozen] if isinstance(frozen, str) else list(frozen)}
   own |= {"compute_dtype": None if compute_dtype is None else jnp.dtype(compute_dtype).name, "nonfinite": nonfinite}
   own |= {"score": None if score is None else getattr(score, "__qualname__", type(score).__name__)}
 
+  programs = loop.programs
   if programs is None:
     programs = compile_programs(
       net,
@@ -208,8 +198,8 @@ def fit(
   if run_dir is not None:
     run_dir = Path(run_dir)
     with contextlib.ExitStack() as opening:
-      described = {**(config or {}), "fit": own}
-      opening.enter_context(open_run(run_dir, described, resume, data.describe(train, about)))
+      described = {**loop.config, "fit": own}
+      opening.enter_context(open_run(run_dir, described, resume, data.describe(train, loop.about)))
       checkpoints = opening.enter_context(Checkpoints(run_dir / "checkpoints"))
       found = checkpoints.restore_newest({"train": state, "best": best_model}, _warn)
       if found is not None:
@@ -225,8 +215,8 @@ def fit(
   pending: list[Any] = []
   with (
     opened,
-    Log(run_dir if shard.is_first() else None, since=start, tensorboard=tensorboard) as log,
-    Progress(steps, start, progress and shard.is_first(), title) as bar,
+    Log(run_dir if shard.is_first() else None, since=start, tensorboard=loop.tensorboard) as log,
+    Progress(steps, start, progress and shard.is_first(), loop.title) as bar,
   ):
     try:
       for step in range(start + 1, steps + 1):
@@ -238,7 +228,7 @@ def fit(
         is_last = step == steps
         is_eval = valid is not None and (is_last or step % eval_every == 0)
         is_checkpoint = checkpoints is not None and (is_last or step % checkpoint_every == 0)
-        if not (is_last or step % log_every == 0 or is_eval or is_checkpoint):
+        if not (is_last or step % loop.log_every == 0 or is_eval or is_checkpoint):
           continue
         line = _mean(jax.device_get(pending))
         speed, waiting = clock.lap(len(pending))
@@ -252,8 +242,8 @@ def fit(
           model = (state.params, state.state)
           scores = programs.evaluate(*model, valid)
           history.append(_record(log, "valid", step, scores))
-          if probe is not None:
-            history.append(_record(log, "probe", step, probe(state)))
+          if loop.probe is not None:
+            history.append(_record(log, "probe", step, loop.probe(state)))
           best = judge(best, step, {name: scores[name] for name in scored}, score, _warn)
           if best.step == step:
             best_model = jax.tree.map(jnp.copy, model)

@@ -17,6 +17,7 @@ from mtl_jax.data.arrays import as_arrays, take
 from mtl_jax.engine import Engine
 from mtl_jax.net import Net
 from mtl_jax.objective import objective
+from mtl_jax.problem import of_problem
 from mtl_jax.tasks import Task
 from mtl_jax.train._evaluate import Inputs, Metrics, make_evaluate
 from mtl_jax.train._finish import Nonfinite
@@ -32,6 +33,7 @@ class Programs(NamedTuple):
   evaluate: Callable[[Any, Any, Mapping[str, Any]], Metrics]
 
 
+@of_problem
 def compile_programs(
   net: Net,
   tasks: Mapping[str, Task],

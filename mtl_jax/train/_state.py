@@ -17,6 +17,7 @@ from mtl_jax.balance.balancer import Balancer
 from mtl_jax.bilevel import Bilevel
 from mtl_jax.engine import Engine, auto
 from mtl_jax.net import Net
+from mtl_jax.problem import of_problem
 from mtl_jax.tasks import Task, balanced
 
 
@@ -50,6 +51,7 @@ class TrainState(NamedTuple):
   empty: Any = np.int32(0)
 
 
+@of_problem
 def init_train_state(
   net: Net,
   tasks: Mapping[str, Task],

@@ -17,7 +17,7 @@ def test_reports_of_a_run(tmp_path):
   net = dataclasses.replace(net, report=lambda params, state: {"bias": params["shared"]["Dense_1"]["bias"]})
   tasks = {**tasks, "t2": mtl.tasks.auxiliary(tasks["t2"])}
   arrays = {key: np.asarray(value) for key, value in batch.items()}
-  options = {"steps": 4, "batch_size": 8, "log_every": 2, "valid": arrays, "progress": False}
+  options = {"steps": 4, "batch_size": 8, "loop": mtl.train.Loop(log_every=2), "valid": arrays, "progress": False}
   run = mtl.fit(net, tasks, mtl.balance.pcgrad(), optax.sgd(0.1), arrays, run_dir=tmp_path / "run", **options)
   lines = [line for line in read_log(tmp_path / "run") if line["kind"] == "train"]
   assert lines == [line for line in run.history if line["kind"] == "train"]

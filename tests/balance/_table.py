@@ -115,7 +115,7 @@ TABLE: dict[str, Method] = {
 
 
 # One per way in which a method uses an engine: losses, those after the update too, G, G of some layers, two halves of a
-# batch, three thirds, rows, rows by path, head weights of its own. What methods make of these is their own tests' matter.
+# batch, three thirds, rows, rows by path, head weights of its own. What methods make of these is tested elsewhere.
 KINDS = ("uncertainty", "famo", "mgda", "gradnorm", "modo", "sdmgrad", "graddrop", "per_group", "chain")
 
 

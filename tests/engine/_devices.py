@@ -29,6 +29,12 @@ KINDS = {
   "conv": {"trunk": ConvTrunk()},
   "uncut": {"cut": False},
   "own inputs": {"own_inputs": True},
+  "terms": {},
+}
+TERMS = {
+  "sparse": mtl.terms.l1("kernel", strength=0.01),
+  "small": mtl.terms.of_features(lambda z: jnp.sum(z * z, axis=1), strength=0.1),
+  "consistent": mtl.terms.of_predictions(lambda y, batch: (y["t0"] - y["t2"])[:, 0] ** 2, strength=0.3),
 }
 CASES = [
   *(("dense", "pcgrad", engine) for engine in ("stacked", "gram", "factored", "features", "sketched")),
@@ -39,6 +45,7 @@ CASES = [
   ("dense", "db", "stacked"),  # norms of whole rows
   ("dense", "famo", "losses"),  # looks at the losses after the update
   ("dense", "sdmgrad", "gram"),  # two parts of the batch
+  *(("terms", "mgda", engine) for engine in ("stacked", "factored")),  # and an auxiliary task
 ]
 
 
@@ -48,6 +55,8 @@ def distances(kind, name, engine_name):
   # Labels are scarce and unevenly spread: a mean of the devices' means would not be the mean.
   batch |= {f"m{i}": (jnp.arange(48) % (5 + 4 * i) < 2).astype(jnp.float32) for i in range(3)}
   tasks = {task: mtl.tasks.regression(f"y_{task}", mask=f"m{i}" if i else None) for i, task in enumerate(tasks)}
+  if kind == "terms":
+    net, tasks = mtl.arch.with_terms(net, TERMS), {**tasks, "t1": mtl.tasks.auxiliary(tasks["t1"])}
   engine = mtl.engine.sketched(64) if engine_name == "sketched" else getattr(mtl.engine, engine_name)()
   balancer, tx = getattr(mtl.balance, name)(), optax.sgd(0.1)
   losses = mtl.objective(net, tasks, inputs)
@@ -71,7 +80,7 @@ def distances(kind, name, engine_name):
     way: max(
       relative_distance(update(state.params, params), update(state.params, one)),
       relative_distance(net_state, one_state) if jax.tree.leaves(one_state) else 0.0,
-      relative_distance(metrics["losses"], one_metrics["losses"]),
+      *(relative_distance(metrics[key], one_metrics[key]) for key in ("losses", "terms") if one_metrics[key]),
     )
     for way, (params, net_state, metrics) in ways.items()
   }

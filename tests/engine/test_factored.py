@@ -102,7 +102,7 @@ PRODUCTS |= {"halves of own inputs": 2}
 def choices(monkeypatch):
   """Takes the way of factors wherever it exists, for small nets too; collects the sizes of its layers."""
   found = []
-  module = sys.modules["mtl_jax.engine._backward.plan"]
+  module = sys.modules["mtl_jax.engine._backward.ways"]
   monkeypatch.setattr(module, "pays", lambda groups, counts: found.append(groups[0][0].sizes) or True)
   return found
 
@@ -193,7 +193,7 @@ def test_any_function_may_be_the_objective():
 @pytest.mark.parametrize("products", [True, False])
 @pytest.mark.parametrize("trunk", [Trunk(), Tied(), TiedTransposed(), Positions(), Jitted(), ConvTrunk()])
 def test_what_tasks_with_inputs_of_their_own_keep_gives_the_gradient(trunk, products, choices, monkeypatch):
-  monkeypatch.setattr("mtl_jax.engine._backward.plan.KEPT", 100)
+  monkeypatch.setattr("mtl_jax.engine._backward.ways.KEPT", 100)
   net, tasks, batch, inputs = problem(3, batch=8, own_inputs=True, trunk=trunk)
   params, state = net.init(jax.random.key(0), batch[inputs["t0"]])
   linearized = linearize(mtl.objective(net, tasks, inputs), params, state, batch, None)

@@ -29,7 +29,7 @@ def fit(mesh=None, rules=None, balancer=None, steps=8, log_every=1, **options):
   options = {"batch_size": 32, "progress": False} | options
   return mtl.fit(
     net(), TASKS, balancer, TX, arrays(), valid=arrays(31, 1), steps=steps, mesh=mesh, rules=rules,
-    log_every=log_every, **options,
+    loop=mtl.train.Loop(log_every=log_every), **options,
   )  # fmt: skip
 
 

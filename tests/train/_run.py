@@ -42,14 +42,15 @@ def programs(nonfinite):
   return mtl.train.compile_programs(NET, TASKS, mtl.balance.pcgrad(), TX, arrays(500, 0), nonfinite=nonfinite)
 
 
-def run(run_dir=None, *, steps=60, train=None, **options):
-  options = {"eval_every": 10, "log_every": 5, "progress": False, "batch_size": 32} | options
-  options = {"valid": arrays(100, 1)} | options
+def run(run_dir=None, *, steps=60, train=None, loop=None, **options):
+  """A run of the problem; `loop`: the fields of `Loop` that differ."""
+  options = {"eval_every": 10, "progress": False, "batch_size": 32, "valid": arrays(100, 1)} | options
+  loop = {"log_every": 5} | (loop or {})
   train = arrays(500, 0) if train is None else train
-  if not {"accumulate", "compute_dtype", "programs"} & set(options):
-    options["programs"] = programs(options.get("nonfinite", "stop"))
+  if "programs" not in loop and not {"accumulate", "compute_dtype"} & set(options):
+    loop["programs"] = programs(options.get("nonfinite", "stop"))
   balancer = mtl.balance.pcgrad()
-  return mtl.fit(NET, TASKS, balancer, TX, train, steps=steps, run_dir=run_dir, **options)
+  return mtl.fit(NET, TASKS, balancer, TX, train, steps=steps, run_dir=run_dir, loop=mtl.train.Loop(**loop), **options)
 
 
 def digest(params):

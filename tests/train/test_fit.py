@@ -138,7 +138,7 @@ def test_bfloat16_compute_keeps_float32_parameters():
 
 
 def test_tensorboard(tmp_path):
-  run(tmp_path / "run", steps=10, tensorboard=True)
+  run(tmp_path / "run", steps=10, loop={"tensorboard": True})
   assert list((tmp_path / "run" / "tensorboard").iterdir())
 
 
@@ -168,19 +168,19 @@ def test_stops_at_an_infinite_loss_and_names_task_and_step(tmp_path):
     ({"batch_size": -32}, "batch_size is -32, expected at least 1"),
     ({"seed": -1}, "seed is -1, expected at least 0"),
     ({"eval_every": 0}, "eval_every is 0, expected at least 1"),
-    ({"log_every": 0}, "log_every is 0, expected at least 1"),
-    ({"checkpoint_every": 0}, "checkpoint_every is 0, expected at least 1"),
+    ({"loop": {"log_every": 0}}, "log_every is 0, expected at least 1"),
+    ({"loop": {"checkpoint_every": 0}}, "checkpoint_every is 0, expected at least 1"),
     ({"patience": 0}, "patience is 0, expected at least 1"),
     ({"compute_dtype": "int8"}, "compute_dtype is int8, expected floating-point numbers"),
     ({"compute_dtype": "float16"}, "compute_dtype is float16, in which small gradients vanish"),
     ({"compute_dtype": "bf16"}, "unknown compute_dtype 'bf16'"),
-    ({"nonfinite": "halt", "programs": programs("stop")}, "nonfinite is 'halt', expected 'stop'"),
+    ({"nonfinite": "halt", "loop": {"programs": programs("stop")}}, "nonfinite is 'halt', expected 'stop'"),
     ({"train": {**arrays(2, 0), "x": [[1.0], [1.0, 2.0]]}}, "array 'x' cannot be read as an array: .*"),
     ({"valid": {**arrays(2, 0), "x": [["a"], ["b"]]}}, "input 'x' has dtype <U1, expected numbers"),
     ({"valid": None, "patience": 3}, "patience is given, but does nothing without valid: pass valid=, too"),
-    ({"valid": None, "probe": dict}, "probe is given, but does nothing without valid"),
+    ({"valid": None, "loop": {"probe": dict}}, "probe is given, but does nothing without valid"),
     ({"run_dir": None, "resume": True}, "resume is given, but does nothing without run_dir: pass run_dir=, too"),
-    ({"run_dir": None, "tensorboard": True}, "tensorboard is given, but does nothing without run_dir"),
+    ({"run_dir": None, "loop": {"tensorboard": True}}, "tensorboard is given, but does nothing without run_dir"),
     ({"train": {}}, "empty|no "),
     ({"train": {k: v[:0] for k, v in arrays(5, 0).items()}}, "empty|no examples"),
     ({"train": {**arrays(50, 0), "kind": np.full(50, 7)}}, r"task 'kind': label 'kind' ranges over \[7, 7\]"),

@@ -87,7 +87,7 @@ def test_balancers_that_remember_gradients_and_heads_that_are_frozen():
 def test_fit_stores_what_is_frozen_and_resumes_with_the_same_only(tmp_path):
   frozen = ["Dense_0/kernel"]
   programs = mtl.train.compile_programs(NET, TASKS, mtl.balance.pcgrad(), TX, arrays(500, 0), frozen=frozen)
-  result = run(tmp_path / "run", steps=10, frozen=frozen, programs=programs)
+  result = run(tmp_path / "run", steps=10, frozen=frozen, loop={"programs": programs})
   start = programs.create(jax.random.key(0)).params
   np.testing.assert_array_equal(result.params["shared"]["Dense_0"]["kernel"], start["shared"]["Dense_0"]["kernel"])
   assert json.loads((tmp_path / "run" / "config.json").read_text())["fit"]["frozen"] == frozen

@@ -152,7 +152,7 @@ def test_a_run_whose_directory_is_renamed_stops_with_one_line_and_goes_on_there(
     return {}
 
   with pytest.raises(mtl.UserError, match="run/checkpoints has been moved or deleted while the run was writing"):
-    run(tmp_path / "run", steps=30, probe=move)
+    run(tmp_path / "run", steps=30, loop={"probe": move})
   assert not (tmp_path / "run").exists()
   assert digest(run(moved, steps=30, resume=True).state) == digest(unbroken.state)
 
@@ -192,7 +192,7 @@ def test_data_of_another_description_are_refused(run_of_20):
   _refused(run_of_20, r"'x' was float32\[6\], is float32\[5\]", lambda data: {"x": data["x"][:, :5]})
   _refused(run_of_20, r"'kind' was int32\[\], is int64\[\]", lambda data: {"kind": data["kind"].astype("int64")})
   _refused(run_of_20, r"'id' was missing, is int32\[\]", lambda data: {"id": data["kind"]})
-  _refused(run_of_20, "'about/classes/0' was missing, is no", lambda data: {}, about={"classes": ["no"]})
+  _refused(run_of_20, "'about/classes/0' was missing, is no", lambda data: {}, loop={"about": {"classes": ["no"]}})
 
 
 def test_a_run_that_kept_no_description_gets_one_when_it_goes_on(run_of_20):
@@ -261,7 +261,8 @@ def test_without_a_schedule_nothing_is_said_and_the_run_opens_without_its_data(t
 
   splits, directory = _adapted(monkeypatch), tmp_path / "run"
   config = configure("small", balancer="random")  # which remembers a key
-  options = {"run_dir": directory, "programs": compile_run(config, splits), "progress": False}
+  loop = mtl.train.Loop(programs=compile_run(config, splits))
+  options = {"run_dir": directory, "loop": loop, "progress": False}
   options["score"] = lambda metrics: 1.0  # never better than the first evaluation, so the best model is not the last
   train_run(config, splits, **options)
   config = dataclasses.replace(config, steps=30)

@@ -99,7 +99,8 @@ def _programs():
 
 def _fit(**options):
   options = {"steps": 200, "eval_every": 10, "valid": _arrays(64, 1), "progress": False, "batch_size": 16} | options
-  return mtl.fit(_NET, _TASKS, _BALANCER, _TX, _arrays(16, 0), programs=_programs(), log_every=100, **options)
+  loop = mtl.train.Loop(programs=_programs(), log_every=100)
+  return mtl.fit(_NET, _TASKS, _BALANCER, _TX, _arrays(16, 0), loop=loop, **options)
 
 
 def test_gaussian_log_likelihoods_have_their_true_best():

@@ -94,10 +94,10 @@ def _kernel(eqn: Any, shared: int, after: list[Equation], a: jax.Array, d: jax.A
   left, right = (d, a) if shared else (a, d)
   precision, dtype = eqn.params["precision"], eqn.params["preferred_element_type"]
   product = jax.lax.dot_general(left, right, numbers, precision=precision, preferred_element_type=dtype)
-  return finish(after, product.reshape(eqn.outvars[0].aval.shape))
+  return continued(after, product.reshape(eqn.outvars[0].aval.shape))
 
 
-def finish(after: list[Equation], value: jax.Array) -> jax.Array:
+def continued(after: list[Equation], value: jax.Array) -> jax.Array:
   """What operations that were looked through make of a value."""
   for equation in reversed(after):
     (value,) = equation.function(value)

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from mtl_jax._jaxpr.equations import inner
 from mtl_jax.engine._backward.factors import factor_work, factored_products, row_work
-from mtl_jax.engine._backward.plan import keeps, plan_of
 from mtl_jax.engine._backward.program import Program, trace
+from mtl_jax.engine._backward.ways import keeps, way_of
 from mtl_jax.engine.linearized import Pullback
 
 
@@ -35,11 +35,11 @@ def work_of(pullbacks: Sequence[Pullback], layers: str | None) -> Work:
   """Counts the backward passes of all pullbacks."""
   programs = [trace(pullback, layers) for pullback in pullbacks]
   counts = [len(pullback.cotangents) for pullback in pullbacks]
-  plans = {path: plan_of(programs, path, counts, products=True) for path in programs[0].shapes}
+  ways = {path: way_of(programs, path, counts, products=True) for path in programs[0].shapes}
   saved = gathered = rows = left = 0
-  for path, plan in plans.items():
-    if plan.reduce is factored_products:
-      terms = [each for each in plan.sources if isinstance(each, list)]
+  for path, way in ways.items():
+    if way.reduce is factored_products:
+      terms = [each for each in way.sources if isinstance(each, list)]
       saved += row_work(terms, counts) - factor_work(terms, counts)
       for each, count in zip(terms, counts, strict=True):
         for n, width, out in (term.sizes for term in each):
@@ -48,7 +48,7 @@ def work_of(pullbacks: Sequence[Pullback], layers: str | None) -> Work:
     else:
       rows += math.prod(programs[0].shapes[path].shape)
   parameters = sum(math.prod(shape.shape) for shape in programs[0].shapes.values())
-  backward = left if keeps(plans, programs, counts, layers) else sum(map(multiplications, programs))
+  backward = left if keeps(ways, programs, counts, layers) else sum(map(multiplications, programs))
   return Work(backward, saved, parameters, gathered, rows)
 
 

@@ -16,10 +16,10 @@ from mtl_jax.balance.serving import weighted_sum
 from mtl_jax.engine._backward.backward import Backward
 from mtl_jax.engine._backward.factors import (
   Term,
+  continued,
   factored_gradient,
   factored_products,
   factors,
-  finish,
   look_through,
   pays,
   row_products,
@@ -34,7 +34,7 @@ KEPT = 2  # what may be kept, in sizes of all parameters
 Source = list[Term] | Name | None  # factors, the name of the rows, or nothing: rows of zeros
 
 
-class Plan(NamedTuple):
+class Way(NamedTuple):
   """How a parameter's part of G is made.
 
   Attributes:
@@ -52,7 +52,7 @@ class Plan(NamedTuple):
   held: int
 
 
-def plan_of(programs: list[Program], path: str, counts: list[int], products: bool) -> Plan:
+def way_of(programs: list[Program], path: str, counts: list[int], products: bool) -> Way:
   """From what a parameter's part of G is made: from factors only if all forward passes have them."""
   groups = [terms_of(program, path) for program in programs]
   known = [terms for terms in groups if terms is not None]
@@ -61,23 +61,23 @@ def plan_of(programs: list[Program], path: str, counts: list[int], products: boo
     if pay or devices.on_one_cpu():
       reduce, gradient = factored_products if pay else row_products, functools.partial(factored_gradient, known[0][0])
       held = sum(n * out * t for t, terms in zip(counts, known, strict=True) for n, _, out in (x.sizes for x in terms))
-      return Plan([*known], _factors, reduce, gradient, held)
+      return Way([*known], _factors, reduce, gradient, held)
   # Inner products do not need the transpose that may end the way to a gradient, a copy of all rows.
   bare = ("transpose",) if len(programs) == 1 else ()
   found = [look_through(program, program.leaves[path], bare) for program in programs]
   sources: list[Source] = [name for name, _ in found]
   like = programs[0].shapes[path]
   make, gradient = functools.partial(_rows, like), functools.partial(_weighted_rows, found[0][1])
-  return Plan(
+  return Way(
     sources, make, lambda rows: leaf_gram(jnp.concatenate(rows)), gradient, sum(counts) * math.prod(like.shape)
   )
 
 
-def keeps(plans: dict[str, Plan], programs: list[Program], counts: list[int], layers: str | None) -> bool:
+def keeps(ways: dict[str, Way], programs: list[Program], counts: list[int], layers: str | None) -> bool:
   """Whether what is made stays until the weights are known, for the gradients; see `factored`."""
   parameters = sum(math.prod(like.shape) for like in programs[0].shapes.values())
   alone = layers is None and set(counts) == {1} and devices.count() * devices.shards() == 1
-  return alone and sum(plan.held for plan in plans.values()) <= KEPT * parameters
+  return alone and sum(way.held for way in ways.values()) <= KEPT * parameters
 
 
 def wanted(source: Source) -> dict[Name, int]:
@@ -101,4 +101,4 @@ def _rows(like: jax.ShapeDtypeStruct, backwards: list[Backward], sources: list[S
 
 
 def _weighted_rows(after: list[Equation], rows: list[jax.Array], weights: list[jax.Array]) -> jax.Array:
-  return finish(after, weighted_sum(jnp.concatenate(weights), jnp.concatenate(rows)))
+  return continued(after, weighted_sum(jnp.concatenate(weights), jnp.concatenate(rows)))

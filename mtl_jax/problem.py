@@ -1,0 +1,63 @@
+"""`Problem`, a net with its tasks and their inputs as one value."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
+
+from mtl_jax._core.inputs import Inputs
+from mtl_jax.net import Net
+from mtl_jax.tasks import Task
+
+Options = ParamSpec("Options")
+Result_co = TypeVar("Result_co", covariant=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+  """What is to be learned: in place of `net, tasks` and `inputs=` in every function that takes them.
+
+  Attributes:
+    net: The multi-task net.
+    tasks: Its tasks, in the order of all vectors over tasks.
+    inputs: As in `mtl.objective`.
+
+  >>> import flax.linen as nn, mtl_jax as mtl
+  >>> net = mtl.arch.hard_sharing(mtl.from_linen(nn.Dense(4)), {"size": mtl.from_linen(nn.Dense(1))})
+  >>> problem = Problem(net, {"size": mtl.tasks.regression("size")}, inputs="image")
+  >>> mtl.objective(problem, train=False).names
+  ('size',)
+  """
+
+  net: Net
+  tasks: Mapping[str, Task]
+  inputs: Inputs = "x"
+
+
+class ForProblem(Protocol[Options, Result_co]):
+  """A function of a net and its tasks, or of a problem."""
+
+  @overload
+  def __call__(
+    self, net: Net, tasks: Mapping[str, Task], /, *args: Options.args, **options: Options.kwargs
+  ) -> Result_co: ...
+
+  @overload
+  def __call__(self, problem: Problem, /, *args: Options.args, **options: Options.kwargs) -> Result_co: ...
+
+
+def of_problem(
+  function: Callable[Concatenate[Net, Mapping[str, Task], Options], Result_co],
+) -> ForProblem[Options, Result_co]:
+  """`function(net, tasks, ..., inputs=)` so that it may be called as `function(problem, ...)` too."""
+
+  @functools.wraps(function)
+  def either(*args: Any, **options: Any) -> Any:
+    if args and isinstance(args[0], Problem):
+      problem, *rest = args
+      return cast(Any, function)(problem.net, problem.tasks, *rest, **{"inputs": problem.inputs, **options})
+    return cast(Any, function)(*args, **options)
+
+  return cast(Any, either)
