@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload, runtime_checkable
 
 from mtl_jax._core.inputs import Inputs
 from mtl_jax.net import Net
@@ -36,6 +36,7 @@ class Problem:
   inputs: Inputs = "x"
 
 
+@runtime_checkable
 class ForProblem(Protocol[Options, Result_co]):
   """A function of a net and its tasks, or of a problem."""
 

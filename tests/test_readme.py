@@ -110,7 +110,7 @@ def test_tables_name_everything_there_is(names):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_pages_name_only_what_exists(page):
   text = page.read_text()
-  for dotted in set(re.findall(r"\bmtl\.([A-Za-z_][A-Za-z_.]*[A-Za-z_])", text)):
+  for dotted in set(re.findall(r"\bmtl\.([A-Za-z_][A-Za-z_0-9.]*[A-Za-z_0-9])", text)):
     found = mtl
     for part in dotted.split("."):
       assert hasattr(found, part), f"mtl.{dotted}"

@@ -104,7 +104,7 @@ class Balancer(NamedTuple):
     Args:
       step: `step(inner, stats, state) -> (update, weights, state)`, where `inner(stats, state)` is this balancer in
         the same form. The update is None where weights make it, which `jax.tree.map` passes on.
-      changes: Further fields.
+      changes: Further fields. What `observe` is counts only where the losses after the update are needed.
 
     Returns:
       The balancer, which gives what this one gives, weights or an update.
@@ -120,7 +120,8 @@ class Balancer(NamedTuple):
     def combine(stats, state):
       return step(self.combine, stats, state)
 
-    return self._replace(weigh=weigh, combine=combine if self.combine else None, **changes)
+    made = self._replace(weigh=weigh, combine=combine if self.combine else None, **changes)
+    return made if "losses_after" in made.needs else made._replace(observe=Balancer._field_defaults["observe"])
 
 
 def loss_weighter(init: Callable[[int], State], weigh: Weigh, **options: Any) -> Balancer:

@@ -61,20 +61,17 @@ def smooth(balancer: Balancer, beta: float = 0.9) -> Balancer:
     zeros = jnp.zeros(num_tasks, jnp.int32)
     return SmoothState(balancer.init(num_tasks, shared), jnp.zeros(num_tasks, jnp.float32), zeros)
 
-  def weigh(stats, state):
-    weights, inner = balancer.weigh(stats, state.balancer)
+  def step(inner, stats, state):
+    _, weights, within = inner(stats, state.balancer)
     weights, present = weights.astype(jnp.float32), stats.filled().present
     average = jnp.where(state.steps == 0, weights, beta * state.average + (1.0 - beta) * weights)
     kept = keep_absent(present, (average, state.steps + 1), (state.average, state.steps))
-    return jnp.where(present, average, 0.0), SmoothState(inner, *kept)
+    return None, jnp.where(present, average, 0.0), SmoothState(within, *kept)
 
-  def observe(before, after, state):
-    return state._replace(balancer=balancer.observe(before, after, state.balancer))
-
-  return balancer._replace(
+  return balancer.around(
+    step,
     init=init,
-    weigh=weigh,
     head_weights=lambda weights, state: balancer.head_weights(weights, state.balancer),
     report=lambda state: balancer.report(state.balancer),
-    observe=observe,
+    observe=lambda before, after, state: state._replace(balancer=balancer.observe(before, after, state.balancer)),
   )

@@ -80,7 +80,12 @@ def test_engines_hear_of_the_target_while_they_are_traced():
 def test_all_engines_that_serve_by_default(monkeypatch):
   net, tasks, batch, inputs = problem(2)
   asked = []
-  monkeypatch.setattr("mtl_jax.plan._plan.plan_step", lambda *args, **_: asked.append(args[-1]))
+
+  def planned(*args, **_):
+    asked.append(args[-1])
+    return mtl.plan.Report._make([None] * len(mtl.plan.Report._fields))
+
+  monkeypatch.setattr("mtl_jax.plan._plan.plan_step", planned)
   plan(net, tasks, mtl.balance.graddrop(), optax.sgd(0.1), batch, "cpu:1", inputs=inputs)
   serving = [name for name in mtl.engine.names() if "rows" in getattr(mtl.engine, name)().serves]
   assert sorted([*asked, "auto"]) == sorted(serving) and "stacked" in asked and "gram" not in asked
