@@ -16,7 +16,7 @@ from _markdown import number, table
 import mtl_jax as mtl
 from mtl_jax import recipes
 from mtl_jax._core.gram import gram
-from mtl_jax.engine.linearized import linearize
+from mtl_jax.engine.linearize import linearize
 from mtl_jax.engine.rows import rows
 from mtl_jax.engine.sketched import sketch
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from mtl_jax._core import devices
 from mtl_jax._core.frozen import Frozen, split_frozen
 from mtl_jax._core.gram import gram
-from mtl_jax.engine.linearized import linearize
+from mtl_jax.engine.linearize import linearize
 from mtl_jax.engine.rows import rows, takes_turns
 from mtl_jax.objective import holding
 

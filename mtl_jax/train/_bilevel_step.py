@@ -12,7 +12,7 @@ import optax
 from mtl_jax._jaxpr.convolutions import canonical
 from mtl_jax.balance.balancer import Stats
 from mtl_jax.bilevel.method import Bilevel, Levels
-from mtl_jax.engine.linearized import in_order, labelled, losses_of
+from mtl_jax.engine.linearize import in_order, labelled, losses_of
 from mtl_jax.objective import Objective, at_step, report_of
 from mtl_jax.terms import amounts, total
 from mtl_jax.train._finish import Found, Nonfinite, check_nonfinite, finish

@@ -17,7 +17,7 @@ from mtl_jax._core.frozen import Frozen, split_frozen
 from mtl_jax._jaxpr.convolutions import canonical
 from mtl_jax.balance.balancer import Balancer, Stats
 from mtl_jax.engine import Engine, auto, check_serves
-from mtl_jax.engine.linearized import linearize, losses_of
+from mtl_jax.engine.linearize import linearize, losses_of
 from mtl_jax.objective import Objective, at_step, holding, report_of
 from mtl_jax.train._finish import Found, Nonfinite, check_nonfinite, finish
 from mtl_jax.train._state import TrainState

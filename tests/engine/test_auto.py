@@ -10,7 +10,7 @@ import pytest
 import mtl_jax as mtl
 from mtl_jax.engine._backward.work import work_of
 from mtl_jax.engine.auto import choose
-from mtl_jax.engine.linearized import linearize
+from mtl_jax.engine.linearize import linearize
 from tests.engine._problem import ConvTrunk, Trunk, one_step, problem, relative_distance
 
 

@@ -15,7 +15,7 @@ from mtl_jax._core.gram import gram as gram_of
 from mtl_jax._core.paths import matching
 from mtl_jax.engine._backward import factors
 from mtl_jax.engine.factored import factored_gram
-from mtl_jax.engine.linearized import linearize
+from mtl_jax.engine.linearize import linearize
 from mtl_jax.engine.rows import rows
 from tests import _nets
 from tests.engine._problem import (

@@ -7,7 +7,7 @@ import pytest
 
 import mtl_jax as mtl
 from mtl_jax.engine.auto import choose
-from mtl_jax.engine.linearized import linearize
+from mtl_jax.engine.linearize import linearize
 from mtl_jax.objective import Branch, Objective
 from tests.engine._problem import relative_distance
 

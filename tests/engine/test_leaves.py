@@ -8,7 +8,7 @@ import pytest
 
 import mtl_jax as mtl
 from mtl_jax.analysis.conflict import gradient_cosines
-from mtl_jax.engine.linearized import linearize
+from mtl_jax.engine.linearize import linearize
 from mtl_jax.objective import Branch, Objective
 from tests.engine._problem import relative_distance
 
