@@ -12,13 +12,13 @@ from mtl_jax import shard as shard
 from mtl_jax import tasks as tasks
 from mtl_jax import terms as terms
 from mtl_jax._core.errors import UserError as UserError
+from mtl_jax.adapters import from_equinox as from_equinox
+from mtl_jax.adapters import from_linen as from_linen
+from mtl_jax.adapters import from_nnx as from_nnx
 from mtl_jax.aggregate import aggregate as aggregate
 from mtl_jax.analysis import delta_m as delta_m
 from mtl_jax.net import Net as Net
 from mtl_jax.net import Split as Split
-from mtl_jax.net import from_equinox as from_equinox
-from mtl_jax.net import from_linen as from_linen
-from mtl_jax.net import from_nnx as from_nnx
 from mtl_jax.objective import Objective as Objective
 from mtl_jax.objective import objective as objective
 from mtl_jax.problem import Problem as Problem

@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 
 from mtl_jax._core import devices
-from mtl_jax._core.axes import behind
 from mtl_jax._core.checks import check_compute_dtype
 from mtl_jax._core.errors import UserError, nearest
 from mtl_jax._core.inputs import Inputs, Keys, input_keys, input_of
@@ -20,6 +19,7 @@ from mtl_jax._core.partition import joined
 from mtl_jax.net import Net, Params, State, split_keys
 from mtl_jax.problem import of_problem
 from mtl_jax.tasks import Task, balanced
+from mtl_jax.tasks.loss import masked_mean
 from mtl_jax.terms import amount, total
 
 
@@ -136,7 +136,7 @@ def objective(
     return tree if compute_dtype is None else _cast(tree, compute_dtype)
 
   def loss(name, prediction, batch):
-    return _masked_mean(name, tasks[name], _cast(prediction, jnp.float32), batch)
+    return masked_mean(name, tasks[name], _cast(prediction, jnp.float32), batch)
 
   def amounts(params, features, predictions, batch, step):
     """The terms by name, this device's share of them, from functions that give features and predictions."""
@@ -311,49 +311,6 @@ def holding(objective: Objective | Callable[..., Any], fixed: Any) -> Any:
 def _of_tasks(names: list[str], after: State, before: State) -> State:
   """The shared state after a forward pass, and that of the heads `names`."""
   return {"shared": after["shared"], "task": before["task"] | {name: after["task"][name] for name in names}}
-
-
-def _masked_mean(name: str, task: Task, prediction: Any, batch: Any) -> jax.Array:
-  weights = None if task.mask is None else jnp.asarray(task.mask(batch)).astype(jnp.float32)
-  losses = jnp.asarray(task.loss(prediction if weights is None else _stop_unlabelled(prediction, weights), batch))
-  check_shapes(name, losses, weights)
-  if weights is None:
-    return jnp.mean(losses, dtype=jnp.float32) / devices.count()
-  total = jnp.sum(jnp.where(weights > 0, losses, 0.0) * weights, dtype=jnp.float32)
-  count = devices.total(jnp.sum(weights))
-  return jnp.where(count > 0, total / jnp.where(count > 0, count, 1.0), 0.0)
-
-
-def check_shapes(name: str, losses: Any, weights: Any) -> None:
-  """Refuses losses of a task that are neither (B,) nor shaped like its weights, and weights that fit no losses.
-
-  Broadcasting (B,) against (B, 1) would give (B, B) losses, whose mean looks like one.
-  """
-  if weights is not None and weights.ndim and weights.shape == losses.shape:
-    return
-  if losses.ndim != 1:
-    raise UserError(
-      f"task {name!r}: its loss has shape {losses.shape}, expected one value per example, (B,): sum or average over "
-      "the other axes, or give mask= weights of that very shape."
-    )
-  if weights is not None:
-    raise UserError(
-      f"task {name!r}: its mask has shape {weights.shape}, expected {losses.shape}, one weight per example, as many as "
-      "its loss has values."
-    )
-
-
-def _stop_unlabelled(prediction: Any, weights: jax.Array) -> Any:
-  """`prediction` without the gradient where all weights are 0, since a loss of NaN labels has NaN derivatives there."""
-  per_example = weights if weights.ndim < 2 else jnp.max(weights, axis=tuple(range(1, weights.ndim)))
-
-  def stop(leaf):
-    for own in (weights, per_example):
-      if own.ndim and leaf.shape[: own.ndim] == own.shape:
-        return jnp.where(behind(own, leaf.ndim) > 0, leaf, jax.lax.stop_gradient(leaf))
-    return leaf
-
-  return jax.tree.map(stop, prediction)
 
 
 def _cast(tree: Any, dtype: Any) -> Any:

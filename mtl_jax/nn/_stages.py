@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from mtl_jax._core.errors import UserError
-from mtl_jax.net import Net, from_linen
+from mtl_jax.adapters import from_linen
+from mtl_jax.net import Net
 
 
 def stages(module: Any) -> tuple[Net, ...]:

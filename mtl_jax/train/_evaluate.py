@@ -18,9 +18,9 @@ from mtl_jax._core.inputs import Inputs, input_keys, input_of, keys_read
 from mtl_jax.data.arrays import as_arrays, size_of
 from mtl_jax.data.checking import check_inputs, check_lengths
 from mtl_jax.net import Net
-from mtl_jax.objective import check_shapes
 from mtl_jax.problem import of_problem
 from mtl_jax.tasks import Task
+from mtl_jax.tasks.loss import check_shapes
 from mtl_jax.tasks.metrics import Metric
 from mtl_jax.tasks.metrics import mean as mean_metric
 
