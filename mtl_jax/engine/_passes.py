@@ -58,7 +58,11 @@ def whole(objective, params, state, batch, key, share: float) -> Linearized:
   def pull_heads(weights):
     return vjp((devices.own(weights), one if with_terms else zero))[1]
 
-  pullback = Pullback(tuple(range(len(names))), units, each, devices.own, pull, pull_all if with_terms else None)
+  pullback = Pullback(tuple(range(len(names))), units, each, devices.own, pull)
+  if with_terms:
+    pullback = pullback._replace(
+      pull_all=pull_all, pull_terms=lambda: pull_all(devices.own(jnp.zeros(len(names), jnp.float32)))
+    )
   values_of = {name: amount.value for name, amount in terms.items()}
   return Linearized(names, values, aux, params["shared"], (pullback,), pull_heads, at_features=False, terms=values_of)
 
@@ -154,13 +158,19 @@ def _terms(beside, params, state, seen: list[tuple[Any, Any]], batch, keys, shar
 
 
 def _with_terms(pullback: Pullback, at_features: Any) -> Pullback:
-  return pullback._replace(pull_all=lambda c: pullback.pull(jax.tree.map(jnp.add, c, at_features)))
+  return pullback._replace(
+    pull_all=lambda c: pullback.pull(jax.tree.map(jnp.add, c, at_features)),
+    pull_terms=lambda: pullback.pull(at_features),
+  )
 
 
 def _with_direct(pullback: Pullback, at_shared: Any) -> Pullback:
-  through = pullback.pull_all
-  assert through is not None
-  return pullback._replace(pull_all=lambda c: jax.tree.map(jnp.add, through(c), at_shared))
+  through, alone = pullback.pull_all, pullback.pull_terms
+  assert through is not None and alone is not None
+  return pullback._replace(
+    pull_all=lambda c: jax.tree.map(jnp.add, through(c), at_shared),
+    pull_terms=lambda: jax.tree.map(jnp.add, alone(), at_shared),
+  )
 
 
 def _branch(tasks: tuple[int, ...], cotangents: tuple[Any, ...], each: tuple[Any, ...], pull: Any) -> Pullback:

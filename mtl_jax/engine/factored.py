@@ -126,7 +126,7 @@ def _weighing(pullback: Pullback, program: Program, count: int) -> Pullback:
     return pullback._replace(weighted=weighted)
 
   def pull(weights):
-    total = None if pullback.pull_all is None else pullback.last(jnp.zeros_like(weights))
+    total = None if pullback.pull_terms is None else pullback.pull_terms()
     for task, cotangent in zip(pullback.tasks, pullback.cotangents, strict=True):
       row = jax.tree.map(lambda x, w=weights[task]: w.astype(x.dtype) * x, pullback.pull(cotangent))
       total = row if total is None else jax.tree.map(jnp.add, total, row)

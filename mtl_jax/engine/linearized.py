@@ -26,6 +26,7 @@ class Pullback(NamedTuple):
     pull: `pull(cotangent) -> shared_grads`, linear: one backward pass of the trunk. In a program for one device of
       several, that device's share of the gradient.
     pull_all: The same with the gradient of the objective's terms, in the same pass; None: it has none.
+    pull_terms: `pull_terms() -> shared_grads`, the gradient of the terms alone; None: there are none.
   """
 
   tasks: tuple[int, ...]
@@ -34,6 +35,7 @@ class Pullback(NamedTuple):
   weighted: Callable[[jax.Array], Any]
   pull: Callable[[Any], Any]
   pull_all: Callable[[Any], Any] | None = None
+  pull_terms: Callable[[], Any] | None = None
 
   def last(self, weights: jax.Array) -> Any:
     """The gradient of the weighted losses, weights (T,), and of the terms: the last backward pass of a step."""
@@ -80,11 +82,8 @@ class Linearized(NamedTuple):
 
   def with_terms(self, gradient: Any) -> Any:
     """A gradient sum_t w_t g_t, found otherwise, with that of the terms, if any: one more backward pass for it."""
-    own = [pullback for pullback in self.pullbacks if pullback.pull_all is not None]
-    if not own:
-      return gradient
-    zeros = jnp.zeros(len(self.split) * len(self.names), jnp.float32)
-    return jax.tree.map(jnp.add, gradient, devices.total(added(pullback.last(zeros) for pullback in own)))
+    own = [pullback.pull_terms() for pullback in self.pullbacks if pullback.pull_terms is not None]
+    return jax.tree.map(jnp.add, gradient, devices.total(added(own))) if own else gradient
 
 
 def in_task_order(pullbacks: tuple[Pullback, ...]) -> np.ndarray:
