@@ -64,8 +64,11 @@ class Net:
   report: Callable[[Params, State], Mapping[str, Any]] = lambda params, state: {}
 
   def __post_init__(self) -> None:
-    """Lets `apply` take all keywords."""
+    """Lets `apply` take all keywords; raises a `UserError` for a term of features without a `split`."""
     object.__setattr__(self, "apply", asked(self.apply))
+    for name, term in self.terms.items():
+      if term.of == "features" and self.split is None:
+        raise UserError(f"term {name!r} reads features, and this net has no cut between trunk and heads.")
 
   def only(self, names: Sequence[str]) -> Net:
     """The net with some of its tasks.

@@ -117,9 +117,7 @@ def objective(
   names = tuple(balanced(tasks))
   if not names:
     raise UserError("objective: no task is balanced: make one of them a task with balance=True.")
-  for name, term in net.terms.items():
-    if term.of == "features" and net.split is None:
-      raise UserError(f"term {name!r} reads features, and this net has no cut between trunk and heads.")
+  for name in net.terms:
     if name in tasks:
       raise UserError(f"term {name!r} has the name of a task: metrics would not tell them apart, choose another name.")
   check_compute_dtype(compute_dtype)
@@ -269,6 +267,11 @@ def at_step(objective: Objective | Callable[..., Any], step: Any) -> Any:
 def report_of(objective: Objective | Callable[..., Any]) -> Callable[[Params, State], Mapping[str, Any]]:
   """What the net of an objective reports; nothing where it is any other function."""
   return objective.report if isinstance(objective, Objective) else Objective.report
+
+
+def present_heads(objective: Objective | Callable[..., Any], batch: Any) -> dict[str, jax.Array]:
+  """Whether each head, those of auxiliary tasks included, has labels; without entries for those that always have."""
+  return objective.present(batch) if isinstance(objective, Objective) else {}
 
 
 def holding(objective: Objective | Callable[..., Any], fixed: Any) -> Any:

@@ -28,9 +28,7 @@ def with_terms(net: Net, terms: Mapping[str, Term]) -> Net:
   >>> sorted(with_terms(net, {"sparse": mtl.terms.l1("shared/kernel", strength=1e-4)}).terms)
   ['sparse']
   """
-  for name, term in terms.items():
+  for name in terms:
     if name in net.terms:
       raise UserError(f"with_terms: the net has a term {name!r} already: choose another name.")
-    if term.of == "features" and net.split is None:
-      raise UserError(f"with_terms: term {name!r} reads features, and this net has no cut between trunk and heads.")
   return dataclasses.replace(net, terms={**net.terms, **terms})

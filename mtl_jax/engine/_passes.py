@@ -120,8 +120,8 @@ def cut(objective: Objective, params, state, batch, key, share: float) -> Linear
 
   pullbacks = [_branch(tuple(position[name] for name in group), *of_group) for group, *of_group in groups]
   if terms is not None and share > 0.0:
-    pullbacks = [_with_terms(pullback, at) for pullback, at in zip(pullbacks, terms.at_features, strict=True)]
-    pullbacks[0] = _with_direct(pullbacks[0], terms.at_shared)
+    straight = [terms.at_shared, *[None] * (len(pullbacks) - 1)]  # once
+    pullbacks = [_with_terms(*each) for each in zip(pullbacks, terms.at_features, straight, strict=True)]
   return Linearized(
     names,
     in_order(losses, names),
@@ -157,19 +157,15 @@ def _terms(beside, params, state, seen: list[tuple[Any, Any]], batch, keys, shar
   return _Terms(at_shared, at_heads, at_features, values, aux["state"])
 
 
-def _with_terms(pullback: Pullback, at_features: Any) -> Pullback:
-  return pullback._replace(
-    pull_all=lambda c: pullback.pull(jax.tree.map(jnp.add, c, at_features)),
-    pull_terms=lambda: pullback.pull(at_features),
-  )
+def _with_terms(pullback: Pullback, at_features: Any, at_shared: Any = None) -> Pullback:
+  """The pullback with the gradient of the terms, through its features and, where given, straight at the parameters."""
 
+  def pull(cotangent):
+    grads = pullback.pull(cotangent)
+    return grads if at_shared is None else jax.tree.map(jnp.add, grads, at_shared)
 
-def _with_direct(pullback: Pullback, at_shared: Any) -> Pullback:
-  through, alone = pullback.pull_all, pullback.pull_terms
-  assert through is not None and alone is not None
   return pullback._replace(
-    pull_all=lambda c: jax.tree.map(jnp.add, through(c), at_shared),
-    pull_terms=lambda: jax.tree.map(jnp.add, alone(), at_shared),
+    pull_all=lambda c: pull(jax.tree.map(jnp.add, c, at_features)), pull_terms=lambda: pull(at_features)
   )
 
 

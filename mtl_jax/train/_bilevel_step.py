@@ -13,7 +13,7 @@ from mtl_jax._jaxpr.convolutions import canonical
 from mtl_jax.balance.balancer import Stats
 from mtl_jax.bilevel.method import Bilevel, Levels
 from mtl_jax.engine.linearize import in_order, labelled, losses_of
-from mtl_jax.objective import Objective, at_step, report_of
+from mtl_jax.objective import Objective, at_step, present_heads, report_of
 from mtl_jax.terms import amounts, total
 from mtl_jax.train._finish import Found, Nonfinite, check_nonfinite, finish
 from mtl_jax.train._state import TrainState
@@ -97,8 +97,7 @@ def make_bilevel_step(
     grads, (losses, aux) = jax.grad(weighted, has_aux=True)(state.params)
     stats = Stats(losses, present=here)
     terms = {name: found.value for name, found in amounts(aux.get("terms", {})).items()}
-    heads = now.present(batch) if isinstance(now, Objective) else {}
-    report = report_of(objective)
+    heads, report = present_heads(objective, batch), report_of(objective)
     found = Found(grads, names, stats, weights, aux, lambda _: learned, state.engine, terms, heads, report)
     return finish(state, tx, found, method, nonfinite)
 

@@ -18,7 +18,7 @@ from mtl_jax._jaxpr.convolutions import canonical
 from mtl_jax.balance.balancer import Balancer, Stats
 from mtl_jax.engine import Engine, auto, check_serves
 from mtl_jax.engine.linearize import linearize, losses_of
-from mtl_jax.objective import Objective, at_step, holding, report_of
+from mtl_jax.objective import Objective, at_step, holding, present_heads, report_of
 from mtl_jax.train._finish import Found, Nonfinite, check_nonfinite, finish
 from mtl_jax.train._state import TrainState
 
@@ -122,7 +122,7 @@ def make_train_step(
       observed,
       engine_state,
       terms=linear.terms,
-      heads=objective.present(batch) if isinstance(objective, Objective) and freeze_absent else {},
+      heads=present_heads(objective, batch),
       report=report_of(objective),
     )
     return finish(state, tx, found, balancer, nonfinite, freeze_absent=freeze_absent)
