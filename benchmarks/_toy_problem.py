@@ -78,7 +78,7 @@ def descend(
   def step(_, carry):
     x, memory, state = carry
     # A balancer that cuts the batch sees the same gradients in all parts: there is no noise here.
-    rows = jnp.concatenate([slopes(x)] * len(balancer.split))
+    rows = jnp.concatenate([slopes(x)] * len(balancer.shares))
     update, _, state = combine(balancer, [rows], objectives(x, scale), state)
     with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer step counts
       updates, memory = tx.update(update[0], memory, x)

@@ -17,8 +17,8 @@ from mtl_jax.adapters import from_linen as from_linen
 from mtl_jax.adapters import from_nnx as from_nnx
 from mtl_jax.aggregate import aggregate as aggregate
 from mtl_jax.analysis import delta_m as delta_m
+from mtl_jax.net import Cut as Cut
 from mtl_jax.net import Net as Net
-from mtl_jax.net import Split as Split
 from mtl_jax.objective import Objective as Objective
 from mtl_jax.objective import objective as objective
 from mtl_jax.problem import Problem as Problem

@@ -18,7 +18,7 @@ State = Any
 
 
 @dataclasses.dataclass(frozen=True)
-class Split:
+class Cut:
   """A multi-task net cut at the shared representation, where task gradients are cheapest to take.
 
   Attributes:
@@ -48,7 +48,7 @@ class Net:
     apply: `apply(params, state, x, *, key=None, train=False, step=None) -> (y, state)`. It gets those of the keywords
       that it asks for. `step` is the number of steps taken, int32, for what follows a schedule, such as a temperature;
       None outside of training, where the schedule is at its end.
-    split: Only for multi-task nets whose `apply` is "trunk, then independent heads": the two halves. With it
+    cut: Only for multi-task nets whose `apply` is "trunk, then independent heads": the two halves. With it
       the engines differentiate every head once instead of once per task.
     terms: What the net wants to be small beside the tasks' losses, by name: see `mtl.terms`.
     report: `report(params, state) -> {name: array}`, what metrics and logs show of the net, such as gates.
@@ -59,15 +59,15 @@ class Net:
 
   init: Callable[..., tuple[Params, State]]
   apply: Callable[..., tuple[Any, State]]
-  split: Split | None = None
+  cut: Cut | None = None
   terms: Mapping[str, Term] = dataclasses.field(default_factory=dict)
   report: Callable[[Params, State], Mapping[str, Any]] = lambda params, state: {}
 
   def __post_init__(self) -> None:
-    """Lets `apply` take all keywords; raises a `UserError` for a term of features without a `split`."""
+    """Lets `apply` take all keywords; raises a `UserError` for a term of features without a `cut`."""
     object.__setattr__(self, "apply", asked(self.apply))
     for name, term in self.terms.items():
-      if term.of == "features" and self.split is None:
+      if term.of == "features" and self.cut is None:
         raise UserError(f"term {name!r} reads features, and this net has no cut between trunk and heads.")
 
   def only(self, names: Sequence[str]) -> Net:
@@ -78,11 +78,11 @@ class Net:
 
     Returns:
       The net. It takes the parameters and the state of the whole net, and gives back the state in the same form; where
-      the net has a `split`, nothing else of them than trunk and these heads is needed. Terms that read the predictions
+      the net has a `cut`, nothing else of them than trunk and these heads is needed. Terms that read the predictions
       of other tasks are left out.
 
     Raises:
-      UserError: No names, or one that is no task of the net; a net without a split says so when it is applied.
+      UserError: No names, or one that is no task of the net; a net without a cut says so when it is applied.
 
     >>> import flax.linen as nn, jax.numpy as jnp, mtl_jax as mtl
     >>> net = mtl.arch.hard_sharing(mtl.from_linen(nn.Dense(4)), {n: mtl.from_linen(nn.Dense(1)) for n in ("a", "b")})
@@ -105,9 +105,9 @@ class Net:
       params, state = self.init(key, x)
       return {**params, "task": chosen(params["task"])}, {**state, "task": chosen(state["task"])}
 
-    if self.split is not None:
-      split = dataclasses.replace(self.split, heads=chosen(self.split.heads))
-      return dataclasses.replace(from_split(init, split), terms=terms, report=self.report)
+    if self.cut is not None:
+      cut = dataclasses.replace(self.cut, heads=chosen(self.cut.heads))
+      return dataclasses.replace(from_cut(init, cut), terms=terms, report=self.report)
 
     def apply(params, state, x, **context):
       predictions, state = self.apply(params, state, x, **context)
@@ -137,25 +137,25 @@ def asked(call: Callable[..., Any]) -> Callable[..., Any]:
   return with_asked
 
 
-def from_split(init: Callable[..., tuple[Params, State]], split: Split) -> Net:
-  """The multi-task `Net` whose `apply` runs `split.trunk`, then every head on its features."""
+def from_cut(init: Callable[..., tuple[Params, State]], cut: Cut) -> Net:
+  """The multi-task `Net` whose `apply` runs `cut.trunk`, then every head on its features."""
 
   def apply(params, state, x, *, key=None, train=False, step=None):
-    keys, mode = split_keys(key, split), {"train": train, "step": step}
-    features, shared = split.trunk(params["shared"], state["shared"], x, key=keys["shared"], **mode)
+    keys, mode = keys_of(key, cut), {"train": train, "step": step}
+    features, shared = cut.trunk(params["shared"], state["shared"], x, key=keys["shared"], **mode)
     outputs = {
       name: head(params["task"][name], state["task"][name], features, key=keys["task"][name], **mode)
-      for name, head in split.heads.items()
+      for name, head in cut.heads.items()
     }
     predictions = {name: y for name, (y, _) in outputs.items()}
     return predictions, {"shared": shared, "task": {name: s for name, (_, s) in outputs.items()}}
 
-  return Net(init, apply, split)
+  return Net(init, apply, cut)
 
 
-def split_keys(key: jax.Array | None, split: Split) -> dict[str, Any]:
+def keys_of(key: jax.Array | None, cut: Cut) -> dict[str, Any]:
   """One key for the trunk and one per head, laid out like the parameters."""
   if key is None:
-    return {"shared": None, "task": dict.fromkeys(split.heads)}
-  trunk, *heads = jax.random.split(key, 1 + len(split.heads))
-  return {"shared": trunk, "task": dict(zip(split.heads, heads, strict=True))}
+    return {"shared": None, "task": dict.fromkeys(cut.heads)}
+  trunk, *heads = jax.random.split(key, 1 + len(cut.heads))
+  return {"shared": trunk, "task": dict(zip(cut.heads, heads, strict=True))}

@@ -16,7 +16,7 @@ from mtl_jax._core.checks import check_compute_dtype
 from mtl_jax._core.errors import UserError, nearest
 from mtl_jax._core.inputs import Inputs, Keys, input_keys, input_of
 from mtl_jax._core.partition import joined
-from mtl_jax.net import Net, Params, State, split_keys
+from mtl_jax.net import Net, Params, State, keys_of
 from mtl_jax.problem import of_problem
 from mtl_jax.tasks import Task, balanced
 from mtl_jax.tasks.loss import masked_mean
@@ -123,8 +123,8 @@ def objective(
   check_compute_dtype(compute_dtype)
   keys = input_keys(tasks, inputs)
   _check_names("inputs", keys, tasks)
-  if net.split is not None:
-    _check_names("the net", net.split.heads, tasks)
+  if net.cut is not None:
+    _check_names("the net", net.cut.heads, tasks)
 
   def present(batch):
     masks = {name: task.mask(batch) for name, task in tasks.items() if task.mask is not None}
@@ -155,7 +155,7 @@ def objective(
     return terms
 
   def at_step(step):
-    made = (_cut if net.split is not None else _whole)(net, tasks, keys, lower, loss, amounts, train, step)
+    made = (_cut if net.cut is not None else _whole)(net, tasks, keys, lower, loss, amounts, train, step)
     return dataclasses.replace(made, names=names, present=present, at_step=at_step, report=net.report)
 
   return at_step(None)
@@ -183,18 +183,18 @@ def _whole(net, tasks, keys, lower, loss, amounts, train, step) -> Objective:
 
 def _cut(net, tasks, keys, lower, loss, amounts, train, step) -> Objective:
   """The objective of a net that is a trunk, then independent heads."""
-  split, groups, mode = net.split, _groups(keys), {"train": train, "step": step}
+  cut, groups, mode = net.cut, _groups(keys), {"train": train, "step": step}
   # An input of auxiliary tasks alone has no branch: the terms run the trunk on it.
   main = [key for key, names in groups.items() if any(tasks[name].balance for name in names)]
 
   def trunk_of(input_key):
     def trunk(params, state, batch, key):
-      return split.trunk(lower(params), state, lower(input_of(batch, input_key)), key=key, **mode)
+      return cut.trunk(lower(params), state, lower(input_of(batch, input_key)), key=key, **mode)
 
     return trunk
 
   def predict(name, params, state, features, key):
-    return split.heads[name](lower(params), state, features, key=key, **mode)
+    return cut.heads[name](lower(params), state, features, key=key, **mode)
 
   def head_of(name):
     def head(params, state, features, batch, key):
@@ -204,8 +204,8 @@ def _cut(net, tasks, keys, lower, loss, amounts, train, step) -> Objective:
     return head
 
   def branches(key):
-    cut = tuple(Branch(trunk_of(k), {n: head_of(n) for n in groups[k] if tasks[n].balance}) for k in main)
-    return cut, split_keys(key, split)
+    made = tuple(Branch(trunk_of(k), {n: head_of(n) for n in groups[k] if tasks[n].balance}) for k in main)
+    return made, keys_of(key, cut)
 
   def beside(params, state, features, batch, branch_keys):
     seen, shared = dict(zip(main, features, strict=True)), state["shared"]
@@ -229,9 +229,9 @@ def _cut(net, tasks, keys, lower, loss, amounts, train, step) -> Objective:
   has_terms = bool(net.terms) or not all(task.balance for task in tasks.values())
 
   def losses(params, state, batch, key):
-    cut, branch_keys = branches(key)
+    parts, branch_keys = branches(key)
     shared, task_state, found, features = state["shared"], dict(state["task"]), {}, []
-    for branch in cut:
+    for branch in parts:
       z, shared = branch.trunk(params["shared"], shared, batch, branch_keys["shared"])
       features.append(z)
       for name, head in branch.heads.items():
@@ -298,14 +298,14 @@ def holding(objective: Objective | Callable[..., Any], fixed: Any) -> Any:
   if of_whole is None:
     return held_objective
 
-  def held(function, own):
-    return lambda params, *rest: function(joined(params, own), *rest)
+  def held(function, fixed):
+    return lambda params, *rest: function(joined(params, fixed), *rest)
 
   def branches(key):
-    cut, keys = of_whole(key)
+    parts, keys = of_whole(key)
     return tuple(
       Branch(held(b.trunk, fixed["shared"]), {n: held(head, fixed["task"][n]) for n, head in b.heads.items()})
-      for b in cut
+      for b in parts
     ), keys
 
   return dataclasses.replace(held_objective, branches=branches)

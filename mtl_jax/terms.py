@@ -26,7 +26,7 @@ class Term:
   Attributes:
     value: `value(what, batch)`, a scalar, or one value per example, (B,), of which the mean counts. Any scale and sign.
     of: What it reads: the `"params"` of the net, the `"features"` that its trunk gives (which needs a net with a
-      split), or the `"predictions"`, `{task: prediction}`.
+      cut), or the `"predictions"`, `{task: prediction}`.
     strength: s.
   """
 

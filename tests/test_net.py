@@ -154,9 +154,9 @@ def test_equinox_batch_norm_agrees_with_equinox_itself(mode):
 def test_split_keys_reach_trunk_and_heads_as_apply_hands_them_out():
   net, params, state = start("linen", 0.5)
   whole, _ = net.apply(params, state, X, key=KEY, train=True)
-  keys = mtl.net.split_keys(KEY, net.split)
-  features, _ = net.split.trunk(params["shared"], state["shared"], X, key=keys["shared"], train=True)
-  head = net.split.heads["b"]
+  keys = mtl.net.keys_of(KEY, net.cut)
+  features, _ = net.cut.trunk(params["shared"], state["shared"], X, key=keys["shared"], train=True)
+  head = net.cut.heads["b"]
   same(head(params["task"]["b"], state["task"]["b"], features, key=keys["task"]["b"], train=True)[0], whole["b"])
 
 

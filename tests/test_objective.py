@@ -23,11 +23,11 @@ def linear(heads=("a", "b")) -> mtl.Net:
   )
 
 
-def normed(heads=("a", "b"), split: bool = True) -> mtl.Net:
+def normed(heads=("a", "b"), cut: bool = True) -> mtl.Net:
   """Dropout and batch statistics in the trunk, batch statistics in the heads."""
   make = {name: mtl.from_linen(_Normed(2 if name == "a" else 1)) for name in heads}
   net = mtl.arch.hard_sharing(_nets.trunk("linen", dropout=0.5), make)
-  return net if split else dataclasses.replace(net, split=None)
+  return net if cut else dataclasses.replace(net, cut=None)
 
 
 class _Normed(nn.Module):
@@ -164,9 +164,9 @@ def test_tasks_with_the_same_input_share_one_forward_pass_others_have_their_own(
 def test_nets_with_and_without_split_agree_statistics_included(inputs):
   batch = BATCH | {"z": 1.0 + 2.0 * BATCH["x"]}
   results = []
-  for split in (True, False):
-    net = normed(split=split)
-    assert (net.split is not None) == split
+  for cut in (True, False):
+    net = normed(cut=cut)
+    assert (net.cut is not None) == cut
     params, state = net.init(KEY, BATCH["x"])
     results.append(jax.jit(mtl.objective(net, _nets.tasks(), inputs))(params, state, batch, KEY))
   close(*results)
@@ -174,7 +174,7 @@ def test_nets_with_and_without_split_agree_statistics_included(inputs):
 
 def test_each_heads_statistics_see_its_own_input_only():
   batch = BATCH | {"z": 100.0 + BATCH["x"]}
-  net = normed(split=False)
+  net = normed(cut=False)
   params, state = net.init(KEY, BATCH["x"])
   _, alone = mtl.objective(net, _nets.tasks())(params, state, batch, KEY)
   _, mixed = mtl.objective(net, _nets.tasks(), {"a": "x", "b": "z"})(params, state, batch, KEY)
@@ -234,11 +234,11 @@ ERRORS = {
 }
 
 
-@pytest.mark.parametrize("split", [True, False])
+@pytest.mark.parametrize("cut", [True, False])
 @pytest.mark.parametrize("name", list(ERRORS))
-def test_mistakes_in_names_are_told_in_one_line(name, split):
+def test_mistakes_in_names_are_told_in_one_line(name, cut):
   tasks, options, message = ERRORS[name]
-  net = linear() if split else dataclasses.replace(linear(), split=None)
+  net = linear() if cut else dataclasses.replace(linear(), cut=None)
   with pytest.raises(mtl.UserError, match=message) as error:
     losses = mtl.objective(net, tasks, **options)
     losses(*net.init(KEY, BATCH["x"]), BATCH)

@@ -186,7 +186,7 @@ class Tempered(nn.Module):
 def test_temperature_follows_the_step(own_inputs, pieces, cut):
   net, tasks, batch, inputs = problem(2, trunk=Tempered(), own_inputs=own_inputs)
   # A counter in the state would count inputs and pieces.
-  net = mtl.arch.microbatch(net if cut else dataclasses.replace(net, split=None), pieces)
+  net = mtl.arch.microbatch(net if cut else dataclasses.replace(net, cut=None), pieces)
   balancer, tx = mtl.balance.equal(), optax.sgd(0.0)
   state = mtl.init_train_state(net, tasks, balancer, tx, batch, jax.random.key(0), inputs=inputs)
   objective = mtl.objective(net, tasks, inputs)
@@ -268,7 +268,7 @@ def test_frozen_parameters_have_no_gradient_of_terms():
 
 def test_mistakes():
   net, tasks, batch, _ = problem(2)
-  uncut = dataclasses.replace(net, split=None)
+  uncut = dataclasses.replace(net, cut=None)
   with pytest.raises(mtl.UserError, match="'balance' reads features, and this net has no cut"):
     mtl.arch.with_terms(uncut, TERMS)
   twice = mtl.arch.with_terms(net, TERMS)
@@ -290,7 +290,7 @@ def test_part_of_a_net():
   net, tasks, batch, _ = problem(3)
   params, state = net.init(jax.random.key(0), batch["x"])
   whole, _ = net.apply(params, state, batch["x"])
-  for each in (net, dataclasses.replace(net, split=None)):
+  for each in (net, dataclasses.replace(net, cut=None)):
     found, _ = each.only(["t2", "t0"]).apply(params, state, batch["x"])
     assert list(found) == ["t2", "t0"]
     np.testing.assert_array_equal(found["t2"], whole["t2"])

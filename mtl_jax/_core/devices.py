@@ -78,7 +78,7 @@ def count() -> int:
   return jax.lax.axis_size(DATA) if is_local() else 1
 
 
-def own(tree: Any) -> Any:
+def varying(tree: Any) -> Any:
   """Each device's own copy of what all have alike, so that gradients with respect to it are each device's own.
 
   JAX sums gradients with respect to values that it knows to be the same on all devices.

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import jax
 
 from mtl_jax._core.errors import UserError
-from mtl_jax.net import Net, Split, from_split
+from mtl_jax.net import Cut, Net, from_cut
 
 
 def hard_sharing(trunk: Net, heads: Mapping[str, Net]) -> Net:
@@ -46,4 +46,4 @@ def hard_sharing(trunk: Net, heads: Mapping[str, Net]) -> Net:
     params = {"shared": shared, "task": {name: p for name, (p, _) in tasks.items()}}
     return params, {"shared": shared_state, "task": {name: s for name, (_, s) in tasks.items()}}
 
-  return from_split(init, Split(trunk.apply, {name: head.apply for name, head in heads.items()}))
+  return from_cut(init, Cut(trunk.apply, {name: head.apply for name, head in heads.items()}))

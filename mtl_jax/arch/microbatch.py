@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 from mtl_jax._core.errors import UserError
-from mtl_jax.net import Net, from_split
+from mtl_jax.net import Net, from_cut
 
 
 def microbatch(net: Net, count: int) -> Net:
@@ -39,10 +39,10 @@ def microbatch(net: Net, count: int) -> Net:
     raise UserError(f"microbatch: count is {count}, expected at least 1.")
   if count == 1:
     return net
-  if net.split is None:
+  if net.cut is None:
     return dataclasses.replace(net, apply=_in_pieces(net.apply, count))
-  pieces = dataclasses.replace(net.split, trunk=_in_pieces(net.split.trunk, count))
-  return dataclasses.replace(net, apply=from_split(net.init, pieces).apply, split=pieces)
+  pieces = dataclasses.replace(net.cut, trunk=_in_pieces(net.cut.trunk, count))
+  return dataclasses.replace(net, apply=from_cut(net.init, pieces).apply, cut=pieces)
 
 
 def _in_pieces(apply: Any, count: int) -> Any:

@@ -21,7 +21,7 @@ def with_terms(net: Net, terms: Mapping[str, Term]) -> Net:
     The net, with the same parameters and predictions.
 
   Raises:
-    UserError: The net has a term of that name, or a term reads features of a net without a split.
+    UserError: The net has a term of that name, or a term reads features of a net without a cut.
 
   >>> import flax.linen as nn, jax.numpy as jnp, mtl_jax as mtl
   >>> net = mtl.arch.hard_sharing(mtl.from_linen(nn.Dense(8)), {"kind": mtl.from_linen(nn.Dense(3))})

@@ -79,11 +79,11 @@ class Balancer(NamedTuple):
       update is no pull-back of weights. None: `weigh` decides. Such methods need the `rows`.
     observe: `observe(before, after, state) -> state`, called with the `Stats` of the losses before and after the
       update of the parameters, on the same batch with the same dropout, for methods that need `"losses_after"`.
-    split: The batch is cut into as many independent parts, each with gradients of its own (for `cross_gram`); these
+    shares: The batch is cut into as many independent parts, each with gradients of its own (for `cross_gram`); these
       shares, which sum to 1, make the gradient that the weights multiply.
     layers: A regular expression: only shared parameters whose path it matches enter the Gram matrices. None: all.
     losses_above: Each loss must be larger, a number or (T,): 0 for methods that take logarithms.
-    scale: What equal weighting is to the method: `"sum"`, all ones; `"mean"`, 1 / T; `"own"`, neither.
+    scale: What equal weighting is to the method: `"sum"`, all ones; `"mean"`, 1 / T; `"other"`, neither.
   """
 
   init: Callable[..., State]
@@ -93,10 +93,10 @@ class Balancer(NamedTuple):
   report: Callable[[State], dict[str, jax.Array]] = lambda state: {}
   combine: Callable[[Stats, State], tuple[Any, jax.Array, State]] | None = None
   observe: Callable[[Stats, Stats, State], State] = lambda before, after, state: state
-  split: tuple[float, ...] = (1.0,)
+  shares: tuple[float, ...] = (1.0,)
   layers: str | None = None
   losses_above: Any = -jnp.inf
-  scale: Literal["sum", "mean", "own"] = "sum"
+  scale: Literal["sum", "mean", "other"] = "sum"
 
   def around(self, step: Callable[..., tuple[Any, jax.Array, State]], **changes: Any) -> Balancer:
     """A balancer that does something before and after this one; what is not changed stays as it is.
@@ -155,8 +155,8 @@ def cross_gram_balancer(init: Callable[[int], State], weigh: Weigh, *, third: bo
   Returns:
     The balancer.
   """
-  split = (0.0, 0.0, 1.0) if third else (0.5, 0.5)
-  return Balancer(without_shared(init), _of_present(weigh), _needs("gram", "cross_gram"), split=split, **options)
+  shares = (0.0, 0.0, 1.0) if third else (0.5, 0.5)
+  return Balancer(without_shared(init), _of_present(weigh), _needs("gram", "cross_gram"), shares=shares, **options)
 
 
 def row_method(

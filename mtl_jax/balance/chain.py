@@ -76,5 +76,5 @@ def chain(weighter: Balancer, balancer: Balancer) -> Balancer:
     report=lambda state: weighter.report(state.weighter) | balancer.report(state.balancer),
     observe=observe,
     losses_above=np.maximum(weighter.losses_above, balancer.losses_above),
-    scale="own",
+    scale="other",
   )

@@ -51,4 +51,4 @@ def config(preference: Preference = None) -> Balancer:
     share = jnp.where(square > 0, (lengths @ angles) / jnp.where(square > 0, square, 1.0), 0.0)
     return y / some * share, state
 
-  return gram_balancer(stateless_with(of), weigh, scale="own")
+  return gram_balancer(stateless_with(of), weigh, scale="other")

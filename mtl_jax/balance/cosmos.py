@@ -53,4 +53,4 @@ def cosmos(preference: Preference = None, lam: float = 2.0) -> Balancer:
     slope = (unit - jnp.sum(unit * along) * along) / jnp.where(size > 0, size, 1.0)
     return r - lam * jnp.where(size > 0, slope, 0.0) / largest, state
 
-  return loss_weighter(stateless_with(of), weigh, scale="own")
+  return loss_weighter(stateless_with(of), weigh, scale="other")

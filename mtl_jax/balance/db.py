@@ -83,5 +83,5 @@ def db(beta: float = 0.9, beta_sigma: float = 0.2) -> Balancer:
     losses=True,
     losses_above=0.0,
     head_weights=lambda weights, state: state.head_weights,
-    scale="own",
+    scale="other",
   )

@@ -37,4 +37,4 @@ def fairgrad(alpha: float = 1.0) -> Balancer:
   """
   if alpha <= 0:
     raise UserError(f"fairgrad: alpha is {alpha}, expected above 0.")
-  return solvers.solved(lambda stats: solvers.barrier_newton(stats.gram, 1.0 / alpha), scale="own")
+  return solvers.solved(lambda stats: solvers.barrier_newton(stats.gram, 1.0 / alpha), scale="other")

@@ -29,4 +29,4 @@ def geometric() -> Balancer:
     logs = jnp.log(stats.losses)
     return jnp.exp(mean(logs, stats.present) - logs) / stats.num_present, state
 
-  return loss_weighter(stateless, weigh, losses_above=0.0, scale="own")
+  return loss_weighter(stateless, weigh, losses_above=0.0, scale="other")

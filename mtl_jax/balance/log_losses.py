@@ -47,5 +47,5 @@ def log_losses(balancer: Balancer) -> Balancer:
     needs=balancer.needs | {"losses"},
     observe=observe,
     losses_above=np.exp(balancer.losses_above),
-    scale="own",
+    scale="other",
   )

@@ -58,4 +58,4 @@ def nash(max_norm: float = 1.0) -> Balancer:
       a = a * jnp.minimum(1.0, max_norm / jnp.where(length > 0, length, max_norm))
     return solution._replace(x=a)
 
-  return solvers.solved(weigh, scale="own")
+  return solvers.solved(weigh, scale="other")

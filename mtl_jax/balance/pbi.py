@@ -50,4 +50,4 @@ def pbi(preference: Preference = None, theta: float = 5.0) -> Balancer:
     is_beside = distance > 4 * jnp.finfo(distance.dtype).eps
     return unit + theta * jnp.where(is_beside, beside / jnp.where(is_beside, distance, 1.0), 0.0), state
 
-  return loss_weighter(stateless_with(of), weigh, scale="own")
+  return loss_weighter(stateless_with(of), weigh, scale="other")

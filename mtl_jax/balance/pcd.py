@@ -92,7 +92,7 @@ def pcd(tau: float | Sequence[float] = 0.02, main: int = 0, beta: float = 0.999)
     weights = jnp.where(has_main, directions * jnp.minimum(longer, jnp.finfo(gram.dtype).max / 1e6), 0.0)
     return weights, PcdState(steps, squares, feasible.astype(jnp.float32))
 
-  return gram_balancer(init, weigh, report=lambda state: {"feasible": state.feasible}, scale="own")
+  return gram_balancer(init, weigh, report=lambda state: {"feasible": state.feasible}, scale="other")
 
 
 def bend(gram: jax.Array, wanted: jax.Array, main: int) -> tuple[jax.Array, jax.Array]:

@@ -28,4 +28,4 @@ def scale_invariant() -> Balancer:
     # Not a reciprocal: that of a negative loss is a number.
     return jnp.exp(-jnp.log(stats.losses)), state
 
-  return loss_weighter(stateless, weigh, losses_above=0.0, scale="own")
+  return loss_weighter(stateless, weigh, losses_above=0.0, scale="other")

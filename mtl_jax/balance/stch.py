@@ -68,4 +68,4 @@ def stch(mu: float = 1.0, warmup: int = 1000, window: int = 100) -> Balancer:
     share = jax.nn.softmax((logs - nadir) / mu, where=stats.present) * stats.num_present
     return jnp.where(is_warmup, 1.0, share) * jnp.exp(-logs), StchState(state.step + 1, total, count)
 
-  return loss_weighter(init, weigh, losses_above=0.0, scale="own")
+  return loss_weighter(init, weigh, losses_above=0.0, scale="other")

@@ -80,4 +80,4 @@ def uncertainty(
   def report(state):
     return {"log_variance": state.log_variance.value, "objective": state.objective}
 
-  return loss_weighter(init, weigh, report=report, scale="own")
+  return loss_weighter(init, weigh, report=report, scale="other")

@@ -5,7 +5,7 @@ from mtl_jax.cli.plan import Plan
 from mtl_jax.cli.recipes import Recipes
 from mtl_jax.cli.train import Train
 from mtl_jax.cli.trained import Evaluate, Predict
-from mtl_jax.cli.training import Own as Own
+from mtl_jax.cli.training import Dotted as Dotted
 
 COMMANDS = {
   "train": Train,

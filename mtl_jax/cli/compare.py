@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from mtl_jax.cli.output import console
-from mtl_jax.cli.training import Own, Training, config_of, only
+from mtl_jax.cli.training import Dotted, Training, config_of, only
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Compare(Training):
   out: Path | None = None
   """Where tables and pictures go (default: runs/compare-RECIPE)."""
 
-  def execute(self, own: Own) -> None:
+  def execute(self, dotted: Dotted) -> None:
     """Runs the command."""
     from mtl_jax import balance
     from mtl_jax.experiment.compare import compare, table
@@ -35,14 +35,14 @@ class Compare(Training):
     names = self.balancers
     if names == ("all",):
       ready = without_options(balance)
-      names = tuple(name for name in balance.names() if name in ready or name in own)
-    only(own, [*names, "engine"])
-    config = config_of(self, engine_options=own.get("engine", ()))
+      names = tuple(name for name in balance.names() if name in ready or name in dotted)
+    only(dotted, [*names, "engine"])
+    config = config_of(self, engine_options=dotted.get("engine", ()))
     out = self.out or Path("runs") / f"compare-{self.recipe}"
     shown = console()
     comparison = compare(
       config,
-      [(name, own.get(name, ())) for name in names],
+      [(name, dotted.get(name, ())) for name in names],
       self.seeds,
       out,
       say=lambda line: shown.print(line, highlight=False, markup=False),

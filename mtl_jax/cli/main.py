@@ -46,9 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
   argv = list(sys.argv[1:] if argv is None else argv)
   warnings.showwarning = lambda message, *_, **__: print(f"mtl-jax: {message}", file=sys.stderr)
   try:
-    command, own = _parse(argv)
+    command, dotted = _parse(argv)
     check_numbers({"--" + name.replace("_", "-"): value for name, value in vars(command).items()})
-    command.execute(own)
+    command.execute(dotted)
   except UserError as error:
     print(f"mtl-jax: {error}", file=sys.stderr)
     end(2)
@@ -75,7 +75,7 @@ def _parse(argv: list[str]) -> tuple[Any, dict[str, tuple[str, ...]]]:
   if argv and not argv[0].startswith("-") and argv[0] not in COMMANDS:
     known = ", ".join(COMMANDS)
     raise UserError(f"unknown command {argv[0]!r}{nearest(argv[0], COMMANDS)}: choose from {known}.")
-  argv, own = _split_dotted(argv)
+  argv, dotted = _split_dotted(argv)
   _check_options(argv)
   command = tyro.extras.subcommand_cli_from_dict(
     COMMANDS,
@@ -84,23 +84,23 @@ def _parse(argv: list[str]) -> tuple[Any, dict[str, tuple[str, ...]]]:
     args=argv,
     config=(tyro.conf.FlagCreatePairsOff,),
   )
-  return command, own
+  return command, dotted
 
 
 def _split_dotted(argv: list[str]) -> tuple[list[str], dict[str, tuple[str, ...]]]:
   """Takes `--PART.OPTION value...` out of the arguments, for the part to parse by its own signature."""
   rest: list[str] = []
-  own: dict[str, list[str]] = {}
+  dotted: dict[str, list[str]] = {}
   into = rest
   for word in argv:
     if word.startswith("--"):
       into = rest
       part, dot, option = word[2:].partition(".")
       if dot and part.replace("-", "").replace("_", "").isalnum():
-        into = own.setdefault(part.replace("-", "_"), [])
+        into = dotted.setdefault(part.replace("-", "_"), [])
         word = f"--{option}"
     into.append(word)
-  return rest, {part: tuple(words) for part, words in own.items()}
+  return rest, {part: tuple(words) for part, words in dotted.items()}
 
 
 def _check_options(argv: list[str]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mtl_jax._core.errors import UserError
 from mtl_jax.cli.output import console
-from mtl_jax.cli.training import Own, Training, config_of, only
+from mtl_jax.cli.training import Dotted, Training, config_of, only
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Plan(Training):
   out: Path | None = None
   """A JSON file to write the reports to."""
 
-  def execute(self, own: Own) -> None:
+  def execute(self, dotted: Dotted) -> None:
     """Runs the command."""
     import jax
 
@@ -47,14 +47,14 @@ class Plan(Training):
 
     if self.engine is not None and self.engines:
       raise UserError("--engine and --engines exclude each other: name all engines after --engines.")
-    only(own, ["balancer", *(["engine"] if self.engine else []), *self.engines])
+    only(dotted, ["balancer", *(["engine"] if self.engine else []), *self.engines])
     if self.out is not None:
       check_writable(self.out)
-    engines = [build_engine(name, own.get(name, ())) for name in self.engines]
+    engines = [build_engine(name, dotted.get(name, ())) for name in self.engines]
     if self.engine is not None:
-      engines = [build_engine(self.engine, own.get("engine", ()))]
+      engines = [build_engine(self.engine, dotted.get("engine", ()))]
     jax.config.update("jax_platforms", "cpu")  # the devices that this machine may have are for others
-    config = config_of(self, balancer=self.balancer, balancer_options=own.get("balancer", ()))
+    config = config_of(self, balancer=self.balancer, balancer_options=dotted.get("balancer", ()))
     reports = plan_run(config, self.topology, engines or None, self.mesh, self.rules)
     console().print(table(reports))
     for report in reports:

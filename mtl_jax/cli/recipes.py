@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 
-from mtl_jax.cli.training import Own
+from mtl_jax.cli.training import Dotted
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipes:
   """List the recipes."""
 
-  def execute(self, own: Own) -> None:
+  def execute(self, dotted: Dotted) -> None:
     """Runs the command."""
     from mtl_jax import recipes
 

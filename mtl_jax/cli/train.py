@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 
 from mtl_jax.cli.output import choices_told, draw, print_metrics
-from mtl_jax.cli.training import Own, Training, config_of, only
+from mtl_jax.cli.training import Dotted, Training, config_of, only
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Train(Training):
   tensorboard: bool = False
   """Also write TensorBoard events."""
 
-  def execute(self, own: Own) -> None:
+  def execute(self, dotted: Dotted) -> None:
     """Runs the command."""
     from mtl_jax import recipes, shard
     from mtl_jax.analysis import plots
@@ -62,7 +62,7 @@ class Train(Training):
     from mtl_jax.train.clock import waiting_for_data
     from mtl_jax.train.run_dir import of_run
 
-    only(own, ["balancer", "engine"])
+    only(dotted, ["balancer", "engine"])
     several = self.join or (self.coordinator, self.num_processes, self.process_id) != (None, None, None)
     if several:
       shard.start_processes(self.coordinator, self.num_processes, self.process_id)
@@ -74,8 +74,8 @@ class Train(Training):
       dataclasses.replace(self, steps=steps),
       balancer=self.balancer,
       seed=self.seed,
-      balancer_options=own.get("balancer", ()),
-      engine_options=own.get("engine", ()),
+      balancer_options=dotted.get("balancer", ()),
+      engine_options=dotted.get("engine", ()),
     )
     splits = recipes.load(config.recipe).data(0)
     with choices_told():

@@ -12,7 +12,7 @@ import tyro
 
 from mtl_jax._core.errors import UserError
 from mtl_jax.cli.output import print_metrics
-from mtl_jax.cli.training import Own, only
+from mtl_jax.cli.training import Dotted, only
 
 if TYPE_CHECKING:
   import numpy as np
@@ -34,14 +34,14 @@ class Evaluate:
   """An .npz file to test on in place of the recipe's data: inputs and labels, named as in `predict`, of the shapes and
   in the units trained on."""
 
-  def execute(self, own: Own) -> None:
+  def execute(self, dotted: Dotted) -> None:
     """Runs the command."""
     from mtl_jax import data
     from mtl_jax._core.inputs import keys_read
     from mtl_jax.experiment.trained import open_trained
     from mtl_jax.train.run_dir import check_data
 
-    only(own, [])
+    only(dotted, [])
     trained = open_trained(self.run, warnings.warn)
     recipe, problem = trained.model
     if self.data is None:
@@ -71,14 +71,14 @@ class Predict:
   output: Path = Path("predictions.npz")
   """The .npz file to write, by just this name: arrays named <task>.<output>."""
 
-  def execute(self, own: Own) -> None:
+  def execute(self, dotted: Dotted) -> None:
     """Runs the command."""
     from mtl_jax import data
     from mtl_jax._core.inputs import keys_read
     from mtl_jax.cli.npz import check_writable, write_npz
     from mtl_jax.experiment.trained import open_trained
 
-    only(own, [])
+    only(dotted, [])
     check_writable(self.output)
     trained = open_trained(self.run, warnings.warn)
     inputs = trained.model.problem.inputs

@@ -10,7 +10,7 @@ import tyro
 
 from mtl_jax._core.errors import UserError, nearest
 
-Own = Mapping[str, tuple[str, ...]]
+Dotted = Mapping[str, tuple[str, ...]]
 """The options of the parts that a command names, for example `{"balancer": ("--window", "50")}`."""
 
 _Recipe = tyro.conf.Positional[str]
@@ -52,8 +52,8 @@ def config_of(command: Training, **more: Any) -> Any:
   return configure(**{name: getattr(command, name) for name in names}, **more)
 
 
-def only(own: Own, parts: Sequence[str]) -> None:
+def only(dotted: Dotted, parts: Sequence[str]) -> None:
   """Raises a `UserError` for options of parts that the command does not have."""
-  for part, words in own.items():
+  for part, words in dotted.items():
     if part not in parts:
       raise UserError(f"--{part}{words[0][1:].replace('-', '.', 1)}: no {part!r} here{nearest(part, parts)}.")

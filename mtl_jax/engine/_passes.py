@@ -45,8 +45,10 @@ def whole(objective, params, state, batch, key, share: float) -> Linearized:
 
   (values, of_terms), vjp, (aux, terms) = jax.vjp(outputs, params["shared"], params["task"], has_aux=True)
   with_terms = of_terms is not None and share > 0.0
-  zero, one = (None if of_terms is None else devices.own(make((), of_terms.dtype)) for make in (jnp.zeros, jnp.ones))
-  units = tuple(devices.own(jnp.eye(len(names), dtype=jnp.float32)))
+  zero, one = (
+    None if of_terms is None else devices.varying(make((), of_terms.dtype)) for make in (jnp.zeros, jnp.ones)
+  )
+  units = tuple(devices.varying(jnp.eye(len(names), dtype=jnp.float32)))
   each = tuple(lambda seed, unit=unit: seed * unit for unit in units)
 
   def pull(cotangent):
@@ -56,12 +58,12 @@ def whole(objective, params, state, batch, key, share: float) -> Linearized:
     return vjp((cotangent, one))[0]
 
   def pull_heads(weights):
-    return vjp((devices.own(weights), one if with_terms else zero))[1]
+    return vjp((devices.varying(weights), one if with_terms else zero))[1]
 
-  pullback = Pullback(tuple(range(len(names))), units, each, devices.own, pull)
+  pullback = Pullback(tuple(range(len(names))), units, each, devices.varying, pull)
   if with_terms:
     pullback = pullback._replace(
-      pull_all=pull_all, pull_terms=lambda: pull_all(devices.own(jnp.zeros(len(names), jnp.float32)))
+      pull_all=pull_all, pull_terms=lambda: pull_all(devices.varying(jnp.zeros(len(names), jnp.float32)))
     )
   values_of = {name: amount.value for name, amount in terms.items()}
   return Linearized(names, values, aux, params["shared"], (pullback,), pull_heads, at_features=False, terms=values_of)
@@ -94,7 +96,7 @@ def cut(objective: Objective, params, state, batch, key, share: float) -> Linear
         has_aux=True,
       )
       dtype = losses[name].dtype
-      head_grads[name], cotangent = head_vjp(devices.own(jnp.ones((), dtype)))
+      head_grads[name], cotangent = head_vjp(devices.varying(jnp.ones((), dtype)))
       cotangents.append(cotangent)
       each.append(lambda seed, pull=head_vjp, dtype=dtype: pull(seed.astype(dtype))[1])
     groups.append((tuple(branch.heads), tuple(cotangents), tuple(each), lambda c, vjp=vjp: vjp(c)[0]))
@@ -153,7 +155,7 @@ def _terms(beside, params, state, seen: list[tuple[Any, Any]], batch, keys, shar
   features = [own for own, _ in seen]
   value, vjp, aux = jax.vjp(of_terms, params["shared"], params["task"], features, has_aux=True)
   values = {name: amount.value for name, amount in aux["terms"].items()}
-  at_shared, at_heads, at_features = vjp(devices.own(jnp.ones((), value.dtype)))
+  at_shared, at_heads, at_features = vjp(devices.varying(jnp.ones((), value.dtype)))
   return _Terms(at_shared, at_heads, at_features, values, aux["state"])
 
 
@@ -171,7 +173,7 @@ def _with_terms(pullback: Pullback, at_features: Any, at_shared: Any = None) -> 
 
 def _branch(tasks: tuple[int, ...], cotangents: tuple[Any, ...], each: tuple[Any, ...], pull: Any) -> Pullback:
   def weighted(weights):
-    weights = devices.own(weights)
+    weights = devices.varying(weights)
     return added(cotangent(weights[task]) for task, cotangent in zip(tasks, each, strict=True))
 
   return Pullback(tasks, cotangents, each, weighted, pull)

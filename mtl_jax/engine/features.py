@@ -87,7 +87,7 @@ def _representation(pullback: Pullback) -> list[bool]:
 
 def _check_shared(pullback: Pullback, counts: list[bool], names: tuple[str, ...]) -> None:
   """Raises a `UserError` for two tasks that read no leaf of the representation in common."""
-  seed = devices.own(jnp.ones(()))
+  seed = devices.varying(jnp.ones(()))
   kinds = {names[task]: traced(each, seed)[1] for task, each in zip(pullback.tasks, pullback.each, strict=True)}
   reads = {name: {i for i, one in enumerate(counts) if one and depends(found[i])} for name, found in kinds.items()}
   for a, b in itertools.combinations([name for name in names if reads[name]], 2):

@@ -19,7 +19,7 @@ from mtl_jax.objective import Objective
 
 
 def linearize(
-  objective: Any, params: Any, state: Any, batch: Any, key: jax.Array | None, split: tuple[float, ...] = (1.0,)
+  objective: Any, params: Any, state: Any, batch: Any, key: jax.Array | None, shares: tuple[float, ...] = (1.0,)
 ) -> Linearized:
   """Runs the forward pass of `objective` once and keeps what its backward passes need.
 
@@ -29,7 +29,7 @@ def linearize(
     state: The net's state.
     batch: The batch.
     key: The step's PRNG key.
-    split: The shares of the parts that the batch is cut into, as in `Balancer`. Together their passes cost what one
+    shares: The shares of the parts that the batch is cut into, as in `Balancer`. Together their passes cost what one
       over the whole batch costs; batch statistics are those of each part.
 
   Returns:
@@ -41,13 +41,13 @@ def linearize(
   run = cut if isinstance(objective, Objective) and objective.branches is not None else whole
   parts = []
   _check_numbers(params)
-  params = devices.own(params)
-  for share, (part, part_key) in zip(split, _parts(batch, key, len(split)), strict=True):
+  params = devices.varying(params)
+  for share, (part, part_key) in zip(shares, _parts(batch, key, len(shares)), strict=True):
     linear = run(objective, params, state, part, part_key, share)
     present = labelled(objective, linear.names, part, lambda aux=linear.aux: aux)
     parts.append(linear._replace(present=None if present is None else present[None]))
     state = linear.aux.get("state", state)
-  return _over_devices(parts[0] if len(parts) == 1 else _join(parts, split))
+  return _over_devices(parts[0] if len(parts) == 1 else _join(parts, shares))
 
 
 def _check_numbers(params: Any) -> None:
@@ -66,11 +66,11 @@ def losses_of(
   state: Any,
   batch: Any,
   key: jax.Array | None,
-  split: tuple[float, ...],
+  shares: tuple[float, ...],
   present: jax.Array | None = None,
 ) -> jax.Array:
   """The losses that `linearize` would find, (T,), in the order of `names`; the net's new state is dropped."""
-  parts = _parts(batch, key, len(split))
+  parts = _parts(batch, key, len(shares))
   found = [in_order(call(objective, params, state, part, part_key)[0], names) for part, part_key in parts]
   return devices.total(_mean(found, present))
 
@@ -128,12 +128,12 @@ def _parts(batch: Any, key: jax.Array | None, count: int) -> list[tuple[Any, jax
   ]
 
 
-def _join(parts: list[Linearized], split: tuple[float, ...]) -> Linearized:
+def _join(parts: list[Linearized], shares: tuple[float, ...]) -> Linearized:
   tasks = len(parts[0].names)
   pullbacks = tuple(
     pullback._replace(
       tasks=tuple(task + i * tasks for task in pullback.tasks),
-      weighted=lambda weights, i=i, own=pullback.weighted: own(weights[i * tasks : (i + 1) * tasks]),
+      weighted=lambda weights, i=i, whole=pullback.weighted: whole(weights[i * tasks : (i + 1) * tasks]),
     )
     for i, part in enumerate(parts)
     for pullback in part.pullbacks
@@ -141,18 +141,18 @@ def _join(parts: list[Linearized], split: tuple[float, ...]) -> Linearized:
 
   rows = [part.present for part in parts if part.present is not None]
   present = jnp.concatenate(rows) if rows else None
-  shares = shares_of(split, tasks, present)
+  dealt = shares_of(shares, tasks, present)
 
   def pull_heads(weights):
-    used = [(part, own) for part, own, share in zip(parts, shares, split, strict=True) if share]
-    return added(part.pull_heads(weights * own.astype(weights.dtype)) for part, own in used)
+    used = [(part, there) for part, there, share in zip(parts, dealt, shares, strict=True) if share]
+    return added(part.pull_heads(weights * there.astype(weights.dtype)) for part, there in used)
 
   losses = _mean([part.losses for part in parts], present)
   terms = {
-    name: sum(share * part.terms[name] for share, part in zip(split, parts, strict=True)) for name in parts[0].terms
+    name: sum(share * part.terms[name] for share, part in zip(shares, parts, strict=True)) for name in parts[0].terms
   }
   return parts[-1]._replace(
-    losses=losses, pullbacks=pullbacks, pull_heads=pull_heads, split=split, present=present, terms=terms
+    losses=losses, pullbacks=pullbacks, pull_heads=pull_heads, shares=shares, present=present, terms=terms
   )
 
 

@@ -54,7 +54,7 @@ class Linearized(NamedTuple):
     pull_heads: `pull_heads(weights) -> task_grads`: each head's gradient of its own loss, times its weight.
     at_features: Whether the cotangents are gradients at a shared representation (a net with a cut), or merely the
       T unit vectors of the losses.
-    split: The share of each part of the batch in the gradient, as in `Balancer`.
+    shares: The share of each part of the batch in the gradient, as in `Balancer`.
     present: Which tasks have labels in which part of the batch, (parts, T) bool; None: all have.
     terms: The values of the objective's terms by name; the mean over the parts of the batch.
   """
@@ -66,7 +66,7 @@ class Linearized(NamedTuple):
   pullbacks: tuple[Pullback, ...]
   pull_heads: Callable[[jax.Array], Any]
   at_features: bool
-  split: tuple[float, ...] = (1.0,)
+  shares: tuple[float, ...] = (1.0,)
   present: jax.Array | None = None
   terms: Mapping[str, jax.Array] = {}
 
@@ -77,7 +77,7 @@ class Linearized(NamedTuple):
 
   def pull(self, weights: jax.Array) -> Any:
     """The gradient of the shared parameters, sum_t w_t g_t, and that of the terms, one backward pass per pullback."""
-    weights = spread(weights, self.split, self.present)
+    weights = spread(weights, self.shares, self.present)
     return devices.total(added(pullback.last(weights) for pullback in self.pullbacks))
 
   def with_terms(self, gradient: Any) -> Any:

@@ -66,9 +66,9 @@ def configure(recipe: str, **given: Any) -> RunConfig:
   128
   """
   found = recipes.load(recipe)
-  own = {"steps": found.steps, "batch_size": found.batch_size, "learning_rate": found.learning_rate}
-  own["tasks"] = tuple(found.tasks)
-  config = RunConfig(recipe, **(own | {key: value for key, value in given.items() if value not in (None, ())}))
+  defaults = {"steps": found.steps, "batch_size": found.batch_size, "learning_rate": found.learning_rate}
+  defaults["tasks"] = tuple(found.tasks)
+  config = RunConfig(recipe, **(defaults | {key: value for key, value in given.items() if value not in (None, ())}))
   for name in config.tasks:
     if name not in found.tasks:
       known = ", ".join(found.tasks)

@@ -61,8 +61,8 @@ def write_plan(path: Path, config: RunConfig, reports: Sequence[Report]) -> None
   Raises:
     UserError: The file cannot be written.
   """
-  own = {k: v for k, v in dataclasses.asdict(config).items() if k not in ("engine", "engine_options", "seed")}
+  settings = {k: v for k, v in dataclasses.asdict(config).items() if k not in ("engine", "engine_options", "seed")}
   try:
-    write_json(path, {"config": own, "jax": jax.__version__, "reports": [report.as_json() for report in reports]})
+    write_json(path, {"config": settings, "jax": jax.__version__, "reports": [report.as_json() for report in reports]})
   except OSError as error:
     raise UserError(f"cannot write {path}: {error.strerror}.") from error

@@ -163,11 +163,14 @@ def fit(
   if eval_every is None:
     eval_every = int(of_run(run_dir, resume, "eval_every") or max(1, steps // 10))
   checkpoint_every = eval_every if loop.checkpoint_every is None else loop.checkpoint_every
-  own: dict[str, Any] = {name: int(value) for name, value in {**counts, "eval_every": eval_every}.items()}
-  own |= {"tasks": list(tasks)}  # in the order of all state over tasks
-  own |= {"freeze_absent": freeze_absent, "frozen": [frozen] if isinstance(frozen, str) else list(frozen)}
-  own |= {"compute_dtype": None if compute_dtype is None else jnp.dtype(compute_dtype).name, "nonfinite": nonfinite}
-  own |= {"score": None if score is None else getattr(score, "__qualname__", type(score).__name__)}
+  settings: dict[str, Any] = {name: int(value) for name, value in {**counts, "eval_every": eval_every}.items()}
+  settings |= {"tasks": list(tasks)}  # in the order of all state over tasks
+  settings |= {"freeze_absent": freeze_absent, "frozen": [frozen] if isinstance(frozen, str) else list(frozen)}
+  settings |= {
+    "compute_dtype": None if compute_dtype is None else jnp.dtype(compute_dtype).name,
+    "nonfinite": nonfinite,
+  }
+  settings |= {"score": None if score is None else getattr(score, "__qualname__", type(score).__name__)}
 
   programs = loop.programs
   if programs is None:
@@ -198,7 +201,7 @@ def fit(
   if run_dir is not None:
     run_dir = Path(run_dir)
     with contextlib.ExitStack() as opening:
-      described = {**loop.config, "fit": own}
+      described = {**loop.config, "fit": settings}
       opening.enter_context(open_run(run_dir, described, resume, data.describe(train, loop.about)))
       checkpoints = opening.enter_context(Checkpoints(run_dir / "checkpoints"))
       found = checkpoints.restore_newest({"train": state, "best": best_model}, _warn)

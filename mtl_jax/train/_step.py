@@ -97,7 +97,7 @@ def make_train_step(
     key = jax.random.fold_in(state.key, state.step)
     trained, fixed = split_frozen(state.params, frozen)
     now = at_step(objective, state.step)
-    linear = linearize(holding(now, fixed) if frozen else now, trained, state.state, batch, key, balancer.split)
+    linear = linearize(holding(now, fixed) if frozen else now, trained, state.state, batch, key, balancer.shares)
     check_tasks(linear.names, state)
     check_made_for(state, tx, balancer, trained)
     shared, weights, balancer_state, engine_state = engine.run(linear, balancer, state.balancer, state.engine)
@@ -110,7 +110,7 @@ def make_train_step(
     def observed(params):
       if "losses_after" not in balancer.needs:
         return balancer_state
-      after = losses_of(now, linear.names, params, state.state, batch, key, balancer.split, present=linear.present)
+      after = losses_of(now, linear.names, params, state.state, batch, key, balancer.shares, present=linear.present)
       return balancer.observe(before, before._replace(losses=after), balancer_state)
 
     found = Found(

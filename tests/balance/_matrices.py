@@ -63,7 +63,7 @@ def _runner(name: str, tasks: int):
   def one(j, task_losses, state):
     # Where the batch is cut, all parts have the same gradients.
     rows = {"early": j[:, :4], "late": j[:, 4:]}
-    rows = jax.tree.map(lambda leaf: jnp.concatenate([leaf] * len(balancer.split)), rows)
+    rows = jax.tree.map(lambda leaf: jnp.concatenate([leaf] * len(balancer.shares)), rows)
     update, weights, state = combine(balancer, rows, task_losses, state)
     return jnp.concatenate([update["early"], update["late"]]), weights, state
 

@@ -22,7 +22,7 @@ def subsets(tasks):
 
 def step(balancer, j, task_losses, state, present=None):
   rows = {"early": j[:, :4], "late": j[:, 4:]}
-  parts = len(balancer.split)
+  parts = len(balancer.shares)
   rows = jax.tree.map(lambda leaf: jnp.concatenate([leaf] * parts), rows)
   present = None if present is None else jnp.tile(present, (parts, 1))
   update, weights, state = combine(balancer, rows, task_losses, state, present=present)

@@ -67,7 +67,7 @@ def test_modo_by_hand():
 
 @pytest.mark.parametrize("make", [mtl.balance.sdmgrad, mtl.balance.modo])
 def test_a_third_part_of_the_batch_is_an_option(make):
-  assert make().split == (0.5, 0.5) and make(third=True).split == (0.0, 0.0, 1.0)
+  assert make().shares == (0.5, 0.5) and make(third=True).shares == (0.0, 0.0, 1.0)
   assert make().needs == {"gram", "cross_gram"}
 
 

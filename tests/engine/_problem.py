@@ -37,7 +37,7 @@ def problem(
   heads = {name: mtl.from_linen(nn.Dense(1) if head is None else head) for name in names}
   net = mtl.arch.hard_sharing(mtl.from_linen(Trunk() if trunk is None else trunk), heads)
   if not cut:
-    net = dataclasses.replace(net, split=None)
+    net = dataclasses.replace(net, cut=None)
   tasks = {name: mtl.tasks.regression(f"y_{name}", mask=f"m_{name}" if masked else None) for name in names}
   keys = jax.random.split(jax.random.key(seed), 2 * num_tasks + 1)
   inputs = {name: f"x_{name}" for name in names} if own_inputs else "x"

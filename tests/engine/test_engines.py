@@ -34,7 +34,7 @@ ALL = (
 def _jacobian_update(net, tasks, batch, inputs, balancer):
   """The step by definition: rows by jacrev, Gram matrix by matmul, weights times rows; heads their own gradient."""
   state = mtl.init_train_state(net, tasks, balancer, optax.sgd(0.1), batch, jax.random.key(1), inputs=inputs)
-  parts = [jax.tree.map(lambda leaf, i=i: leaf[i :: len(balancer.split)], batch) for i in range(len(balancer.split))]
+  parts = [jax.tree.map(lambda leaf, i=i: leaf[i :: len(balancer.shares)], batch) for i in range(len(balancer.shares))]
   found = [_rows(mtl.objective(net, tasks, inputs), state, part) for part in parts]
   return _by_definition(tasks, balancer, state.balancer, parts, *zip(*found, strict=True))
 
@@ -51,7 +51,7 @@ def _rows(objective, state, batch):
 def _by_definition(tasks, balancer, balancer_state, batches, losses, rows):
   """The update and the weights, from the losses and rows on each part of the batch."""
   there = np.array([[float(batch.get(f"m_{task}", jnp.ones(1)).sum()) > 0 for task in tasks] for batch in batches])
-  labelled = there * np.array(balancer.split, np.float32)[:, None]
+  labelled = there * np.array(balancer.shares, np.float32)[:, None]
   shares = labelled / np.maximum(labelled.sum(axis=0), 1e-9)
   joint = jax.tree.map(
     lambda *leaves: sum(jnp.einsum("t,t...->t...", s, leaf) for s, leaf in zip(shares, leaves, strict=True)), *rows
@@ -154,7 +154,7 @@ def _program_of_rows():
 
 def _expected(tasks, balancer, state, batch):
   """The update and the weights by definition, for the masked problem."""
-  parts = [jax.tree.map(lambda leaf, i=i: leaf[i :: len(balancer.split)], batch) for i in range(len(balancer.split))]
+  parts = [jax.tree.map(lambda leaf, i=i: leaf[i :: len(balancer.shares)], batch) for i in range(len(balancer.shares))]
   rows = [_program_of_rows()(state.params, part) for part in parts]
   return _by_definition(tasks, balancer, state.balancer, parts, *zip(*rows, strict=True))
 
@@ -206,7 +206,7 @@ def test_the_engine_stops_at_the_layers_that_the_balancer_looks_at():
 def test_a_batch_that_cannot_be_halved_is_an_error():
   net, tasks, batch, inputs = problem(2, batch=9)
   with pytest.raises(mtl.UserError, match="a batch of 9 examples cannot be, choose a multiple of 2"):
-    one_step(net, tasks, batch, inputs, mtl.balance.mgda()._replace(split=(0.5, 0.5)), None)
+    one_step(net, tasks, batch, inputs, mtl.balance.mgda()._replace(shares=(0.5, 0.5)), None)
 
 
 @pytest.mark.parametrize("engine", ENGINES)

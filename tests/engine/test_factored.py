@@ -83,8 +83,8 @@ KINDS = {
   "positions": (dict(trunk=Positions()), {}),
   "jitted": (dict(trunk=Jitted()), {}),
   "one layer": (dict(), dict(layers="Dense_1/kernel")),
-  "halves": (dict(), dict(split=(0.5, 0.5))),
-  "halves of own inputs": (dict(own_inputs=True), dict(split=(0.5, 0.5), layers=KERNEL)),
+  "halves": (dict(), dict(shares=(0.5, 0.5))),
+  "halves of own inputs": (dict(own_inputs=True), dict(shares=(0.5, 0.5), layers=KERNEL)),
 }
 PRODUCTS = {
   "conv": 1,
@@ -107,17 +107,17 @@ def choices(monkeypatch):
   return found
 
 
-def _grams(kind, layers=None, split=(1.0,), compute_dtype=None, inputs=None):
+def _grams(kind, layers=None, shares=(1.0,), compute_dtype=None, inputs=None):
   """The Gram matrix by definition, and by `factored` in turn, at once, and by rows of some of a kernel's inputs."""
-  net, tasks, batch, own = problem(3, batch=8, **kind)
-  inputs = own if inputs is None else inputs
+  net, tasks, batch, default = problem(3, batch=8, **kind)
+  inputs = default if inputs is None else inputs
   first = batch[inputs if isinstance(inputs, str) else inputs["t0"]]
   params, state = net.init(jax.random.key(0), first)
   objective = mtl.objective(net, tasks, inputs, compute_dtype=compute_dtype)
 
   @jax.jit
   def all_ways(params, state, batch):
-    linearized = linearize(objective, params, state, batch, None, split)
+    linearized = linearize(objective, params, state, batch, None, shares)
     ways = [factored_gram(linearized, layers, one_by_one=in_turn)[0] for in_turn in (True, False)]
     ways.append(factored_gram(linearized, layers, one_by_one=False, products=False)[0])
     return gram_of(matching(rows(linearized, one_by_one=True), layers)), ways

@@ -22,7 +22,7 @@ def test_the_matrix_is_that_of_the_gradients_at_the_features(trunk):
   step = jax.jit(mtl.make_train_step(mtl.objective(net, tasks), balancer, optax.sgd(0.1), mtl.engine.features()))
   new, _ = step(state, batch)
 
-  params, net_state, split = state.params, state.state, net.split
+  params, net_state, split = state.params, state.state, net.cut
   z, _ = split.trunk(params["shared"], net_state["shared"], batch["x"], train=True)
 
   def losses(z):

@@ -80,7 +80,7 @@ class Backward:
       jnp.zeros((*like.shape[:axis], self.count, *like.shape[axis:]), like.dtype)
       for like, axis in zip(likes, axes, strict=True)
     ]
-    seed = devices.own(jnp.ones(()))
+    seed = devices.varying(jnp.ones(()))
     for i, cotangent in enumerate(pullback.each):
       leaves = jax.tree.leaves(cotangent(seed))
       stacks = [
