@@ -15,6 +15,7 @@ from mtl_jax._core.errors import UserError as UserError
 from mtl_jax.adapters import from_equinox as from_equinox
 from mtl_jax.adapters import from_linen as from_linen
 from mtl_jax.adapters import from_nnx as from_nnx
+from mtl_jax.aggregate import TaskGradients as TaskGradients
 from mtl_jax.aggregate import aggregate as aggregate
 from mtl_jax.analysis import delta_m as delta_m
 from mtl_jax.net import Cut as Cut

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
-from types import FunctionType
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, NoReturn
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +24,38 @@ class AggregateState(NamedTuple):
   weights: jax.Array
 
 
+class TaskGradients:
+  """Task gradients on their way to `aggregate`, and nowhere else.
+
+  No array and no tree of arrays: any other transformation of a chain that gets to see them fails, by the line below or
+  by JAX's, which names this class. As arrays they would pass through it unnoticed, broadcast against its state per
+  parameter.
+
+  Args:
+    stacked: A tree of leaves (T, ...) where parameters have leaves (...).
+  """
+
+  def __init__(self, stacked: Any):
+    self.stacked = stacked
+
+  def _refuse(self, *_: Any, **__: Any) -> NoReturn:
+    raise UserError(
+      "TaskGradients are for mtl.aggregate alone: it must be the first transformation of its chain, outside of any "
+      "that may leave it out (optax.apply_if_finite), and tx.update(mtl.TaskGradients(gradients), ...) must be called "
+      "inside of the jitted function."
+    )
+
+  # What is asked of an array.
+  __array__ = _refuse
+  __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _refuse
+  __neg__ = __abs__ = __pow__ = __rpow__ = __lt__ = __gt__ = __le__ = __ge__ = _refuse
+
+  def __getattr__(self, name: str) -> NoReturn:
+    if name.startswith("__"):  # Python's own questions
+      raise AttributeError(name)
+    self._refuse()
+
+
 def trunk_of(params: Any) -> Any:
   """Which parameters are shared: the subtree `shared` of `{"shared": ..., "task": ...}`, else all."""
   if isinstance(params, dict) and set(params) == {"shared", "task"}:
@@ -42,7 +72,7 @@ def aggregate(
   as JAX gives them):
 
       tx = optax.chain(mtl.aggregate(mtl.balance.pcgrad(), num_tasks=3), optax.adam(1e-3))
-      updates, opt_state = tx.update(stacked, opt_state, params, losses=losses)
+      updates, opt_state = tx.update(mtl.TaskGradients(stacked), opt_state, params, losses=losses)
 
   Args:
     balancer: The method.
@@ -55,15 +85,16 @@ def aggregate(
     The transformation. Its `update` takes `losses=`, (T,), which loss weighters need.
 
   Raises:
-    UserError: In `update`: gradients that are not stacked; a transformation before it in the chain, or one around it
-      that hands on the gradients as they came, such as `optax.apply_if_finite`; no `losses`
-      for a balancer that reads them, or a loss outside its domain (seen outside of `jax.jit` only); no shared
-      parameter. At once: a balancer that needs more than stacked gradients and losses.
+    UserError: In `update`: gradients that are not stacked, or no `TaskGradients`; a transformation before it in the
+      chain, or one around it that may leave it out, such as `optax.apply_if_finite` (where JAX is the first to notice,
+      its `TypeError` or `ValueError`, which names `TaskGradients`); no `losses` for a balancer that reads them, or a
+      loss outside its domain (seen outside of `jax.jit` only); no shared parameter. At once: a balancer that needs
+      more than stacked gradients and losses.
 
   >>> tx = optax.chain(aggregate(__import__("mtl_jax").balance.mgda(), num_tasks=2), optax.sgd(1.0))
   >>> params = {"w": jnp.zeros(3)}
   >>> stacked = {"w": jnp.array([[-4.0, 1.0, 1.0], [6.0, 1.0, 1.0]])}
-  >>> updates, _ = tx.update(stacked, tx.init(params), params, losses=jnp.ones(2))
+  >>> updates, _ = tx.update(TaskGradients(stacked), tx.init(params), params, losses=jnp.ones(2))
   >>> updates["w"].round(3).tolist()
   [-0.0, -1.0, -1.0]
   """
@@ -83,7 +114,12 @@ def aggregate(
 
   def update(updates, state, params=None, *, losses=None, **extra):
     del extra
-    _check_first()
+    if not isinstance(updates, TaskGradients):
+      raise UserError(
+        f"aggregate: the gradients are a {type(updates).__name__}, expected stacked task gradients, marked as such: "
+        "tx.update(mtl.TaskGradients(gradients), ...)."
+      )
+    updates = updates.stacked
     _check_stacked(updates, params, num_tasks)
     if losses is None:
       if "losses" in balancer.needs:
@@ -133,37 +169,5 @@ def _check_stacked(updates: Any, params: Any, num_tasks: int) -> None:
     if not stacked:
       raise UserError(
         f"aggregate: the gradient of {jax.tree_util.keystr(path)} has shape {leaf.shape}, expected {expected}: "
-        "gradients stacked over the tasks. aggregate must be the first transformation of its chain."
+        "gradients stacked over the tasks."
       )
-
-
-_CHAIN_UPDATES = tuple(
-  cast(FunctionType, chain.update).__code__
-  for chain in (optax.chain(optax.identity()), optax.named_chain(("identity", optax.identity())))
-)
-# optax's transformations that may leave out the one inside and hand on its input.
-_CONDITIONAL = cast(FunctionType, optax.apply_if_finite).__code__.co_filename
-
-
-def _check_first() -> None:
-  """Fails if this update runs inside an `optax.chain` (or `named_chain`) behind another transformation.
-
-  Or inside a conditional one, which may hand on stacked gradients instead of combined ones.
-
-  A transformation before `aggregate` broadcasts the stacked gradients against its own per-parameter state and hands
-  on the shape that `aggregate` expects: nothing in the arrays shows the mistake. The chain that is calling does.
-  """
-  frame = sys._getframe(1)
-  while frame is not None:
-    if frame.f_code.co_filename == _CONDITIONAL:
-      raise UserError(
-        "aggregate cannot stand inside a transformation that leaves it out at times, such as optax.apply_if_finite: "
-        "put it before that one: optax.chain(mtl.aggregate(...), optax.apply_if_finite(...))."
-      )
-    if frame.f_code in _CHAIN_UPDATES and frame.f_locals.get("new_state"):
-      raise UserError(
-        "aggregate must be the first transformation of its chain, found "
-        f"{len(frame.f_locals['new_state'])} before it: those would see stacked task gradients (T, ...) where they "
-        "expect gradients (...). Put aggregate first: optax.chain(mtl.aggregate(...), ...)."
-      )
-    frame = frame.f_back

@@ -21,6 +21,15 @@ STACKED = {
 LOSSES = jnp.array([1.0, 2.0])
 
 
+def updated(tx, stacked, state, params=None, *, jit=False, **extra):
+  """`tx.update` of task gradients."""
+
+  def update(stacked, state, params, extra):
+    return tx.update(mtl.TaskGradients(stacked), state, params, **extra)
+
+  return (jax.jit(update) if jit else update)(stacked, state, params, extra)
+
+
 def close(a, b, **tolerance):
   jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, **({"rtol": 1e-5, "atol": 1e-5} | tolerance)), a, b)
 
@@ -29,8 +38,7 @@ def close(a, b, **tolerance):
 def test_pcgrad_in_a_chain_by_hand(jit):
   tx = optax.chain(mtl.aggregate(mtl.balance.pcgrad(), num_tasks=2), optax.sgd(0.1))
   state = tx.init(PARAMS)
-  update = jax.jit(tx.update) if jit else tx.update
-  updates, (aggregate_state, _) = update(STACKED, state, PARAMS, losses=LOSSES)
+  updates, (aggregate_state, _) = updated(tx, STACKED, state, PARAMS, jit=jit, losses=LOSSES)
   weights = np.array([1 + 22 / 18, 1 + 22 / 38])
   close(aggregate_state.weights, weights)
   close(updates["shared"], {"w": -0.1 * weights @ J[:, :2], "v": -0.1 * (weights @ J[:, 2:])[:, None]})
@@ -40,7 +48,7 @@ def test_pcgrad_in_a_chain_by_hand(jit):
 
 def test_loss_weighters_weigh_heads_too():
   tx = mtl.aggregate(mtl.balance.constant([2.0, 5.0]), num_tasks=2)
-  updates, _ = tx.update(STACKED, tx.init(PARAMS), PARAMS, losses=LOSSES)
+  updates, _ = updated(tx, STACKED, tx.init(PARAMS), PARAMS, losses=LOSSES)
   close(updates["shared"]["w"], np.array([2.0, 5.0]) @ J[:, :2])
   close(updates["task"], {"a": [2.0, 4.0], "b": [15.0]})
 
@@ -52,18 +60,20 @@ def test_the_shared_option_says_what_the_balancer_sees():
   )
   everything = mtl.aggregate(mtl.balance.mgda(), num_tasks=2)
   trunk_only = mtl.aggregate(mtl.balance.mgda(), num_tasks=2, shared=lambda p: {"w": True, "head": False})
-  _, state = trunk_only.update(stacked, trunk_only.init(params), params, losses=LOSSES)
+  _, state = updated(trunk_only, stacked, trunk_only.init(params), params, losses=LOSSES)
   close(state.weights, [0.6, 0.4], atol=1e-3)
-  _, state = everything.update(stacked, everything.init(params), params, losses=LOSSES)
+  _, state = updated(everything, stacked, everything.init(params), params, losses=LOSSES)
   assert state.weights[0] < 1e-3  # the first row is now a thousand times longer
   plain = mtl.aggregate(mtl.balance.equal(), num_tasks=2)
-  close(plain.update(stacked, plain.init(params), params, losses=LOSSES)[0], {"w": J[:, :2].sum(axis=0), "head": [1e3]})
+  close(
+    updated(plain, stacked, plain.init(params), params, losses=LOSSES)[0], {"w": J[:, :2].sum(axis=0), "head": [1e3]}
+  )
 
 
 def test_without_params_everything_laid_out_as_shared_and_task_is_told_apart():
   tx = mtl.aggregate(mtl.balance.pcgrad(), num_tasks=2)
-  with_params, _ = tx.update(STACKED, tx.init(PARAMS), PARAMS, losses=LOSSES)
-  without, _ = tx.update(STACKED, tx.init(PARAMS), losses=LOSSES)
+  with_params, _ = updated(tx, STACKED, tx.init(PARAMS), PARAMS, losses=LOSSES)
+  without, _ = updated(tx, STACKED, tx.init(PARAMS), losses=LOSSES)
   close(with_params, without)
 
 
@@ -71,10 +81,10 @@ def test_without_params_everything_laid_out_as_shared_and_task_is_told_apart():
 def test_the_state_keeps_its_form(name):
   tx = optax.chain(mtl.aggregate(getattr(mtl.balance, name)(), num_tasks=2), optax.scale(-1.0))
   state = tx.init(PARAMS)
-  update = jax.jit(tx.update)
+  update = jax.jit(lambda state: tx.update(mtl.TaskGradients(STACKED), state, PARAMS, losses=LOSSES))
   after = state
   for _ in range(2):
-    _, after = update(STACKED, after, PARAMS, losses=LOSSES)
+    _, after = update(after)
   assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), after) == jax.tree.map(
     lambda leaf: (leaf.shape, leaf.dtype), state
   )
@@ -111,7 +121,7 @@ def test_the_update_is_that_of_the_train_step(name):
   after, metrics = jax.jit(mtl.make_train_step(objective, balancer, sgd))(train_state, batch)
   losses, gradients = stacked_gradients()
   tx = optax.chain(mtl.aggregate(balancer, num_tasks=2), sgd)
-  updates, (aggregated, _) = jax.jit(tx.update)(gradients, tx.init(params), params, losses=losses)
+  updates, (aggregated, _) = updated(tx, gradients, tx.init(params), params, jit=True, losses=losses)
   close(aggregated.weights, [metrics["weights"]["a"], metrics["weights"]["b"]], rtol=1e-3)
   close(optax.apply_updates(params, updates), after.params)
   moved = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), after.params, params)
@@ -136,16 +146,31 @@ MISPLACED = {
 }
 
 
+REFUSED = (mtl.UserError, TypeError, ValueError)  # ours where our object is asked, else JAX's
+
+
 @pytest.mark.parametrize("jit", [False, True])
 @pytest.mark.parametrize("name", list(MISPLACED))
 def test_another_transformation_before_it_is_an_error(name, jit):
   tx = MISPLACED[name]()
   # A state as if every leaf were stacked, so that nothing in the shapes gives the mistake away.
-  state = tx.init(STACKED)
-  update = jax.jit(tx.update) if jit else tx.update
-  expected = "aggregate must be the first transformation of its chain, found 1 before it"
-  with pytest.raises(mtl.UserError, match=expected), jax.numpy_dtype_promotion("standard"):
-    update(STACKED, state, PARAMS, losses=LOSSES)
+  with pytest.raises(REFUSED, match="TaskGradients"), jax.numpy_dtype_promotion("standard"):
+    updated(tx, STACKED, tx.init(STACKED), PARAMS, jit=jit, losses=LOSSES)
+
+
+@pytest.mark.parametrize("use", [
+  lambda g: g + 1.0, lambda g: 0.5 * g, lambda g: -g, jnp.abs, jnp.sum, np.asarray, lambda g: g.shape,
+  lambda g: jax.jit(lambda g: g)(g), lambda g: jax.tree.map(jnp.zeros_like, g),
+])  # fmt: skip
+def test_task_gradients_are_no_arrays(use):
+  with pytest.raises(REFUSED, match="TaskGradients"):
+    use(mtl.TaskGradients(STACKED))
+
+
+def test_gradients_that_are_not_marked_are_refused():
+  tx = aggregated()
+  with pytest.raises(mtl.UserError, match=r"the gradients are a dict, expected.*tx.update\(mtl.TaskGradients\(grad"):
+    tx.update(STACKED, tx.init(PARAMS), PARAMS, losses=LOSSES)
 
 
 WRAPPED = {
@@ -158,8 +183,8 @@ WRAPPED = {
 @pytest.mark.parametrize("name", list(WRAPPED))
 def test_inside_of_what_may_leave_it_out_is_an_error(name):
   tx = WRAPPED[name]()
-  with pytest.raises(mtl.UserError, match="aggregate cannot stand inside a transformation that leaves it out at times"):
-    jax.jit(tx.update)(STACKED, tx.init(PARAMS), PARAMS, losses=LOSSES)
+  with pytest.raises(REFUSED, match="TaskGradients"):
+    updated(tx, STACKED, tx.init(PARAMS), PARAMS, jit=True, losses=LOSSES)
 
 
 WELL_PLACED = {
@@ -175,7 +200,7 @@ WELL_PLACED = {
 def test_first_of_its_chain_is_fine(name):
   tx = WELL_PLACED[name]()
   with jax.numpy_dtype_promotion("standard"):  # adam's integer step count
-    updates, _ = tx.update(STACKED, tx.init(PARAMS), PARAMS, losses=LOSSES)
+    updates, _ = updated(tx, STACKED, tx.init(PARAMS), PARAMS, losses=LOSSES)
   assert jax.tree.map(jnp.shape, updates) == jax.tree.map(jnp.shape, PARAMS)
 
 
@@ -205,14 +230,14 @@ def test_mistakes_are_told_in_one_line(name):
   stacked, options, message = MISTAKES[name]
   tx = aggregated()
   with pytest.raises(mtl.UserError, match=message) as error:
-    tx.update(stacked, tx.init(PARAMS), PARAMS, **({"losses": LOSSES} | options))
+    updated(tx, stacked, tx.init(PARAMS), PARAMS, **({"losses": LOSSES} | options))
   assert "\n" not in str(error.value)
 
 
 def test_unstacked_gradients_without_params():
   tx = aggregated()
   with pytest.raises(mtl.UserError, match=r"has shape \(1, 1\), expected \(2, \.\.\.\)"):
-    tx.update(jax.tree.map(lambda leaf: leaf[0], STACKED), tx.init(PARAMS), losses=LOSSES)
+    updated(tx, jax.tree.map(lambda leaf: leaf[0], STACKED), tx.init(PARAMS), losses=LOSSES)
 
 
 def test_loss_weighters_need_the_losses_others_do_not():
@@ -220,12 +245,12 @@ def test_loss_weighters_need_the_losses_others_do_not():
   with pytest.raises(
     mtl.UserError, match=r"this balancer reads the losses: pass them, tx.update\(..., losses=losses\)"
   ):
-    tx.update(STACKED, tx.init(PARAMS), PARAMS)
+    updated(tx, STACKED, tx.init(PARAMS), PARAMS)
   tx = aggregated()
-  assert np.isfinite(tx.update(STACKED, tx.init(PARAMS), PARAMS)[1].weights).all()
+  assert np.isfinite(updated(tx, STACKED, tx.init(PARAMS), PARAMS)[1].weights).all()
 
 
 def test_nothing_shared():
   tx = mtl.aggregate(mtl.balance.pcgrad(), num_tasks=2, shared=lambda params: False)
   with pytest.raises(mtl.UserError, match="no parameter is shared"):
-    tx.update(STACKED, tx.init(PARAMS), PARAMS, losses=LOSSES)
+    updated(tx, STACKED, tx.init(PARAMS), PARAMS, losses=LOSSES)

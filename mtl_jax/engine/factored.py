@@ -12,9 +12,10 @@ import numpy as np
 from mtl_jax._core import devices
 from mtl_jax._core.errors import UserError
 from mtl_jax._jaxpr.flow import is_linear, traced
-from mtl_jax.engine._backward.backward import AT_ONCE, Backward
+from mtl_jax.engine._backward.backward import begin
 from mtl_jax.engine._backward.program import Program, trace
-from mtl_jax.engine._backward.ways import keeps, wanted, way_of
+from mtl_jax.engine._backward.running import runner
+from mtl_jax.engine._backward.ways import keeps, way_of
 from mtl_jax.engine._engine import Engine, weighing
 from mtl_jax.engine.linearized import Linearized, Pullback, in_task_order
 
@@ -78,33 +79,25 @@ def factored_gram(
     raise UserError("no parameter is shared, so there are no gradients to balance: use a loss weighter.")
   ways = {path: way_of(programs, path, counts, products) for path in programs[0].leaves}
   first = programs[0]
-  in_turn = devices.is_divided() if one_by_one is None else one_by_one
   stages = sorted(
-    (path for path, way in ways.items() if any(wanted(each) for each in way.sources)),
+    (path for path, way in ways.items() if any(map(way.wanted, range(len(programs))))),
     key=lambda path: -1 if (name := first.leaves[path]) is None else first.makers.get(name, -1),
   )
   keep = keeps(ways, programs, counts, layers)
+  in_turn = devices.is_divided() if one_by_one is None else one_by_one
   backwards = [
-    Backward(
-      program,
-      pullback,
-      [wanted(ways[path].sources[i]) for path in stages],
-      at_once=None if in_turn else AT_ONCE,
-      keep=keep,
-    )
-    for i, (program, pullback) in enumerate(zip(programs, pullbacks, strict=True))
+    begin(program, pullback, [ways[path].wanted(i) for path in stages], runner(count, one_by_one=in_turn), keep=keep)
+    for i, (program, pullback, count) in enumerate(zip(programs, pullbacks, counts, strict=True))
   ]
   total, kept = jnp.zeros((sum(counts),) * 2, jnp.float32), {}
   for stage, path in enumerate(stages):
     way = ways[path]
-    for backward in backwards:
-      backward.run(stage)
-    made = way.make(backwards, way.sources)
-    total += way.reduce(made)
+    backwards = [backward.run(stage) for backward in backwards]
+    made = way.make(backwards)
+    total += way.products(made)
     if keep:
       kept[path] = functools.partial(way.gradient, made)
-    for backward in backwards:
-      backward.release(stage, total[0, 0])
+    backwards = [backward.then(stage, total[0, 0]) for backward in backwards]
   total = devices.total(total)
   if keep:
     linearized = linearized._replace(pullbacks=(_short(linearized, first, kept),))
@@ -141,7 +134,8 @@ def _short(linearized: Linearized, program: Program, kept: dict[str, Any]) -> Pu
   def pull(weights):
     groups = [weights[np.array(pullback.tasks)] for pullback in linearized.pullbacks]
     grads = [
-      kept[path](groups) if path in kept else jnp.zeros(like.shape, like.dtype) for path, like in program.shapes.items()
+      kept[path](groups) if path in kept else jnp.zeros(like.shape, like.dtype)
+      for path, like in program.parameters.items()
     ]
     return linearized.with_terms(jax.tree.unflatten(jax.tree.structure(linearized.shared), grads))
 

@@ -13,13 +13,15 @@ import socket
 import sys
 import threading
 import time
-from typing import Any
 
 import jax
+import numpy as np
 
-_KEY = "mtl_jax/lifeline"
+from mtl_jax._core.errors import UserError
+
+_LINE = 512  # bytes, of which all are sent
 _GRACE = 2.0  # seconds in which a process that fails for the same reason as another can tell so itself
-_current: list[_Lifeline] = []
+_current: list[_Lifeline] = []  # at most one: which processes belong together is a fact of the process, as in JAX
 
 
 class _Lifeline:
@@ -87,38 +89,65 @@ class _Lifeline:
     self.say("done")
 
 
-def tie(timeout: int) -> None:
-  """Connects the processes of `jax.distributed`, of which all call this."""
-  from jax._src import distributed  # its key-value store is how Orbax too passes addresses around
+def tie(coordinator: str | None, timeout: int) -> None:
+  """Connects the processes of `jax.distributed`, of which all call this.
 
-  state = distributed.global_state
-  own, count = state.process_id, state.num_processes
+  Args:
+    coordinator: The address of process 0 that the others know; None: it tells them where it can be reached.
+    timeout: Seconds to wait for the others.
+  """
+  process, count = jax.process_index(), jax.process_count()  # starts JAX, whose own clean-up so runs after ours
   if count == 1:
     return
-  peers = _accept(state, count, timeout) if own == 0 else {0: _connect(state, own, timeout)}
-  jax.devices()  # JAX's own clean-up is registered before ours, hence runs after it
-  _current.append(_Lifeline(peers, own, count))
+  if process == 0:
+    with socket.create_server(("", 0), backlog=count) as server:
+      hosts = [coordinator.rpartition(":")[0]] if coordinator else _own_addresses()
+      _told(" ".join([str(server.getsockname()[1]), *hosts]))
+      peers = _accept(server, count - 1, timeout)
+  else:
+    port, *hosts = _told("").split()
+    peers = {0: _connect(hosts, int(port), process, timeout)}
+  _current.append(_Lifeline(peers, process, count))
   atexit.register(_current[-1].at_exit)
 
 
-def _accept(state: Any, count: int, timeout: int) -> dict[int, socket.socket]:
-  with socket.create_server(("", 0), backlog=count) as server:
-    server.settimeout(timeout)
-    host = str(state.coordinator_address).rpartition(":")[0]
-    state.client.key_value_set(_KEY, f"{host}:{server.getsockname()[1]}")
-    peers = {}
-    while len(peers) < count - 1:
-      connection, _ = server.accept()
-      connection.settimeout(timeout)
-      peers[int(connection.recv(16).decode())] = connection
-    return peers
+def _told(text: str) -> str:
+  """What process 0 says, in all processes."""
+  from jax.experimental import multihost_utils
+
+  said = np.frombuffer(text.encode().ljust(_LINE), np.uint8)
+  return bytes(np.asarray(multihost_utils.broadcast_one_to_all(said))).decode().strip()
 
 
-def _connect(state: Any, own: int, timeout: int) -> socket.socket:
-  host, _, port = state.client.blocking_key_value_get(_KEY, 1000 * timeout).rpartition(":")
-  connection = socket.create_connection((host.strip("[]"), int(port)), timeout=timeout)
-  connection.sendall(f"{own:<16}".encode())
-  return connection
+def _own_addresses() -> list[str]:
+  """Where others may reach this machine, as far as it knows: its name, and its addresses."""
+  name = socket.getfqdn()
+  with contextlib.suppress(OSError):
+    return [name, *socket.gethostbyname_ex(socket.gethostname())[2]]
+  return [name]
+
+
+def _accept(server: socket.socket, count: int, timeout: int) -> dict[int, socket.socket]:
+  server.settimeout(timeout)
+  peers = {}
+  while len(peers) < count:
+    connection, _ = server.accept()
+    connection.settimeout(timeout)
+    peers[int(connection.recv(16).decode())] = connection
+  return peers
+
+
+def _connect(hosts: list[str], port: int, process: int, timeout: int) -> socket.socket:
+  """A connection to process 0, at the first of its addresses that answers."""
+  for host in hosts:
+    with contextlib.suppress(OSError):
+      connection = socket.create_connection((host.strip("[]"), port), timeout=timeout / len(hosts))
+      connection.sendall(f"{process:<16}".encode())
+      return connection
+  raise UserError(
+    f"process {process} cannot reach process 0 at {' or '.join(hosts)}, port {port}: start all processes with "
+    "coordinator=HOST:PORT, an address of process 0 that they all can reach."
+  )
 
 
 def is_tied() -> bool:

@@ -64,7 +64,7 @@ def start_processes(
       f"cannot join the other processes: {reason} Start every process with coordinator, num_processes and process_id, "
       "before anything else uses JAX."
     ) from error
-  _lifeline.tie(startup_seconds)
+  _lifeline.tie(address, startup_seconds)
 
 
 def _wait_for(address: str, seconds: int) -> None:

@@ -23,7 +23,7 @@ def aggregated(balancer, rows):
   rows = jnp.asarray(rows)
   params = {"w": jnp.zeros(rows.shape[1:], rows.dtype)}
   tx = mtl.aggregate(balancer, num_tasks=len(rows))
-  found: Any = tx.update({"w": rows}, tx.init(params), params, losses=jnp.ones(len(rows)))
+  found: Any = tx.update(mtl.TaskGradients({"w": rows}), tx.init(params), params, losses=jnp.ones(len(rows)))
   updates, state = found
   assert updates["w"].dtype == rows.dtype
   return np.asarray(updates["w"]), np.asarray(state.weights)

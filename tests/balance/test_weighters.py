@@ -71,7 +71,7 @@ def test_losses_out_of_the_domain_are_not_weighed_silently(name, bad):
   tx = mtl.aggregate(balancer if name != "famo" else mtl.balance.famo(lazy=True), num_tasks=2)
   params = {"w": jnp.zeros(2)}
   with pytest.raises(mtl.UserError, match=f"the loss of task 1 is {bad}, this balancer expects it above 0"):
-    tx.update({"w": jnp.ones((2, 2))}, tx.init(params), params, losses=jnp.array([1.0, bad]))
+    tx.update(mtl.TaskGradients({"w": jnp.ones((2, 2))}), tx.init(params), params, losses=jnp.array([1.0, bad]))
 
 
 def test_training_stops_and_names_the_task_whose_loss_is_out_of_the_domain():

@@ -13,7 +13,8 @@ import pytest
 import mtl_jax as mtl
 from mtl_jax._core.gram import gram as gram_of
 from mtl_jax._core.paths import matching
-from mtl_jax.engine._backward import factors
+from mtl_jax.engine._backward import products as arithmetic
+from mtl_jax.engine._backward.layers import Product
 from mtl_jax.engine.factored import factored_gram
 from mtl_jax.engine.linearize import linearize
 from mtl_jax.engine.rows import rows
@@ -202,7 +203,8 @@ def test_what_tasks_with_inputs_of_their_own_keep_gives_the_gradient(trunk, prod
   for in_turn in (True, False):
     _, short = factored_gram(linearized, None, one_by_one=in_turn, products=products)
     assert len(linearized.pullbacks) == 3 and len(short.pullbacks) == 1
-    assert relative_distance(short.pull(weights), expected) < 1e-6
+    # The gradient of a bias before batch normalisation is 0 but for rounding.
+    assert relative_distance(short.pull(weights), expected) < (2e-3 if isinstance(trunk, ConvTrunk) else 1e-6)
 
 
 def test_what_is_kept_is_no_larger_than_two_gradients():
@@ -217,8 +219,8 @@ def test_what_is_kept_is_no_larger_than_two_gradients():
 
 def test_rows_are_made_where_they_are_cheaper():
   def pays(batch, width, tasks, groups=1, passes=1):
-    term = factors.Term(0, 1, ((0,), (0,)), (batch, width, width), passes, None, jnp.dot)
-    return factors.pays([[term]] * groups, [tasks] * groups)
+    term = Product(0, 1, ((0,), (0,)), (batch, width, width), passes, None, jnp.dot)
+    return arithmetic.pays([[term]] * groups, [tasks] * groups)
 
   assert pays(256, 1024, 8)  # 1.2e9 multiplications against 4.4e9
   assert not pays(4096, 256, 8)  # many positions, few channels

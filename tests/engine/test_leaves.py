@@ -213,7 +213,7 @@ def test_gradients_without_entries():
   tx = mtl.aggregate(mtl.balance.mgda(), 2)
   stacked = {"w": jnp.array([[-4.0, 1.0, 1.0], [6.0, 1.0, 1.0]]), "empty": jnp.zeros((2, 0, 5))}
   params = {"w": jnp.zeros(3), "empty": jnp.zeros((0, 5))}
-  updates, _ = tx.update(stacked, tx.init(params), params, losses=jnp.ones(2))
+  updates, _ = tx.update(mtl.TaskGradients(stacked), tx.init(params), params, losses=jnp.ones(2))
   np.testing.assert_allclose(updates["w"], [0.0, 1.0, 1.0], atol=1e-6)
   assert updates["empty"].shape == (0, 5)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -13,6 +12,7 @@ import jax.numpy as jnp
 from mtl_jax._core.paths import matching
 from mtl_jax._jaxpr.equations import function_of
 from mtl_jax._jaxpr.flow import Kind, flow, is_linear
+from mtl_jax.engine._backward.order import after
 from mtl_jax.engine.linearized import Pullback
 
 Name = int
@@ -37,9 +37,10 @@ class Program(NamedTuple):
     constants: What the forward pass left, by name.
     cotangents: The names of the inputs, the cotangents at the features.
     leaves: The gradient of each parameter, by path; None: it is zero, or has no entries.
-    shapes: Its shape and dtype.
+    parameters: Its shape and dtype, by path.
     tasked: All names whose values depend on the cotangents; the others are the same for all tasks.
     makers: For each name the index of the equation that makes it.
+    ranks: For each name the number of axes of its value, for one task.
     linear: Whether all gradients are linear in the cotangents, as far as can be seen: a `jax.custom_vjp` may give
       others, and then the gradient of a weighted sum of losses is not the weighted sum of their gradients.
   """
@@ -48,9 +49,10 @@ class Program(NamedTuple):
   constants: dict[Name, Any]
   cotangents: tuple[Name, ...]
   leaves: dict[str, Name | None]
-  shapes: dict[str, jax.ShapeDtypeStruct]
+  parameters: dict[str, jax.ShapeDtypeStruct]
   tasked: frozenset[Name]
   makers: dict[Name, int]
+  ranks: dict[Name, int]
   linear: bool
 
 
@@ -59,85 +61,79 @@ def trace(pullback: Pullback, layers: str | None) -> Program:
   closed, shapes = jax.make_jaxpr(lambda c: matching(pullback.pull(c), layers), return_shape=True)(
     pullback.cotangents[0]
   )
-  fresh = itertools.count()
-  names: dict[Any, Operand] = {var: next(fresh) for var in (*closed.jaxpr.constvars, *closed.jaxpr.invars)}
-  cotangents = tuple(names[var] for var in closed.jaxpr.invars)
-  equations = tuple(_flat(closed.jaxpr, names, fresh))
+  names = _Names()
+  scope: Scope = {var: names.new(var) for var in (*closed.jaxpr.constvars, *closed.jaxpr.invars)}
+  cotangents = tuple(scope[var] for var in closed.jaxpr.invars)
+  equations = tuple(_flat(closed.jaxpr, scope, names))
   tasked, makers = set(cotangents), {}
   for i, equation in enumerate(equations):
     makers.update(dict.fromkeys(equation.outputs, i))
     if tasked.intersection(named(equation.inputs)):
       tasked.update(equation.outputs)
-  constants = {names[var]: const for var, const in zip(closed.jaxpr.constvars, closed.consts, strict=True)}
+  constants = {scope[var]: const for var, const in zip(closed.jaxpr.constvars, closed.consts, strict=True)}
   kinds, leaves = flow(closed.jaxpr, [Kind.LINEAR] * len(cotangents)), {}
   for (path, like), var, kind in zip(shapes.items(), closed.jaxpr.outvars, kinds, strict=True):
-    operand = _operand(var, names)
+    operand = _operand(var, scope)
     if isinstance(operand, jex.Literal):
-      constants[name := next(fresh)] = jnp.asarray(operand.val, like.dtype)
+      constants[name := names.new(var)] = jnp.asarray(operand.val, like.dtype)
       operand = name
     leaves[path] = None if kind is Kind.ZERO or 0 in like.shape else operand
-  return Program(equations, constants, cotangents, leaves, shapes, frozenset(tasked), makers, is_linear(kinds))
+  return Program(
+    equations, constants, cotangents, leaves, shapes, frozenset(tasked), makers, names.ranks, is_linear(kinds)
+  )
 
 
-def _flat(jaxpr: Any, names: dict[Any, Operand], fresh: Any) -> Iterable[Equation]:
+Scope = dict[Any, Operand]  # what the variables of a jaxpr are called
+
+
+class _Names:
+  """Hands out names, and remembers the ranks of what they stand for."""
+
+  def __init__(self):
+    self.ranks: dict[Name, int] = {}
+
+  def new(self, var: Any) -> Name:
+    name = len(self.ranks)
+    self.ranks[name] = len(getattr(var.aval, "shape", ()))
+    return name
+
+
+def _flat(jaxpr: Any, scope: Scope, names: _Names) -> Iterable[Equation]:
   for eqn in jaxpr.eqns:
-    inputs = tuple(_operand(var, names) for var in eqn.invars)
+    inputs = tuple(_operand(var, scope) for var in eqn.invars)
     if any(isinstance(operand, jex.Literal) for operand in inputs):  # perhaps an argument of what is inlined
       both = zip(eqn.invars, inputs, strict=True)
       eqn = eqn.replace(invars=[operand if isinstance(operand, jex.Literal) else var for var, operand in both])
-    if eqn.primitive is jex.primitives.jit_p and not eqn.params["jaxpr"].consts:
-      inner = eqn.params["jaxpr"].jaxpr
-      scope = dict(zip(inner.invars, inputs, strict=True))
-      yield from _flat(inner, scope, fresh)
-      names.update(zip(eqn.outvars, (_operand(var, scope) for var in inner.outvars), strict=True))
+    body = _inlined(eqn)
+    if body is None:
+      outputs = tuple(names.new(var) for var in eqn.outvars)
+      scope.update(zip(eqn.outvars, outputs, strict=True))
+      yield Equation(eqn, function_of(jaxpr, eqn), inputs, outputs)
       continue
-    if eqn.primitive is jex.primitives.remat_p and not eqn.params["jaxpr"].constvars:
+    inner = dict(zip(body.invars, inputs, strict=True))
+    if eqn.primitive is jex.primitives.remat_p:
       # What it repeats must stay behind the reductions before it, or the compiler takes it from the forward pass.
-      inner = eqn.params["jaxpr"]
-      scope = dict(zip(inner.invars, inputs, strict=True))
-      for var, name in scope.items():
+      for var, name in inner.items():
         if not isinstance(name, jex.Literal):
-          scope[var] = next(fresh)
-          yield Equation(None, lambda value, zero: [after(value, zero)], (name, ZERO), (scope[var],))
-      yield from _flat(inner, scope, fresh)
-      names.update(zip(eqn.outvars, (_operand(var, scope) for var in inner.outvars), strict=True))
-      continue
-    outputs = tuple(itertools.islice(fresh, len(eqn.outvars)))
-    names.update(zip(eqn.outvars, outputs, strict=True))
-    yield Equation(eqn, function_of(jaxpr, eqn), inputs, outputs)
+          inner[var] = names.new(var)
+          yield Equation(None, lambda value, zero: [after(value, zero)], (name, ZERO), (inner[var],))
+    yield from _flat(body, inner, names)
+    scope.update(zip(eqn.outvars, (_operand(var, inner) for var in body.outvars), strict=True))
 
 
-def _operand(var: Any, names: dict[Any, Operand]) -> Operand:
-  return var if isinstance(var, jex.Literal) else names[var]
+def _inlined(eqn: Any) -> Any:
+  """The program inside of a `jit` or a `checkpoint`; None for any other equation."""
+  if eqn.primitive is jex.primitives.jit_p and not eqn.params["jaxpr"].consts:
+    return eqn.params["jaxpr"].jaxpr
+  if eqn.primitive is jex.primitives.remat_p and not eqn.params["jaxpr"].constvars:
+    return eqn.params["jaxpr"]
+  return None
+
+
+def _operand(var: Any, scope: Scope) -> Operand:
+  return var if isinstance(var, jex.Literal) else scope[var]
 
 
 def named(operands: Iterable[Operand]) -> list[Name]:
   """Those that are no literals."""
   return [operand for operand in operands if not isinstance(operand, jex.Literal)]
-
-
-def zero_after(value: jax.Array) -> jax.Array:
-  """0 that is there when the array is: unless that begins with NaN, but the compiler cannot know."""
-  return jnp.minimum(jnp.abs(jnp.ravel(value)[:1].sum()).astype(jnp.float32), 0.0)
-
-
-def after(value: jax.Array, zero: jax.Array) -> jax.Array:
-  """The same array, when `zero` is there."""
-  return value + zero.astype(value.dtype) if jnp.issubdtype(value.dtype, jnp.floating) else value
-
-
-def leading_to(program: Program, wanted: Iterable[Name], done: set[int]) -> list[int]:
-  """The equations that lead to `wanted`, but for those done, in order."""
-  found, open_ = set(), list(wanted)
-  while open_:
-    index = program.makers.get(open_.pop())
-    if index is not None and index not in found and index not in done:
-      found.add(index)
-      open_.extend(named(program.equations[index].inputs))
-  return sorted(found)
-
-
-def evaluate(equation: Equation, values: dict[Name, Any]) -> None:
-  """Adds what the equation makes to the values."""
-  results = equation.function(*(values[name] for name in named(equation.inputs)))
-  values.update(zip(equation.outputs, results, strict=True))

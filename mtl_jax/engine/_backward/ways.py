@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import functools
+import abc
+import dataclasses
 import math
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,91 +15,165 @@ from mtl_jax._core import devices
 from mtl_jax._core.gram import leaf_gram
 from mtl_jax.balance.serving import weighted_sum
 from mtl_jax.engine._backward.backward import Backward
-from mtl_jax.engine._backward.factors import (
-  Term,
-  continued,
+from mtl_jax.engine._backward.layers import Product, continued, look_through, products_of
+from mtl_jax.engine._backward.products import (
+  factor_work,
   factored_gradient,
   factored_products,
   factors,
-  look_through,
   pays,
   row_products,
+  row_work,
   task_axis,
-  terms_of,
 )
 from mtl_jax.engine._backward.program import Equation, Name, Program
 from mtl_jax.engine._scatter import scattered
 
 KEPT = 2  # what may be kept, in sizes of all parameters
 
-Source = list[Term] | Name | None  # factors, the name of the rows, or nothing: rows of zeros
+
+class Way(abc.ABC):
+  """How a parameter's part of G is made, over several forward passes."""
+
+  @abc.abstractmethod
+  def wanted(self, forward: int) -> dict[Name, int]:
+    """What a forward pass's backward passes must make for it: names, and where the tasks' axis goes."""
+
+  @abc.abstractmethod
+  def make(self, backwards: Sequence[Backward]) -> list[Any]:
+    """The factors or rows of each forward pass."""
+
+  @abc.abstractmethod
+  def products(self, made: list[Any]) -> jax.Array:
+    """The inner products of the parameter's gradients, (T, T)."""
+
+  @abc.abstractmethod
+  def gradient(self, made: list[Any], weights: list[jax.Array]) -> jax.Array:
+    """The weighted gradient; weights for each forward pass."""
+
+  @abc.abstractmethod
+  def held(self) -> int:
+    """How many numbers are made, the inputs of layers aside."""
 
 
-class Way(NamedTuple):
-  """How a parameter's part of G is made.
+@dataclasses.dataclass(frozen=True)
+class _FromFactors(Way):
+  """From factors A and D of a kernel's gradient, $A^T D$.
 
   Attributes:
-    sources: From what, for each forward pass.
-    make: `make(backwards, sources) -> made`, for each of them the factors or rows.
-    reduce: `reduce(made)`, the inner products.
-    gradient: `gradient(made, weights)`, the weighted gradient; weights for each forward pass.
-    held: How many numbers are made, the inputs of layers aside.
+    layers: The products that the kernel's gradient is the sum of, for each forward pass.
+    counts: The number of tasks of each.
   """
 
-  sources: list[Source]
-  make: Callable[[list[Backward], list[Source]], list[Any]]
-  reduce: Callable[[list[Any]], jax.Array]
-  gradient: Callable[[list[Any], list[jax.Array]], jax.Array]
-  held: int
+  layers: list[list[Product]]
+  counts: list[int]
+
+  def wanted(self, forward: int) -> dict[Name, int]:
+    return {name: task_axis(layer) for layer in self.layers[forward] for name in (layer.inputs, layer.cotangents)}
+
+  def make(self, backwards: Sequence[Backward]) -> list[Any]:
+    return [factors(backward, layers) for backward, layers in zip(backwards, self.layers, strict=True)]
+
+  def gradient(self, made: list[Any], weights: list[jax.Array]) -> jax.Array:
+    return factored_gradient(self.layers[0][0], made, weights)
+
+  def held(self) -> int:
+    return sum(n * count * out for n, _, out, count in self._sizes())
+
+  def _sizes(self) -> list[tuple[int, int, int, int]]:
+    """Of each product: examples, inputs, outputs, tasks."""
+    return [(*layer.sizes, t) for t, layers in zip(self.counts, self.layers, strict=True) for layer in layers]
+
+
+@dataclasses.dataclass(frozen=True)
+class ByFactors(_FromFactors):
+  """From the factors alone: the kernel's gradients are never made."""
+
+  def products(self, made: list[Any]) -> jax.Array:
+    return factored_products(made)
+
+  def saved(self) -> int:
+    """The multiplications that it saves over rows."""
+    return row_work(self.layers, self.counts) - factor_work(self.layers, self.counts)
+
+  def gathered(self) -> int:
+    """The numbers that devices must see of each other."""
+    return sum(n * (width + count * out) for n, width, out, count in self._sizes())
+
+  def left(self) -> int:
+    """The multiplications of the weighted gradient from the factors."""
+    return sum(n * width * out for n, width, out, _ in self._sizes())
+
+
+@dataclasses.dataclass(frozen=True)
+class ByPieces(_FromFactors):
+  """From gradients for some of the kernel's inputs, made of the factors and reduced at once."""
+
+  def products(self, made: list[Any]) -> jax.Array:
+    return row_products(made)
+
+
+@dataclasses.dataclass(frozen=True)
+class ByRows(Way):
+  """From the gradients of all tasks.
+
+  Attributes:
+    sources: Their names, for each forward pass; None: they are zeros.
+    counts: The number of tasks of each.
+    like: The parameter's shape and dtype.
+    after: What is left out between the rows and the gradient, since inner products do not need it.
+  """
+
+  sources: list[Name | None]
+  counts: list[int]
+  like: jax.ShapeDtypeStruct
+  after: list[Equation]
+
+  def wanted(self, forward: int) -> dict[Name, int]:
+    name = self.sources[forward]
+    return {} if name is None else {name: 0}
+
+  def make(self, backwards: Sequence[Backward]) -> list[Any]:
+    zeros = [jnp.zeros((count, *self.like.shape), self.like.dtype) for count in self.counts]
+    return [
+      scattered(zero, 1) if name is None else backward.rows(name)
+      for backward, name, zero in zip(backwards, self.sources, zeros, strict=True)
+    ]
+
+  def products(self, made: list[Any]) -> jax.Array:
+    return leaf_gram(jnp.concatenate(made))
+
+  def gradient(self, made: list[Any], weights: list[jax.Array]) -> jax.Array:
+    return continued(self.after, weighted_sum(jnp.concatenate(weights), jnp.concatenate(made)))
+
+  def held(self) -> int:
+    return sum(self.counts) * math.prod(self.like.shape)
 
 
 def way_of(programs: list[Program], path: str, counts: list[int], products: bool) -> Way:
-  """From what a parameter's part of G is made: from factors only if all forward passes have them."""
-  groups = [terms_of(program, path) for program in programs]
-  known = [terms for terms in groups if terms is not None]
-  if len(known) == len(groups) and len({terms[0].layout for terms in known}) == 1:
-    pay = products and pays(known, counts)
-    if pay or devices.on_one_cpu():
-      reduce, gradient = factored_products if pay else row_products, functools.partial(factored_gradient, known[0][0])
-      held = sum(n * out * t for t, terms in zip(counts, known, strict=True) for n, _, out in (x.sizes for x in terms))
-      return Way([*known], _factors, reduce, gradient, held)
+  """From what a parameter's part of G is made: from factors only if all forward passes have them.
+
+  Args:
+    programs: The backward pass of each forward pass.
+    path: The parameter.
+    counts: The number of tasks of each.
+    products: Whether inner products may be taken without the gradients, where that is less work.
+  """
+  found = [products_of(program, path) for program in programs]
+  layers = [each for each in found if each is not None]
+  if len(layers) == len(found) and len({each[0].layout for each in layers}) == 1:
+    if products and pays(layers, counts):
+      return ByFactors(layers, counts)
+    if devices.on_one_cpu():
+      return ByPieces(layers, counts)
   # Inner products do not need the transpose that may end the way to a gradient, a copy of all rows.
   bare = ("transpose",) if len(programs) == 1 else ()
-  found = [look_through(program, program.leaves[path], bare) for program in programs]
-  sources: list[Source] = [name for name, _ in found]
-  like = programs[0].shapes[path]
-  make, gradient = functools.partial(_rows, like), functools.partial(_weighted_rows, found[0][1])
-  return Way(
-    sources, make, lambda rows: leaf_gram(jnp.concatenate(rows)), gradient, sum(counts) * math.prod(like.shape)
-  )
+  rows = [look_through(program, program.leaves[path], bare) for program in programs]
+  return ByRows([name for name, _ in rows], counts, programs[0].parameters[path], rows[0][1])
 
 
 def keeps(ways: dict[str, Way], programs: list[Program], counts: list[int], layers: str | None) -> bool:
   """Whether what is made stays until the weights are known, for the gradients; see `factored`."""
-  parameters = sum(math.prod(like.shape) for like in programs[0].shapes.values())
+  parameters = sum(math.prod(like.shape) for like in programs[0].parameters.values())
   alone = layers is None and set(counts) == {1} and devices.count() * devices.shards() == 1
-  return alone and sum(way.held for way in ways.values()) <= KEPT * parameters
-
-
-def wanted(source: Source) -> dict[Name, int]:
-  """The names, and where the tasks' axis goes."""
-  if isinstance(source, list):
-    return {name: task_axis(term) for term in source for name in (term.inputs, term.cotangents)}
-  return {} if source is None else {source: 0}
-
-
-def _factors(backwards: list[Backward], sources: list[Source]) -> list[tuple[jax.Array, jax.Array]]:
-  return [factors(b, source) for b, source in zip(backwards, sources, strict=True) if isinstance(source, list)]
-
-
-def _rows(like: jax.ShapeDtypeStruct, backwards: list[Backward], sources: list[Source]) -> list[jax.Array]:
-  return [
-    backward.rows(source)
-    if isinstance(source, int)
-    else scattered(jnp.zeros((backward.count, *like.shape), like.dtype), 1)
-    for backward, source in zip(backwards, sources, strict=True)
-  ]
-
-
-def _weighted_rows(after: list[Equation], rows: list[jax.Array], weights: list[jax.Array]) -> jax.Array:
-  return continued(after, weighted_sum(jnp.concatenate(weights), jnp.concatenate(rows)))
+  return alone and sum(way.held() for way in ways.values()) <= KEPT * parameters

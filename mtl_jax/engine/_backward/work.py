@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from mtl_jax._jaxpr.equations import inner
-from mtl_jax.engine._backward.factors import factor_work, factored_products, row_work
 from mtl_jax.engine._backward.program import Program, trace
-from mtl_jax.engine._backward.ways import keeps, way_of
+from mtl_jax.engine._backward.ways import ByFactors, keeps, way_of
 from mtl_jax.engine.linearized import Pullback
 
 
@@ -35,20 +34,17 @@ def work_of(pullbacks: Sequence[Pullback], layers: str | None) -> Work:
   """Counts the backward passes of all pullbacks."""
   programs = [trace(pullback, layers) for pullback in pullbacks]
   counts = [len(pullback.cotangents) for pullback in pullbacks]
-  ways = {path: way_of(programs, path, counts, products=True) for path in programs[0].shapes}
-  saved = gathered = rows = left = 0
-  for path, way in ways.items():
-    if way.reduce is factored_products:
-      terms = [each for each in way.sources if isinstance(each, list)]
-      saved += row_work(terms, counts) - factor_work(terms, counts)
-      for each, count in zip(terms, counts, strict=True):
-        for n, width, out in (term.sizes for term in each):
-          gathered += n * (width + count * out)
-          left += n * width * out
-    else:
-      rows += math.prod(programs[0].shapes[path].shape)
-  parameters = sum(math.prod(shape.shape) for shape in programs[0].shapes.values())
-  backward = left if keeps(ways, programs, counts, layers) else sum(map(multiplications, programs))
+  ways = {path: way_of(programs, path, counts, products=True) for path in programs[0].parameters}
+  by_factors = [way for way in ways.values() if isinstance(way, ByFactors)]
+  rows = sum(
+    math.prod(programs[0].parameters[path].shape) for path, way in ways.items() if not isinstance(way, ByFactors)
+  )
+  parameters = sum(math.prod(like.shape) for like in programs[0].parameters.values())
+  if keeps(ways, programs, counts, layers):
+    backward = sum(way.left() for way in by_factors)
+  else:
+    backward = sum(map(multiplications, programs))
+  saved, gathered = sum(way.saved() for way in by_factors), sum(way.gathered() for way in by_factors)
   return Work(backward, saved, parameters, gathered, rows)
 
 

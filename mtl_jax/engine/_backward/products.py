@@ -1,0 +1,142 @@
+"""Inner products of kernel gradients from their factors, without the gradients, and what they cost."""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mtl_jax._core import devices
+from mtl_jax._core.gram import inner_products
+from mtl_jax._core.pieces import even, in_pieces
+from mtl_jax.engine._backward.backward import Backward
+from mtl_jax.engine._backward.layers import Product
+
+_MADE = 2**21  # numbers made at a time on CPU on the way to inner products: of full speed, and no more with more tasks
+
+
+def pays(groups: list[list[Product]], counts: list[int]) -> bool:
+  """Whether inner products from the factors cost less than the rows and their inner products.
+
+  Args:
+    groups: For each forward pass the products that make the kernel's gradient.
+    counts: The number of tasks of each.
+
+  Returns:
+    Whether. Only multiplications count; inner products, which G needs exactly, are of highest precision either way.
+  """
+  return factor_work(groups, counts) < row_work(groups, counts)
+
+
+def row_work(groups: list[list[Product]], counts: list[int]) -> int:
+  """The multiplications of all rows and their inner products."""
+  tasks, (_, width, out), passes = sum(counts), groups[0][0].sizes, groups[0][0].passes
+  made = sum(t * m * width * out for t, m in zip(counts, _examples(groups), strict=True))
+  return made + passes * tasks**2 * width * out
+
+
+def factor_work(groups: list[list[Product]], counts: list[int]) -> int:
+  """Those of the inner products from the factors."""
+  (_, width, out), n = groups[0][0].sizes, _examples(groups)
+  pairs = [(i, j) for i in range(len(groups)) for j in range(i + 1)]
+  each = [n[i] * n[j] * (width + counts[j] * out) + counts[i] * counts[j] * n[i] * out for i, j in pairs]
+  return groups[0][0].passes * sum(each) * devices.count()
+
+
+def _examples(groups: list[list[Product]]) -> list[int]:
+  return [sum(product.sizes[0] for product in products) for products in groups]
+
+
+def task_axis(product: Product) -> int:
+  """Where the tasks of D are best stacked: behind the examples, so that no product transposes them."""
+  examples = product.axes[1]
+  return len(examples) if examples == tuple(range(len(examples))) else 1
+
+
+def factors(backward: Backward, products: list[Product]) -> tuple[jax.Array, jax.Array]:
+  """A, (n, in), and all D, (n, T, out), of the layers that use a kernel, one after the other along n."""
+  a = [_examples_first(backward.get(product.inputs), product.axes[0], 0) for product in products]
+  d = [_examples_first(backward.get(product.cotangents), product.axes[1], 1) for product in products]
+  return jnp.concatenate(a), jnp.concatenate(d)
+
+
+def _examples_first(x: jax.Array, axes: tuple[int, ...], tasks: int) -> jax.Array:
+  """Merges the axes summed over, and all others; between them goes that of the tasks, the first, if there is one."""
+  summed = [axis + tasks for axis in axes]
+  others = [axis for axis in range(tasks, x.ndim) if axis not in summed]
+  x = jnp.transpose(x, [*summed, *range(tasks), *others])
+  n = math.prod(x.shape[: len(summed)])
+  return x.reshape(n, *x.shape[len(summed) : len(summed) + tasks], -1)
+
+
+def factored_gradient(
+  product: Product, groups: list[tuple[jax.Array, jax.Array]], weights: list[jax.Array]
+) -> jax.Array:
+  r"""$A^T \sum_t w_t D_t$, in the kernel's shape; `product` is any of its products."""
+  d = [
+    jnp.einsum("nto,t->no", d, w.astype(d.dtype), precision="highest")
+    for (_, d), w in zip(groups, weights, strict=True)
+  ]
+  return product.kernel(jnp.concatenate([a for a, _ in groups]), jnp.concatenate(d))
+
+
+def factored_products(groups: list[tuple[jax.Array, jax.Array]]) -> jax.Array:
+  r"""$\langle A_i^T D_s, A_j^T D_t \rangle = \sum D_s \odot (A_i A_j^T D_t)$ for the tasks s, t of all groups i, j."""
+  everywhere = devices.gather(groups)  # a device's own examples meet those of all
+  if all(d.shape[1] == 1 for _, d in groups):
+    return _one_task_each(groups, everywhere)
+  blocks: list[list[Any]] = [[None] * len(groups) for _ in groups]
+  for i, (a, d) in enumerate(groups):
+    for j, (b, e) in enumerate(everywhere[: i + 1]):
+      kernel = jnp.matmul(a, b.T, precision="highest", preferred_element_type=jnp.float32)
+      blocks[i][j] = _through(kernel, d, e)
+      blocks[j][i] = blocks[i][j].T
+  return jnp.block(blocks)
+
+
+def _one_task_each(
+  groups: list[tuple[jax.Array, jax.Array]], everywhere: list[tuple[jax.Array, jax.Array]]
+) -> jax.Array:
+  r"""The same for groups of one task: $A A^T \odot D D^T$ over all examples, summed over each two tasks'."""
+  exact = functools.partial(jnp.matmul, precision="highest", preferred_element_type=jnp.float32)
+  (a, d), (b, e) = (
+    [jnp.concatenate([x.reshape(len(x), -1) for x in factor]) for factor in zip(*some, strict=True)]
+    for some in (groups, everywhere)
+  )
+  left, right = (
+    jax.nn.one_hot(np.repeat(range(len(some)), [len(x) for x, _ in some]), len(some)) for some in (groups, everywhere)
+  )
+  return exact(left.T, exact(exact(a, b.T) * exact(d, e.T), right))
+
+
+def _through(kernel: jax.Array, left: jax.Array, right: jax.Array) -> jax.Array:
+  """The inner products of (n, S, out) and the (n, m) matrix times (m, T, out), for some of the T at a time on CPU."""
+  (n, count, out), tasks = left.shape, right.shape[1]
+  left = left.astype(jnp.float32)
+
+  def some(start, size, total):
+    part = jax.lax.dynamic_slice_in_dim(right, start, size, 1).astype(jnp.float32)
+    product = jnp.einsum("nm,mto->nto", kernel, part, precision="highest")
+    return jax.lax.dynamic_update_slice_in_dim(total, inner_products(left, product, axis=1), start, 1)
+
+  size = even(tasks, max(_MADE // (n * out), 1)) if devices.on_one_cpu() else tasks
+  return in_pieces(tasks, size, some, jnp.zeros((count, tasks), jnp.float32))
+
+
+def row_products(groups: list[tuple[jax.Array, jax.Array]]) -> jax.Array:
+  """The inner products of all A^T D, made and reduced for some of A's columns at a time."""
+  groups = [(a.astype(jnp.float32), d.astype(jnp.float32)) for a, d in groups]
+  width, tasks, out = groups[0][0].shape[1], sum(d.shape[1] for _, d in groups), groups[0][1].shape[2]
+
+  def some(start, size, total):
+    columns = [jax.lax.dynamic_slice_in_dim(a, start, size, 1) for a, _ in groups]
+    products = [jnp.einsum("ni,nto->ito", a, d, precision="highest") for a, (_, d) in zip(columns, groups, strict=True)]
+    rows = jnp.concatenate(products, axis=1)
+    return total + inner_products(rows, rows, axis=1)
+
+  size = even(width, max(_MADE // (tasks * out), 1))
+  return in_pieces(width, size, some, jnp.zeros((tasks, tasks), jnp.float32))
