@@ -54,7 +54,7 @@ def mgda_errors(grams: np.ndarray, gradients: list[np.ndarray]) -> list[Error]:
 
 
 def cone_errors(grams: np.ndarray, gradients: list[np.ndarray], lower: np.ndarray) -> list[Error]:
-  """Of the quadratic programs of UPGrad and DualProj, one a row of `lower`; the worst of each matrix."""
+  """Of the quadratic programs of UPGrad and DualProj, one per row of `lower`; the worst of each matrix."""
 
   def solve(gram):
     return tuple(solvers.bounded_qp(gram, jnp.asarray(lower, gram.dtype)))

@@ -19,7 +19,10 @@ from tests._launch import finish, start
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-PAGES = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/design.md", "docs/scale.md")]
+PAGES = [
+  ROOT / name
+  for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/design.md", "docs/engines.md", "docs/scale.md")
+]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 BLOCKS = BLOCK.findall(README)
 LINES = re.findall(r"^mtl-jax .*$", README, re.MULTILINE)

@@ -31,7 +31,7 @@ def series(history: History, kind: str, key: str) -> tuple[list[int], list[float
 
 
 def learning_curves(path: Path, histories: Mapping[str, History], metrics: Mapping[str, str]) -> None:
-  """One panel a task: its validation metric over steps, one line a run.
+  """One panel per task: its validation metric over steps, one line per run.
 
   Args:
     path: The PNG to write.

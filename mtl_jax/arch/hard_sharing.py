@@ -1,4 +1,4 @@
-"""Hard parameter sharing: one trunk, one head a task."""
+"""Hard parameter sharing: one trunk, one head per task."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mtl_jax.net import Cut, Net, from_cut
 
 
 def hard_sharing(trunk: Net, heads: Mapping[str, Net]) -> Net:
-  r"""One trunk shared by all tasks, one head a task.
+  r"""One trunk shared by all tasks, one head per task.
 
   $$ \hat y_t = h_t(f(x; \theta_{shared}); \theta_t) $$
 

@@ -1,4 +1,4 @@
-"""Balancers: how task gradients are combined, one method a file."""
+"""Balancers: how task gradients are combined, one method per file."""
 
 from mtl_jax._core.gram import gram as gram
 from mtl_jax.balance.aligned import aligned as aligned

@@ -1,4 +1,4 @@
-"""`Balancer`, how task gradients are combined: statistics of the tasks in, one weight a task out."""
+"""`Balancer`, how task gradients are combined: statistics of the tasks in, one weight per task out."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ def constant(weights: Sequence[float] | jax.typing.ArrayLike | Callable) -> Bala
   """Given weights, or a schedule of them (sum scale: ones are equal weighting).
 
   Args:
-    weights: One weight a task, (T,), in the order of the tasks, or a function `step -> (T,)` in JAX operations.
+    weights: One weight per task, (T,), in the order of the tasks, or a function `step -> (T,)` in JAX operations.
 
   Returns:
     The balancer; its state counts the steps.

@@ -1,4 +1,4 @@
-"""Bilevel methods: task weights learned on validation data, one method a file."""
+"""Bilevel methods: task weights learned on validation data, one method per file."""
 
 from mtl_jax.bilevel.auto_lambda import auto_lambda as auto_lambda
 from mtl_jax.bilevel.forum import forum as forum

@@ -47,7 +47,7 @@ def moml(
   def learn(levels, state):
     weights, pull = jax.vjp(lambda s: jax.nn.softmax(s, where=levels.present), state.value)
     unrolled = descent(levels, weights, inner_learning_rate)
-    upper = jax.jacrev(levels.valid)(unrolled)  # one row a task
+    upper = jax.jacrev(levels.valid)(unrolled)  # one row per task
     along = jax.vmap(lambda row: jax.jvp(levels.train, (levels.params,), (row,))[1])(upper)
     rows = jax.vmap(lambda row: pull(row)[0])(-inner_learning_rate * along)
     lengths = jnp.linalg.norm(rows, axis=1, keepdims=True)

@@ -65,7 +65,7 @@ def batches(
   _check_options(size, batch_size, seed, drop_remainder)
   indices = _order(size, batch_size, seed if shuffle else None, repeat)
 
-  # Grain's shuffle and batch cost 20 us an example. Here an element is a whole batch, drawn by its number.
+  # Grain's shuffle and batch cost 20 us per example. Here an element is a whole batch, drawn by its number.
   length = sys.maxsize if repeat else size // batch_size if drop_remainder else -(-size // batch_size)
   if isinstance(sharding, jax.sharding.Sharding):
     _check_divides(arrays, [indices(0).size] if repeat else {indices(0).size, indices(length - 1).size}, sharding)

@@ -51,7 +51,7 @@ def auto(memory: float = 2.0**30) -> Engine:
 
 
 def choose(linearized: Linearized, balancer: Balancer, memory: float) -> tuple[Engine, str]:
-  """The engine, and why; `memory` in bytes a device."""
+  """The engine, and why; `memory` in bytes per device."""
   if "rows" in balancer.needs or balancer.combine is not None:
     return stacked(), "the balancer looks at the task gradients themselves"
   if not needs_gram(balancer):

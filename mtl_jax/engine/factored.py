@@ -31,9 +31,9 @@ def factored(*, one_by_one: bool | None = None) -> Engine:
   takes the way of fewer multiplications, this one if n is small against in and out. Convolutions, normalisation,
   embeddings, biases, and layers inside `scan` keep the way of `gram`: rows, reduced at once. On one device,
   where each task has inputs of its own, D and rows stay if they take no more than twice the memory of the parameters;
-  the last backward pass is then one product a kernel, over the examples of all tasks.
+  the last backward pass is then one product per kernel, over the examples of all tasks.
 
-  Under data parallelism devices see each other's A and D, n (in + T out) numbers a layer, in place of its rows.
+  Under data parallelism devices see each other's A and D, n (in + T out) numbers per layer, in place of its rows.
 
   It looks at the traced backward pass, not at modules, so it works for networks of any library.
 

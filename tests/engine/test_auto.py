@@ -37,17 +37,13 @@ def test_the_choice_and_its_reason(balancer, kind, memory, expected, reason):
 
 
 def test_counted_work_of_dense_layers():
-  """Two layers of 6 inputs, 16 and 12 outputs and 8 examples: by hand."""
-  linearized = linear(3, features=6)
-  work = work_of(linearized.pullbacks, None)
-  kernels = 6 * 16 + 16 * 12
-  assert work.parameters == kernels + 16 + 12
-  # A backward pass makes each kernel's gradient and carries on through all kernels but the first.
-  assert work.backward == 8 * kernels + 8 * 16 * 12
-  pays = [k for k in ((6, 16), (16, 12)) if 64 * (k[0] + 3 * k[1]) + 9 * 8 * k[1] < 24 * k[0] * k[1] + 9 * k[0] * k[1]]
-  saved = sum(33 * a * b - 64 * (a + 3 * b) - 72 * b for a, b in pays)
-  assert work.saved == saved and work.rows == work.parameters - sum(a * b for a, b in pays)
-  assert work.gathered == sum(8 * (a + 3 * b) for a, b in pays)
+  """Three tasks, 8 examples, layers 6-16 and 16-12: by hand."""
+  work = work_of(linear(3, features=6).pullbacks, None)
+  assert work.parameters == 316  # 6 x 16 + 16 + 16 x 12 + 12
+  assert work.backward == 3840  # 8 x (96 + 192) for the kernels' gradients, 8 x 192 on through the second layer
+  # Layer 6-16: factors 8 x 8 x (6 + 3 x 16) + 9 x 8 x 16 = 4608, rows 3 x 8 x 96 + 9 x 96 = 3168: rows.
+  # Layer 16-12: factors 8 x 8 x (16 + 3 x 12) + 9 x 8 x 12 = 4192, rows 3 x 8 x 192 + 9 x 192 = 6336: factors.
+  assert (work.saved, work.rows, work.gathered) == (6336 - 4192, 316 - 192, 8 * (16 + 3 * 12))
 
 
 def test_convolutions_and_loops_are_counted():

@@ -38,7 +38,7 @@ def preferences(method: str, preference: Preference) -> Callable[..., jax.Array]
   given = None if preference is None else np.asarray(preference, np.float64)
   if given is not None:
     if given.ndim != 1 or not np.all(np.isfinite(given)):
-      raise UserError(f"{method}: preference is {preference}, expected one number a task.")
+      raise UserError(f"{method}: preference is {preference}, expected one number per task.")
     if given.min(initial=0.0) < 0 or given.max(initial=0.0) == 0:
       raise UserError(
         f"{method}: preference is {given.tolist()}, expected no negative and at least one positive entry."
