@@ -55,14 +55,16 @@ def test_present_tasks_get_what_they_get_alone(name, tasks=5):
   balancer, start = method.make(tasks), initial(method.make(tasks), tasks)
   axes = task_axes(start, initial(method.make(tasks + 1), tasks + 1))
 
+  two = lambda state: step(balancer, j[1], task_losses[1], step(balancer, j[0], task_losses[0], state)[2])[2]  # noqa: E731
+  before = jax.jit(two)(start)
+
   def masked(state, present):
-    state = step(balancer, j[1], task_losses[1], step(balancer, j[0], task_losses[0], state)[2])[2]
     rows = jnp.where(present[:, None], j[2], 0.0)
-    return state, *step(balancer, rows, jnp.where(present, task_losses[2], 0.0), state, present)
+    return step(balancer, rows, jnp.where(present, task_losses[2], 0.0), state, present)
 
   which = [some for some in subsets(tasks) if len(some) >= method.least and (not method.main or 0 in some)]
   present = np.array([[task in some for task in range(tasks)] for some in which])
-  before, updates, weights, after = jax.jit(jax.vmap(masked, in_axes=(None, 0)))(start, present)
+  updates, weights, after = jax.jit(jax.vmap(masked, in_axes=(None, 0)))(before, present)
 
   def alone(state, some):
     own = method.make(len(some)) if method.among is None else method.among(some)
@@ -72,7 +74,7 @@ def test_present_tasks_get_what_they_get_alone(name, tasks=5):
   for size in {len(some) for some in which}:
     places = [i for i, some in enumerate(which) if len(some) == size]
     chosen = np.array([which[i] for i in places])
-    leaves, structure = jax.tree.flatten(jax.tree.map(lambda leaf: leaf[0], before))
+    leaves, structure = jax.tree.flatten(before)
     taken = [  # one state per subset
       leaf if not own else jnp.stack([_take(leaf, own, some) for some in chosen])
       for leaf, own in zip(leaves, axes, strict=True)
@@ -84,9 +86,9 @@ def test_present_tasks_get_what_they_get_alone(name, tasks=5):
       there, absent = which[i], [task for task in range(tasks) if task not in which[i]]
       np.testing.assert_allclose(weights[i, there], own_weights[row], rtol=1e-3, atol=1e-4, err_msg=f"{there}")
       scale = np.abs(own_weights[row]) @ np.linalg.norm(J[2][there], axis=1)
-      np.testing.assert_allclose(updates[i], own_updates[row], rtol=0, atol=1e-4 * scale, err_msg=f"{there}")
+      np.testing.assert_allclose(updates[i], own_updates[row], rtol=0, atol=2e-4 * scale, err_msg=f"{there}")
       assert all(weights[i, absent] == 0)
-      old, new = [leaf[i] for leaf in before_], [leaf[i] for leaf in after_]
+      old, new = before_, [leaf[i] for leaf in after_]
       for a, b in zip(of_tasks(new, axes, there), own_after, strict=True):
         np.testing.assert_allclose(a, b[row], rtol=1e-3, atol=1e-4, err_msg=f"{there}")
       for a, b, own in zip(of_tasks(new, axes, absent), of_tasks(old, axes, absent), axes, strict=True):

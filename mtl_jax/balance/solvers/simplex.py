@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import cho_factor, cho_solve
 from jaxtyping import Array, Bool, Float
@@ -19,15 +20,15 @@ def project_simplex(x: Float[Array, " T"], present: Bool[Array, " T"] | None = N
   References:
     Held, Wolfe, Crowder, *Validation of subgradient optimization*, 1974.
   """
-  # Relative to the largest entry: the projection does not see a shift, float32 does.
   x = x if present is None else jnp.where(present, x, -jnp.inf)
-  x = jnp.maximum(x - jnp.max(x), -1.0)
-  falling = -jnp.sort(-x)
+  # What is used twice a compiler may compute twice, rounded otherwise, and rounding of 1e8 is as wide as the simplex.
+  # The sort makes it once: all else is of its results.
+  rising, order = jax.lax.sort((-x, jnp.arange(x.shape[0])), num_keys=1)
+  falling = jnp.maximum(rising[0] - rising, -1.0)  # the projection does not see a shift, float32 does
   counts = jnp.arange(1, x.shape[0] + 1, dtype=x.dtype)
-  thresholds = (jnp.cumsum(falling) - 1.0) / counts
-  threshold = jnp.max(thresholds)
-  w = jnp.maximum(x - threshold, 0.0)
-  return w / jnp.sum(w)
+  threshold = jnp.max((jnp.cumsum(falling) - 1.0) / counts)
+  w = jnp.maximum(falling - threshold, 0.0)
+  return jax.lax.sort((order, w / jnp.sum(w)), num_keys=1)[1]
 
 
 @full_precision
