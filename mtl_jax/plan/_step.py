@@ -97,7 +97,11 @@ def out_of_memory(message: str) -> str:
 
 
 def _shapes(tree: Any, shardings: Any) -> Any:
-  return jax.tree.map(lambda leaf, s: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=s), tree, shardings)
+  def shape(leaf: Any, sharding: Any) -> jax.ShapeDtypeStruct:
+    dtype = jax.dtypes.canonicalize_dtype(leaf.dtype, allow_extended_dtype=True)  # keys have a dtype of their own
+    return jax.ShapeDtypeStruct(leaf.shape, dtype, sharding=sharding)
+
+  return jax.tree.map(shape, tree, shardings)
 
 
 def _capacity(target: Target) -> float | None:
