@@ -1,7 +1,25 @@
-PYTHON ?= python3.11
+# The Pythons that are supported, newest first. The newest has the newest JAX.
+PYTHONS := python3.13 python3.12 python3.11
+OLDEST := $(lastword $(PYTHONS))
+NEWER := $(filter-out $(OLDEST),$(PYTHONS))
+
+# A command of pyenv's runs only under the version that PYENV_VERSION names; other Pythons do not read it.
+start = $(if $(filter python3.%,$(1)),PYENV_VERSION=$(1:python%=%)) $(1)
+here = $(shell $(call start,$(1)) -c 'import ensurepip' 2>/dev/null && echo $(1))
+newest = $(firstword $(foreach python,$(1),$(call here,$(python))))
+
+# What .venv is made with where there is none yet. A path to another Python will do too.
+PYTHON ?= $(call newest,$(PYTHONS))
 BIN := .venv/bin
 
-.PHONY: demo test format clean
+# What a new JAX breaks first: traced programs, the step, engines, checkpoints, resuming and the command line. The two
+# tests left out take a minute and show nothing of it.
+SELECTION := tests/_jaxpr tests/engine/test_idioms.py \
+  tests/engine/test_engines.py::test_engines_agree_on_every_kind_of_net \
+  tests/plan/test_plan.py::test_nothing_is_computed tests/train/test_step.py tests/train/test_fit.py \
+  tests/train/test_resume.py tests/train/test_checkpoint.py tests/cli -k 'not eight_devices and not test_compare'
+
+.PHONY: demo test test-newest selection test-lowest format clean
 
 # The main job: three tasks on real data, single-task training against three ways of sharing one model.
 demo: .venv/.demo
@@ -14,12 +32,27 @@ test: .venv/.dev .venv/.tpu
 	$(BIN)/pyright
 	$(BIN)/python -m pytest --numprocesses logical --dist worksteal
 
+# The newest Python that is here with the newest of all dependencies: the type checker, and tests of three minutes.
+test-newest:
+	@$(if $(call newest,$(NEWER)),$(MAKE) selection,echo "Not tested with the newest JAX: it needs one of $(NEWER).")
+
+selection: .venv-newest/.dev
+	.venv-newest/bin/pyright --pythonpath .venv-newest/bin/python
+	.venv-newest/bin/python -m pytest --numprocesses logical --dist worksteal $(SELECTION)
+
+# The lower bounds of pyproject.toml, all at once: they install, train, store and read.
+test-lowest: .venv-lowest/.pinned
+	rm -rf .venv-lowest/run
+	.venv-lowest/bin/mtl-jax train digits --steps 20 --run-dir .venv-lowest/run
+	.venv-lowest/bin/mtl-jax evaluate .venv-lowest/run
+
 format: .venv/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 .venv/bin/python:
-	$(PYTHON) -m venv .venv
+	$(if $(PYTHON),,$(error mtl_jax needs one of these commands, with venv: $(PYTHONS)))
+	$(call start,$(PYTHON)) -m venv .venv
 
 .venv/.demo: pyproject.toml .venv/bin/python
 	$(BIN)/python -m pip install --quiet --editable '.[plots,tables]'
@@ -35,5 +68,16 @@ format: .venv/.dev
 	  'import importlib.metadata as m; print(next(r for r in m.requires("jax") if r.startswith("libtpu")).split(";")[0])')"
 	touch $@
 
+.venv-newest/.dev: pyproject.toml
+	$(call start,$(call newest,$(NEWER))) -m venv --clear .venv-newest
+	.venv-newest/bin/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+.venv-lowest/.pinned: pyproject.toml .ci/lowest.py
+	$(call start,$(OLDEST)) -m venv --clear .venv-lowest
+	.venv-lowest/bin/python -m pip install --quiet $$(.venv-lowest/bin/python .ci/lowest.py plots tables)
+	.venv-lowest/bin/python -m pip install --quiet --no-deps --editable .
+	touch $@
+
 clean:
-	rm -rf .venv runs
+	rm -rf .venv .venv-newest .venv-lowest runs

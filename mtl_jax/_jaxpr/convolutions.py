@@ -77,13 +77,14 @@ def _rewritten(value: Any) -> Any:
     return type(value)(map(_rewritten, value)) if any(map(_holds, value)) else value
   if not _holds(value):
     return value
-  closed = value if isinstance(value, jex.ClosedJaxpr) else jex.ClosedJaxpr(value, ())
-  rewritten = jax.make_jaxpr(functools.partial(_evaluate, closed.jaxpr, closed.consts))(*closed.in_avals)
-  return rewritten if isinstance(value, jex.ClosedJaxpr) else rewritten.jaxpr
+  jaxpr, consts = getattr(value, "jaxpr", value), getattr(value, "consts", ())
+  rewritten = jax.make_jaxpr(functools.partial(_evaluate, jaxpr, consts))(*(var.aval for var in jaxpr.invars))
+  return rewritten.jaxpr if value is jaxpr else rewritten
 
 
 def _holds(value: Any) -> bool:
-  return isinstance(value, (jex.Jaxpr, jex.ClosedJaxpr)) and any(map(convolves, getattr(value, "jaxpr", value).eqns))
+  jaxpr = getattr(value, "jaxpr", value)
+  return isinstance(jaxpr, jex.Jaxpr) and any(map(convolves, jaxpr.eqns))
 
 
 def _loops(eqn: Any) -> bool:

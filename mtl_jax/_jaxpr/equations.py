@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
+import jax.core
 import jax.extend.core as jex
 
 
@@ -29,5 +30,9 @@ def function_of(jaxpr: Any, eqn: Any) -> Callable[..., list[jax.Array]]:
   unnamed = jaxpr.debug_info._replace(arg_names=None, result_paths=None)
   distinct = list(dict.fromkeys(variables))
   alone = jaxpr.replace(constvars=(), invars=distinct, outvars=eqn.outvars, eqns=[eqn], debug_info=unnamed)
-  run = jex.jaxpr_as_fun(jex.ClosedJaxpr(alone, ()))
-  return lambda *operands: run(*(operands[variables.index(var)] for var in distinct))
+
+  def run(*operands: Any) -> list[jax.Array]:
+    with jax.debug_nans(False):  # what works with NaN inside had the check off when it was traced
+      return jax.core.eval_jaxpr(alone, (), *(operands[variables.index(var)] for var in distinct))
+
+  return run

@@ -88,7 +88,11 @@ def depends(kind: Kind) -> bool:
 def _results(eqn: Any, kinds: list[Kind]) -> list[Kind]:
   name, params, count = eqn.primitive.name, eqn.params, len(eqn.outvars)
   if name == "scan":
-    return _loop(params["jaxpr"].jaxpr, kinds, params["num_consts"], params["num_carry"])
+    body = params["jaxpr"].jaxpr
+    # JAX has changed how it notes these numbers. What a turn gets or gives one slice of has one axis more outside.
+    slices = sum(map(_sliced, eqn.invars, body.invars))
+    carried = count - sum(map(_sliced, eqn.outvars, body.outvars))
+    return _loop(body, kinds, len(kinds) - slices - carried, carried)
   if name == "while":
     tests, constants = params["cond_nconsts"], params["body_nconsts"]
     results = _loop(params["body_jaxpr"].jaxpr, kinds[tests:], constants, count)
@@ -124,6 +128,10 @@ def _result(eqn: Any, kinds: list[Kind]) -> Kind:
   elif name in _OPAQUE and Kind.LINEAR in kinds and Kind.OTHER not in kinds:
     return Kind.LINEAR
   return Kind.CONSTANT if known.issuperset(kinds) else Kind.OTHER
+
+
+def _sliced(outside: Any, inside: Any) -> bool:
+  return len(outside.aval.shape) > len(inside.aval.shape)
 
 
 def _loop(body: Any, kinds: list[Kind], constants: int, carried: int) -> list[Kind]:

@@ -14,7 +14,8 @@ from mtl_jax.cli.training import Dotted, Training, config_of, only
 class Plan(Training):
   """Tell whether a run fits a TPU or GPU, and at what cost, by compiling its step without the hardware.
 
-  Compilers are extras: pip install 'mtl-jax[tpu]' or 'mtl-jax[cuda12]'; virtual CPU devices need none. For example
+  Compilers are extras: pip install 'mtl-jax[tpu]', 'mtl-jax[cuda12]' or 'mtl-jax[cuda13]'; virtual CPU devices need
+  none. For example
 
     mtl-jax plan digits --topology v5e:4x4 --balancer pcgrad --batch-size 4096
     mtl-jax plan digits --topology h100:8 --balancer pcgrad --engines gram stacked --out plan.json

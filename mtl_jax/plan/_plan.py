@@ -20,7 +20,7 @@ from mtl_jax.engine import Engine, check_serves, missing
 from mtl_jax.net import Net
 from mtl_jax.objective import objective
 from mtl_jax.plan._report import Report
-from mtl_jax.plan._step import check_batch, plan_step
+from mtl_jax.plan._step import check_batch, plan_step, shape_of
 from mtl_jax.plan._topology import Target, open_topology
 from mtl_jax.problem import of_problem
 from mtl_jax.shard import AnyRules, batch_sharding, make_mesh, state_shardings
@@ -99,6 +99,7 @@ def plan(
   if mesh is not None:
     target = target._replace(mesh=make_mesh(mesh, list(target.mesh.devices.flat)))
   check_batch(batch, batch_sharding(target.mesh).mesh.shape["data"], accumulate)
+  batch = jax.tree.map(shape_of, dict(batch))
   net = microbatch(net, accumulate)
   losses = objective(net, tasks, inputs, compute_dtype=compute_dtype)
   reports = []
@@ -108,7 +109,7 @@ def plan(
       return init_train_state(net, tasks, balancer, tx, batch, key, inputs=inputs, engine=engine, frozen=frozen)
 
     with devices.on(target.mesh):
-      state = jax.eval_shape(create, jax.eval_shape(lambda: jax.random.key(0)), dict(batch))
+      state = jax.eval_shape(create, jax.eval_shape(lambda: jax.random.key(0)), batch)
     step = make_train_step(losses, balancer, tx, engine, nonfinite=nonfinite, frozen=frozen, rules=rules)
     placed = state_shardings(state, tx, target.mesh, rules, frozen)
     reports.append(plan_step(step, state, batch, target, engine.name, shardings=placed))

@@ -47,7 +47,8 @@ def plan_step(
   check_batch(batch, target.mesh.shape[_devices.DATA])
   everywhere = NamedSharding(target.mesh, P())
   placed = jax.tree.map(lambda leaf: everywhere, state) if shardings is None else shardings
-  state, batch = _shapes(state, placed), _shapes(batch, jax.tree.map(lambda leaf: batch_sharding(target.mesh), batch))
+  state = jax.tree.map(shape_of, state, placed)
+  batch = jax.tree.map(lambda leaf: shape_of(leaf, batch_sharding(target.mesh)), batch)
   with _devices.on(target.mesh):
     lowered = jax.jit(step, donate_argnums=0, out_shardings=(placed, everywhere)).lower(state, batch)
   start = time.perf_counter()
@@ -83,6 +84,16 @@ def check_batch(batch: Any, devices: int, pieces: int = 1) -> None:
       )
 
 
+def shape_of(array: Any, sharding: Any = None) -> jax.ShapeDtypeStruct:
+  """The shape of an array as JAX will hold it, 64-bit numbers in 32 bits.
+
+  >>> shape_of(np.zeros(2, np.int64))
+  ShapeDtypeStruct(shape=(2,), dtype=int32)
+  """
+  dtype = jax.dtypes.canonicalize_dtype(array.dtype, allow_extended_dtype=True)  # that of keys is an extended one
+  return jax.ShapeDtypeStruct(array.shape, dtype, sharding=sharding)
+
+
 def out_of_memory(message: str) -> str:
   """One line of the compiler's complaint, the largest buffers if it names them, and what to change.
 
@@ -94,10 +105,6 @@ def out_of_memory(message: str) -> str:
   found = re.findall(r"Size: (\S+).*?(?:Operator: op_name=\"([^\"]*)\"|Shape: (\S+))", message, re.DOTALL)
   largest = "; largest: " + ", ".join(f"{size} {name or shape}" for size, name, shape in found[:3]) if found else ""
   return f"{first}{largest}: {_CHANGE}"
-
-
-def _shapes(tree: Any, shardings: Any) -> Any:
-  return jax.tree.map(lambda leaf, s: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=s), tree, shardings)
 
 
 def _capacity(target: Target) -> float | None:

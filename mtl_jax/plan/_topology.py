@@ -38,6 +38,8 @@ class Target(NamedTuple):
   compiler_options: Mapping[str, Any] = {}
 
 
+# The extras that bring a compiler, and its package. JAX calls the plugins of both versions of CUDA "cuda".
+_COMPILERS = {"tpu": {"tpu": "libtpu"}, "gpu": {"cuda12": "jax_cuda12_plugin", "cuda13": "jax_cuda13_plugin"}}
 # Without them libtpu asks the cloud's metadata server who it is, and two processes exclude each other by a lock file.
 _LIBTPU = {
   "TPU_SKIP_MDS_QUERY": "1",
@@ -78,9 +80,7 @@ def open_topology(name: str) -> Target:
   if kind == "cpu":
     return Target(name, None, "cpu", _mesh(_cpu_devices(size[0])))
   found = chip(kind)
-  package, extra = ("libtpu", "tpu") if found.platform == "tpu" else ("jax_cuda12_plugin", "cuda12")
-  if importlib.util.find_spec(package) is None:
-    raise UserError(f"planning for {kind} needs the compiler of the extra {extra!r}: pip install 'mtl-jax[{extra}]'.")
+  package = _compiler(found)
   from jax.experimental import topologies
 
   try:
@@ -98,6 +98,18 @@ def open_topology(name: str) -> Target:
     reason = str(error).splitlines()[0]
     raise UserError(f"the installed {package} cannot describe {name}: {reason} Try a newer one.") from error
   return Target(name, found, "tpu", _mesh(described.devices), len(described.devices) // math.prod(size))
+
+
+def _compiler(chip: Chip) -> str:
+  """The installed package that compiles for a chip."""
+  extras = _COMPILERS[chip.platform]
+  for package in extras.values():
+    if importlib.util.find_spec(package) is not None:
+      return package
+  raise UserError(
+    f"planning for {chip.name} needs the compiler of the extra {' or '.join(map(repr, extras))}: "
+    f"pip install 'mtl-jax[{next(iter(extras))}]'."
+  )
 
 
 def _mesh(devices: Any) -> jax.sharding.Mesh:

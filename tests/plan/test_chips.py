@@ -1,5 +1,8 @@
 """The table of chips, and topologies as users write them."""
 
+from types import SimpleNamespace
+
+import jax
 import pytest
 
 import mtl_jax as mtl
@@ -66,11 +69,30 @@ def test_mistakes(name, message):
     parse(name)
 
 
-@pytest.mark.parametrize(("name", "extra"), [("v5e:2x4", "tpu"), ("h100:8", "cuda12")])
-def test_a_missing_compiler_names_its_extra(monkeypatch, name, extra):
+@pytest.mark.parametrize(("name", "extra"), [("v5e:2x4", "'tpu'"), ("h100:8", "'cuda12' or 'cuda13'")])
+def test_a_missing_compiler_names_its_extras(monkeypatch, name, extra):
   monkeypatch.setattr("importlib.util.find_spec", lambda package: None)
-  with pytest.raises(mtl.UserError, match=rf"extra '{extra}': pip install 'mtl-jax\[{extra}\]'"):
+  first = extra.split("'")[1]
+  with pytest.raises(mtl.UserError, match=rf"of the extra {extra}: pip install 'mtl-jax\[{first}\]'"):
     open_topology(name)
+
+
+@pytest.mark.parametrize("plugin", ["jax_cuda12_plugin", "jax_cuda13_plugin"])
+def test_gpus_are_described_by_the_plugin_of_either_cuda(monkeypatch, plugin):
+  from jax.experimental import topologies
+
+  asked = {}
+  monkeypatch.setattr("importlib.util.find_spec", lambda package: object() if package == plugin else None)
+  described = SimpleNamespace(devices=jax.devices("cpu")[:1])
+  monkeypatch.setattr(topologies, "get_topology_desc", lambda **options: asked.update(options) or described)
+  assert open_topology("h100:1").platform == "gpu" and asked["platform"] == "cuda" and asked["topology"] == "1x1x1"
+
+  def refuse(**_):
+    raise RuntimeError("INVALID_ARGUMENT: no such GPU")
+
+  monkeypatch.setattr(topologies, "get_topology_desc", refuse)
+  with pytest.raises(mtl.UserError, match=f"the installed {plugin} cannot describe h100:1: INVALID_ARGUMENT"):
+    open_topology("h100:1")
 
 
 def test_a_compiler_that_does_not_know_the_topology_is_quoted(monkeypatch):

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -62,6 +63,18 @@ def test_nothing_is_computed(monkeypatch):
 
   report = plan_step(step, state, batch, "cpu:1", "mine")
   assert report.engine == "mine" and report.memory.arguments == 16 + 6 * 4 * 4  # 64-bit labels become 32-bit
+
+
+def test_shapes_of_64_bits_are_planned_as_the_32_bits_that_they_become():
+  net = mtl.arch.hard_sharing(mtl.from_linen(nn.Dense(2)), {"top": mtl.from_linen(nn.Dense(3))})
+  tasks = {"top": mtl.tasks.classification("top", 3)}
+  batch = {"x": jax.ShapeDtypeStruct((4, 2), np.float32), "top": jax.ShapeDtypeStruct((4,), np.int64)}
+  narrow = batch | {"top": jax.ShapeDtypeStruct((4,), np.int32)}
+  wide, expected = (
+    plan(net, tasks, mtl.balance.equal(), optax.sgd(0.1), each, "cpu:1", [mtl.engine.losses()])[0]
+    for each in (batch, narrow)
+  )
+  assert wide.memory.arguments == expected.memory.arguments
 
 
 def test_engines_hear_of_the_target_while_they_are_traced():
