@@ -12,12 +12,11 @@ newest = $(firstword $(foreach python,$(1),$(call here,$(python))))
 PYTHON ?= $(call newest,$(PYTHONS))
 BIN := .venv/bin
 
-# What a new JAX breaks first: traced programs, the step, engines, checkpoints, resuming and the command line. The two
-# tests left out take a minute and show nothing of it.
+# What a new JAX breaks first: traced programs, the step, engines, checkpoints, resuming and the command line.
 SELECTION := tests/_jaxpr tests/engine/test_idioms.py \
   tests/engine/test_engines.py::test_engines_agree_on_every_kind_of_net \
   tests/plan/test_plan.py::test_nothing_is_computed tests/train/test_step.py tests/train/test_fit.py \
-  tests/train/test_resume.py tests/train/test_checkpoint.py tests/cli -k 'not eight_devices and not test_compare'
+  tests/train/test_resume.py tests/train/test_checkpoint.py tests/cli -k 'not test_compare'
 
 .PHONY: demo test test-newest selection test-lowest format clean
 
@@ -26,11 +25,12 @@ demo: .venv/.demo
 	rm -rf runs/demo
 	$(BIN)/mtl-jax compare digits --balancers equal uncertainty pcgrad --seeds 2 --out runs/demo
 
+# FAST=1: without the tests that take long.
 test: .venv/.dev .venv/.tpu
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
-	$(BIN)/python -m pytest --numprocesses logical --dist worksteal
+	$(BIN)/python -m pytest --numprocesses logical --dist worksteal $(if $(FAST),-m "not slow")
 
 # The newest Python that is here with the newest of all dependencies: the type checker, and tests of three minutes.
 test-newest:

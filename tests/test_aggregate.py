@@ -112,6 +112,7 @@ def stacked_gradients():
 
 
 @pytest.mark.parametrize("name", ["uncertainty", "pcgrad", "mgda"])
+@pytest.mark.slow
 def test_the_update_is_that_of_the_train_step(name):
   objective, net, tasks, batch, params, state = start()
   balancer = getattr(mtl.balance, name)()
@@ -197,6 +198,7 @@ WELL_PLACED = {
 
 
 @pytest.mark.parametrize("name", list(WELL_PLACED))
+@pytest.mark.slow
 def test_first_of_its_chain_is_fine(name):
   tx = WELL_PLACED[name]()
   with jax.numpy_dtype_promotion("standard"):  # adam's integer step count

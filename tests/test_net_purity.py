@@ -193,6 +193,7 @@ def test_jitted_steps_with_donated_state_compile_once(library):
 
 
 @every_library
+@pytest.mark.slow
 def test_bfloat16_keeps_losses_gradients_and_state_in_float32(library):
   state = start(library)[2]
   with jax.numpy_dtype_promotion("standard"):  # the libraries' batch norms mix their float32 statistics in

@@ -66,6 +66,7 @@ HOSTILE = [np.nan, np.inf, -1.0, 7.0]
   [("classification", -1), ("classification", 99)]
   + [(kind, label) for kind in ("binary", "multilabel", "regression", "huber", "own") for label in HOSTILE],
 )
+@pytest.mark.slow
 def test_a_batch_without_labels_of_a_task_adds_exactly_nothing(kind, label):
   heads = {"a": mtl.from_linen(nn.Dense(2)), "b": mtl.from_linen(nn.Dense(2 if kind == "classification" else 1))}
   net = mtl.arch.hard_sharing(mtl.from_linen(nn.Dense(4)), heads)
@@ -82,6 +83,7 @@ def test_a_batch_without_labels_of_a_task_adds_exactly_nothing(kind, label):
 
 @pytest.mark.parametrize("kind", ["regression", "own"])
 @pytest.mark.parametrize("label", HOSTILE)
+@pytest.mark.slow
 def test_masked_examples_count_for_nothing_whatever_their_label(kind, label):
   mask = np.array([1, 0, 1, 1, 0, 1], bool)
   dirty = BATCH | {"b": np.where(mask, BATCH["b"], np.float32(label)), f"has_{kind}": mask}
@@ -108,6 +110,7 @@ ENTRIES = np.array([[1, 0], [0, 0], [3, 0.5], [0, 2], [1, 1], [0, 0]], np.float3
 
 @pytest.mark.parametrize("kind", ["multilabel", "regression", "own"])
 @pytest.mark.parametrize("label", HOSTILE)
+@pytest.mark.slow
 def test_weights_of_entries_make_the_mean_over_all_entries(kind, label):
   truth = np.stack([BATCH["a"], 1 - BATCH["a"]], axis=1).astype(np.float32)
   batch = BATCH | {"b": np.where(ENTRIES > 0, truth, np.float32(label)), "w": ENTRIES}

@@ -48,6 +48,7 @@ def namespaces():
   return found
 
 
+@pytest.mark.slow
 def test_quick_start_is_short_and_starts_from_the_readers_own_network(namespaces):
   block, names = BLOCKS[0], namespaces[0]
   assert len(block.splitlines()) < 30
@@ -57,12 +58,14 @@ def test_quick_start_is_short_and_starts_from_the_readers_own_network(namespaces
   assert len(names["tasks"]) == 3
 
 
+@pytest.mark.slow
 def test_quick_start_learns_every_task(namespaces):
   first, last = namespaces[0]["losses"][0], namespaces[0]["losses"][-1]
   assert first.shape == last.shape == (3,)
   assert (last < 0.5 * first).all()
 
 
+@pytest.mark.slow
 def test_train_step_and_fit_learn_every_task(namespaces):
   names = namespaces[1]
   first, metrics = namespaces[0]["losses"][0], names["metrics"]
@@ -72,6 +75,7 @@ def test_train_step_and_fit_learn_every_task(namespaces):
   assert names["run"].best_step > lines[0]["step"]
 
 
+@pytest.mark.slow
 def test_the_page_on_scale_runs_on_eight_devices():
   """Its blocks, one after the other, as a reader would: with JAX's own settings."""
   blocks = BLOCK.findall((ROOT / "docs/scale.md").read_text())

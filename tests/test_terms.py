@@ -60,29 +60,34 @@ ENGINES = {
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.slow
 def test_terms_are_no_tasks(engine):
   terms = check(problem(3), mtl.balance.pcgrad(), ENGINES[engine])
   assert terms["sparse"] > 1.0 and terms["consistent"] > 0.0
 
 
 @pytest.mark.parametrize("method", ["uncertainty", "graddrop", "sdmgrad", "famo"])
+@pytest.mark.slow
 def test_any_method(method):
   halves = method == "sdmgrad"  # it cuts the batch into parts, and a variance over each is not that over the whole
   terms = {name: term for name, term in TERMS.items() if not halves or name != "balance"}
   check(problem(2), getattr(mtl.balance, method)(), None, terms)
 
 
+@pytest.mark.slow
 def test_net_without_a_cut():
   terms = {name: term for name, term in TERMS.items() if term.of != "features"}
   for engine in ("stacked", "gram", "factored"):
     check(problem(3, cut=False), mtl.balance.mgda(), ENGINES[engine], terms)
 
 
+@pytest.mark.slow
 def test_kept_factors_of_tasks_with_inputs_of_their_own():
   given = problem(3, own_inputs=True)
   check(given, mtl.balance.mgda(), mtl.engine.factored())
 
 
+@pytest.mark.slow
 def test_microbatches_see_the_terms_of_the_whole_batch():
   net, *rest = problem(2)
   whole = check((net, *rest), mtl.balance.mgda(), None)
@@ -90,6 +95,7 @@ def test_microbatches_see_the_terms_of_the_whole_batch():
   np.testing.assert_allclose(pieces["balance"], whole["balance"], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_backward_passes_that_are_not_linear():
   @jax.custom_vjp
   def clipped(x):
@@ -106,6 +112,7 @@ def test_backward_passes_that_are_not_linear():
   check(given, mtl.balance.mgda(), mtl.engine.gram(), {"sparse": TERMS["sparse"]})
 
 
+@pytest.mark.slow
 def test_plain_function_with_terms_in_its_aux():
   _, tasks, batch, inputs = problem(2)
 
@@ -129,6 +136,7 @@ def test_plain_function_with_terms_in_its_aux():
     np.testing.assert_allclose((moved[1] - moved[0]) / RATE, params["shared"], rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_auxiliary_tasks_change_no_weight():
   given = problem(4)
   net, tasks, batch, inputs = given
@@ -164,6 +172,7 @@ def test_head_of_an_absent_auxiliary_task_stays():
   assert relative_distance(after.params["task"]["t0"], state.params["task"]["t0"]) > 0
 
 
+@pytest.mark.slow
 def test_auxiliary_task_with_an_input_of_its_own():
   net, tasks, batch, inputs = problem(3, own_inputs=True)
   tasks = {**tasks, "t2": mtl.tasks.auxiliary(tasks["t2"], 0.5)}
@@ -183,6 +192,7 @@ class Tempered(nn.Module):
 
 
 @pytest.mark.parametrize(("own_inputs", "pieces", "cut"), [(True, 4, True), (True, 1, False), (False, 4, False)])
+@pytest.mark.slow
 def test_temperature_follows_the_step(own_inputs, pieces, cut):
   net, tasks, batch, inputs = problem(2, trunk=Tempered(), own_inputs=own_inputs)
   # A counter in the state would count inputs and pieces.
@@ -249,6 +259,7 @@ def test_bilevel_steps_have_terms_too():
   assert metrics["terms"]["sparse"] > 1.0
 
 
+@pytest.mark.slow
 def test_frozen_parameters_have_no_gradient_of_terms():
   net, tasks, batch, _ = problem(2)
   net = mtl.arch.with_terms(net, TERMS)

@@ -53,6 +53,7 @@ def test_equal_weighting_stays_in_the_valley_of_one_start():
 
 
 @pytest.mark.parametrize("name", ["nash", "mgda"])
+@pytest.mark.slow
 def test_methods_that_ignore_the_lengths_of_gradients_reach_the_front_from_all_starts(name):
   far = distance(ends(name))
   assert far.shape == (len(STARTS),) and (far < 0.3).all()

@@ -54,6 +54,7 @@ def of_array():
 
 
 @pytest.mark.parametrize("form", ["dictionary", "nested", "keys of each task"])
+@pytest.mark.slow
 def test_every_form_of_an_input_trains_evaluates_and_predicts_like_one_array(form, of_array):
   arrays, inputs = FORMS[form]
   result = run(form)

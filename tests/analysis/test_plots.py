@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import optax
+import pytest
 
 import mtl_jax as mtl
 from mtl_jax.analysis import plots
@@ -11,6 +12,7 @@ from mtl_jax.train.log import read_log
 from tests.engine._problem import problem
 
 
+@pytest.mark.slow
 def test_reports_of_a_run(tmp_path):
   net, tasks, batch, _ = problem(3)
   net = mtl.arch.with_terms(net, {"sparse": mtl.terms.l1("kernel", strength=1e-3)})

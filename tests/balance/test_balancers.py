@@ -26,6 +26,7 @@ def test_every_balancer_is_in_the_table():
 
 
 @over(None, TASKS)
+@pytest.mark.slow
 def test_finite_weights_and_update_on_hostile_matrices(name, tasks):
   for j in (hostile(tasks), lopsided(tasks)):
     update, weights, states = run(name, j)
@@ -67,6 +68,7 @@ def test_total(name, tasks):
 
 
 @over("nonnegative", TASKS)
+@pytest.mark.slow
 def test_nonnegative(name, tasks):
   assert run(name, hostile(tasks))[1].min() >= 0.0
 
@@ -84,6 +86,7 @@ def test_permutation_equivariant(name, tasks):
 
 
 @over("non_conflicting", TASKS)
+@pytest.mark.slow
 def test_non_conflicting(name, tasks):
   for j in (hostile(tasks), well_posed(tasks)):
     update, weights, _ = run(name, j)

@@ -14,6 +14,7 @@ from tests.balance._matrices import initial, losses, run, well_posed
 from tests.engine._problem import one_step, problem
 
 
+@pytest.mark.slow
 def test_chain_balances_the_weighted_losses():
   j, scales = well_posed(3), np.array([0.5, 2.0, 3.0], np.float32)
   both = mtl.balance.chain(mtl.balance.constant(scales), mtl.balance.mgda(normalize="loss"))

@@ -54,6 +54,7 @@ def cosines(j: np.ndarray, update: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("tasks", [2, 3, 9, 40])
 @pytest.mark.parametrize("name", PROMISE)
+@pytest.mark.slow
 def test_no_conflict(name, tasks):
   j = matrices(tasks)
   weights, residuals, update = updates(name, j)

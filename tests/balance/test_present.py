@@ -49,7 +49,8 @@ def of_tasks(leaves, axes, tasks):
 
 
 @pytest.mark.parametrize("name", TABLE)
-def test_present_tasks_get_what_they_get_alone(name, tasks=5):
+@pytest.mark.slow
+def test_present_tasks_get_what_they_get_alone(name, tasks=4):
   method = TABLE[name]
   j, task_losses = jnp.asarray(J[:, :tasks]), jnp.asarray(LOSSES[:, :tasks])
   balancer, start = method.make(tasks), initial(method.make(tasks), tasks)

@@ -58,6 +58,7 @@ def test_moml_follows_the_shortest_combination_of_the_hypergradients():
 
 
 @pytest.mark.parametrize("phi", [0.01, 0.5, 3.0])
+@pytest.mark.slow
 def test_forum_solves_its_quadratic_program(phi):
   binds = 0
   for seed in range(8):
@@ -100,6 +101,7 @@ def test_forum_by_hand():
 
 
 @pytest.mark.parametrize("name", mtl.bilevel.names())
+@pytest.mark.slow
 def test_steps_train_on_every_net_and_compile_once(name):
   net, tasks, batch, _ = problem(3)
   method, tx = getattr(mtl.bilevel, name)(inner_learning_rate=0.02), optax.adam(1e-2)

@@ -20,6 +20,7 @@ def trained(tmp_path_factory):
   return directory
 
 
+@pytest.mark.slow
 def test_train_leaves_config_log_checkpoint_picture_and_test_scores(trained):
   config = json.loads((trained / "config.json").read_text())
   assert config["balancer"] == "dwa" and config["balancer_options"] == ["--window", "20"] and config["steps"] == 60
@@ -105,6 +106,7 @@ def test_predict_takes_whole_numbers_and_writes_just_the_file_it_names(trained, 
       np.testing.assert_array_equal(whole[name], real[name])
 
 
+@pytest.mark.slow
 def test_compare(tmp_path, capsys):
   out = tmp_path / "compare"
   options = ["--balancers", "equal", "pcgrad", "--seeds", "2", "--steps", "20", "--tasks", "left", "tilt"]

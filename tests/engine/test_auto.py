@@ -31,6 +31,7 @@ def linear(tasks, batch=8, **kind):
     (mtl.balance.pcgrad(), {"trunk": ConvTrunk()}, 100.0, "factored", "are more than the 0 MiB allowed"),
   ],
 )
+@pytest.mark.slow
 def test_the_choice_and_its_reason(balancer, kind, memory, expected, reason):
   engine, why = choose(linear(8, **kind), balancer, memory)
   assert engine.name == expected and reason in why
@@ -60,6 +61,7 @@ def test_convolutions_and_loops_are_counted():
   assert work.backward == 72 * 36 * 2 + 5 * 2 * (2 * 4 * 4)
 
 
+@pytest.mark.slow
 def test_auto_takes_the_step_of_what_it_chose_and_says_so(caplog):
   net, tasks, batch, inputs = problem(3)
   results = {}
@@ -71,6 +73,7 @@ def test_auto_takes_the_step_of_what_it_chose_and_says_so(caplog):
   assert relative_distance(results["default"], results["stacked"]) == 0.0
 
 
+@pytest.mark.slow
 def test_on_several_devices_what_is_sent_decides(monkeypatch):
   """Large layers and few examples: factors; small ones and many: rows."""
   monkeypatch.setattr("mtl_jax._core.devices.shards", lambda: 8)

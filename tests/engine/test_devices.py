@@ -5,6 +5,8 @@ import pytest
 from tests._launch import found_by
 from tests.engine._devices import CASES
 
+pytestmark = pytest.mark.slow  # processes of its own
+
 
 @pytest.fixture(scope="module")
 def distances():

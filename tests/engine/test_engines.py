@@ -88,14 +88,15 @@ def _masks(names, size):
 
 
 @pytest.mark.parametrize("name", TABLE)
+@pytest.mark.slow
 def test_every_method_takes_the_step_of_the_definition(name):
   """By the engine that `auto` chooses; without a callback to the host, and without a second compilation."""
   net, tasks, batch, inputs = problem(3, masked=True)
   balancer, tx = TABLE[name].make(3), optax.sgd(0.1)
   state = mtl.init_train_state(net, tasks, balancer, tx, batch, jax.random.key(1))
   step = jax.jit(mtl.make_train_step(mtl.objective(net, tasks), balancer, tx))
-  text = step.lower(state, batch).compile().as_text()
-  assert not re.search(r'custom_call_target="[^"]*(callback|host)|outfeed|infeed', text)
+  program = step.lower(state, batch).as_text()
+  assert not re.search(r"custom_call @\w*(callback|host)|outfeed|infeed|send|recv", program)
   expected, weights = _expected(tasks, balancer, state, batch)
   new, metrics = step(state, batch)
   np.testing.assert_allclose([metrics["weights"][task] for task in tasks], weights, rtol=2e-3, atol=1e-5)
@@ -109,6 +110,7 @@ def test_every_method_takes_the_step_of_the_definition(name):
 
 
 @pytest.mark.parametrize("name", KINDS)
+@pytest.mark.slow
 def test_every_engine_follows_the_definition(name):
   """All engines that serve the method in one program, whichever tasks have labels, and the first again in bfloat16."""
   net, tasks, batch, inputs = problem(3, masked=True)
@@ -182,6 +184,7 @@ def test_every_refuses_methods_without_weights_and_bad_periods():
     mtl.engine.every(0)
 
 
+@pytest.mark.slow
 def test_the_engine_stops_at_the_layers_that_the_balancer_looks_at():
   net, tasks, batch, inputs = problem(3)
   last = mtl.balance.mgda()._replace(layers="Dense_1")
@@ -213,6 +216,7 @@ def test_a_batch_that_cannot_be_halved_is_an_error():
 @pytest.mark.parametrize(
   "kind", [dict(trunk=ConvTrunk()), dict(cut=False), dict(own_inputs=True)], ids=["conv", "uncut", "own inputs"]
 )
+@pytest.mark.slow
 def test_engines_agree_on_every_kind_of_net(engine, kind):
   net, tasks, batch, inputs = problem(3, **kind)
   balancer = mtl.balance.mgda()
@@ -230,6 +234,7 @@ def test_losses_engine_equals_the_gradient_of_the_weighted_sum():
   assert relative_distance(after["task"]["t2"], before["task"]["t2"]) == 0.0  # weight 0: the head stays
 
 
+@pytest.mark.slow
 def test_objective_may_be_any_function():
   def losses(params, state, batch, key):
     w = params["shared"]
@@ -250,6 +255,7 @@ def test_objective_may_be_any_function():
     np.testing.assert_allclose(result["task"]["b"], 1.0 - 0.1 * 3.0, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_gram_in_bfloat16_compute_is_float32():
   net, tasks, batch, inputs = problem(3)
   exact = one_step(net, tasks, batch, inputs, mtl.balance.mgda(), ENGINES["gram"])[2]
@@ -267,6 +273,7 @@ def test_an_engine_says_what_it_cannot_serve():
 
 
 @pytest.mark.usefixtures("optimized")
+@pytest.mark.slow
 def test_layers_add_no_cotangents_of_all_tasks():
   """T = 8, batch 256, layers of 64 and 96 by turns: two more add less than the T cotangents of one."""
 
@@ -278,11 +285,12 @@ def test_layers_add_no_cotangents_of_all_tasks():
 
 
 @pytest.mark.usefixtures("optimized")
+@pytest.mark.slow
 def test_gram_keeps_one_leaf_of_rows_and_stacked_keeps_all():
-  """T = 32, MLP 256-1024x4, batch 256: `gram`'s temporary memory is under 60 % of `stacked`'s."""
-  net, tasks, batch, _ = problem(32, trunk=Trunk((1024,) * 4), batch=256, features=256)
+  """T = 16, MLP 256-1024x4, batch 256: `gram`'s temporary memory is under 60 % of `stacked`'s."""
+  net, tasks, batch, _ = problem(16, trunk=Trunk((1024,) * 4), batch=256, features=256)
 
-  rows = 32 * 4 * (256 * 1024 + 3 * 1024 * 1024)
+  rows = 16 * 4 * (256 * 1024 + 3 * 1024 * 1024)
   stacked, gram = (temporary_memory(net, tasks, batch, engine) for engine in (mtl.engine.stacked(), mtl.engine.gram()))
   assert stacked > rows
   assert gram < 0.6 * stacked

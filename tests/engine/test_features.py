@@ -44,6 +44,7 @@ def test_the_update_is_the_gradient_of_the_weighted_losses():
 
 
 @pytest.mark.usefixtures("optimized")
+@pytest.mark.slow
 def test_the_work_does_not_grow_with_a_trunk_pass_a_task():
   def flops(num_tasks, balancer, engine):
     net, tasks, batch, _ = problem(num_tasks, trunk=trunk, batch=64, features=64)

@@ -191,6 +191,7 @@ def check(objective, params, state, batch, tolerance=2e-5):
 
 
 @pytest.mark.parametrize("group", [UNLINEAR, RULES, ARRAYS, NETS, CONTROL, LOW], ids=lambda group: next(iter(group)))
+@pytest.mark.slow
 def test_trunks_of_any_kind(group):
   # Rounded to 8 bits rows are off by 0.4 % and less in sums, and the products of factors are not rounded.
   with jax.numpy_rank_promotion("allow"):

@@ -92,6 +92,7 @@ def masked_heads():
 
 
 @pytest.mark.parametrize("engine", [*ENGINES, "features", "losses"])
+@pytest.mark.slow
 def test_masks_indices_and_keys_go_on_to_the_heads(engine):
   objective = cut(with_masks, masked_heads())
   if engine in ENGINES:
@@ -108,6 +109,7 @@ def test_masks_indices_and_keys_go_on_to_the_heads(engine):
 
 
 @pytest.mark.parametrize("cut_into", [1, 2])
+@pytest.mark.slow
 def test_a_step_of_a_net_whose_trunk_gives_a_mask(cut_into):
   """From the public functions, with pieces of the batch too."""
   heads = {
@@ -203,6 +205,7 @@ def test_parameters_without_entries(engine):
   check(ENGINES[engine], cut(with_empty, HEADS), EMPTY)
 
 
+@pytest.mark.slow
 def test_gradients_without_entries():
   objective = cut(with_empty, HEADS)
   task = dict.fromkeys("ab", ())
@@ -219,6 +222,7 @@ def test_gradients_without_entries():
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.slow
 def test_complex_parameters_are_two_real_ones(engine):
   real, imaginary = jax.random.normal(jax.random.key(5), (2, 5, 5))
 

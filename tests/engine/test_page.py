@@ -10,6 +10,7 @@ import pytest
 PAGE = (Path(__file__).parents[2] / "docs" / "engines.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_page_is_true():
   blocks = "\n".join(re.findall(r"^```pycon\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL))
   page = doctest.DocTestParser().get_doctest(blocks, {}, "engines.md", "docs/engines.md", 0)

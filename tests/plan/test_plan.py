@@ -31,6 +31,7 @@ def reports():
   return plan(net, tasks, mtl.balance.pcgrad(), tx, batch, "cpu:1", engines, inputs=inputs)
 
 
+@pytest.mark.slow
 def test_one_report_an_engine(reports):
   assert [report.engine for report in reports] == ["gram", "stacked"]
   assert all(report.devices == 1 and report.topology == "cpu:1" for report in reports)
@@ -170,6 +171,7 @@ def _command(*words):
   return subprocess.run(command, env=environment, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_the_command_on_eight_virtual_devices(tmp_path):
   out = tmp_path / "plan.json"
   options = "--topology cpu:8 --balancer pcgrad --batch-size 64 --tasks left tilt --engines stacked"
@@ -188,6 +190,7 @@ def test_the_command_on_eight_virtual_devices(tmp_path):
   assert reduced["sent"] == pytest.approx(2 * 7 / 8 * reduced["bytes"])
 
 
+@pytest.mark.slow
 def test_the_command_with_a_mesh_and_rules(tmp_path):
   options = "--topology cpu:8 --mesh data=4,model=2 --batch-size 4 --tasks left --engines losses --out".split()
   arguments = {}
@@ -201,6 +204,7 @@ def test_the_command_with_a_mesh_and_rules(tmp_path):
   assert arguments["fsdp"] == pytest.approx(arguments["replicated"] / 4, rel=0.02)  # few small ones stay whole
 
 
+@pytest.mark.slow
 def test_the_command_tells_mistakes_in_one_line():
   done = _command("--topology", "cpu:8", "--batch-size", "100")
   assert done.returncode == 2

@@ -11,6 +11,8 @@ import pytest
 
 from tests.plan._traffic import INPUTS, TASKS, WIDTHS, K
 
+pytestmark = pytest.mark.slow  # the compiler for TPUs
+
 SHARED = 4 * sum(a * b + b for a, b in itertools.pairwise((INPUTS, *WIDTHS)))
 HEADS = 4 * TASKS * (WIDTHS[-1] + 1)
 

@@ -153,11 +153,13 @@ def _train(recipe, splits, steps):
 
 
 # A few percent of the recipes' steps. Chance is 0.1, 0.1 and 0; reached are 0.88, 0.77, 0.91 and 0.91, 0.81, 0.68.
+@pytest.mark.slow
 def test_digits_learns(digits):
   scores = _train(*digits, steps=60)
   assert scores["left"] > 0.7 and scores["right"] > 0.6 and scores["tilt"] > 0.75, scores
 
 
+@pytest.mark.slow
 def test_multimnist_learns(multimnist):
   scores = _train(*multimnist, steps=120)
   assert scores["left"] > 0.7 and scores["right"] > 0.6 and scores["tilt"] > 0.45, scores

@@ -4,6 +4,8 @@ import pytest
 
 from tests._launch import found_by
 
+pytestmark = pytest.mark.slow  # processes of its own
+
 ROUNDING = 1e-5  # eight steps of Adam at rate 0.01: sums of 32 examples in another order
 
 

@@ -6,6 +6,8 @@ import pytest
 
 from tests._launch import finish, free_port, start
 
+pytestmark = pytest.mark.slow  # processes of its own
+
 SCRIPT = """
 import os, signal, sys, threading
 import mtl_jax as mtl

@@ -8,6 +8,8 @@ import pytest
 from tests._launch import finish, free_port, start
 from tests.shard._train import arrays
 
+pytestmark = pytest.mark.slow  # processes of its own
+
 DEVICES = 4
 ROUNDING = 1e-6  # twenty steps; between processes sums of four devices' parts are made in another order
 

@@ -109,6 +109,7 @@ def test_outputs():
     (mtl.tasks.multilabel("y", 3, mask="m"), LOGITS, np.eye(3, dtype=np.int32)[CLASS], "roc_auc"),
   ],
 )
+@pytest.mark.slow
 def test_metrics_read_their_label_and_mask_from_the_batch(task, prediction, label, main):
   assert task.main_metric == main and task.higher_is_better
   mask = np.array([1, 1, 1, 1, 1, 0], np.float32)

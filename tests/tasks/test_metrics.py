@@ -81,6 +81,7 @@ def random_data(kind: str, rng, size: int):
 
 @pytest.mark.parametrize("mask", ["ones", "zeros and ones", "fractions"])
 @pytest.mark.parametrize("name", list(METRICS))
+@pytest.mark.slow
 def test_metrics_equal_scikit_learn_whole_and_merged_from_chunks(name, mask):
   kind, metric, expected = METRICS[name]
   for seed in SEEDS:

@@ -37,6 +37,7 @@ def moments(state, task):
 
 
 @pytest.mark.parametrize("tx", [optax.adam(1e-2), PER_HEAD], ids=["adam", "per head"])
+@pytest.mark.slow
 def test_the_head_of_an_absent_task_and_its_moments_stay(tx):
   step, state, batch = setup(tx)
   for _ in range(3):
@@ -64,6 +65,7 @@ def test_with_the_old_way_the_optimizer_moves_an_absent_head():
 
 
 @pytest.mark.parametrize("nonfinite", ["skip", "stop", "ignore"])
+@pytest.mark.slow
 def test_a_step_without_labels_changes_nothing_and_is_counted(nonfinite):
   step, state, batch = setup(optax.adam(1e-2), balancer=mtl.balance.famo(), nonfinite=nonfinite)
   state, _ = step(state, batch)
@@ -77,6 +79,7 @@ def test_a_step_without_labels_changes_nothing_and_is_counted(nonfinite):
 
 
 @pytest.mark.parametrize("name", ["famo", "db", "stch", "geometric", "scale_invariant", "mgda", "cagrad"])
+@pytest.mark.slow
 def test_tasks_that_take_turns_all_learn(name):
   """90 steps, each with labels of one task; none is skipped, and and weights stay in bounds."""
   balancer = mtl.balance.stch(warmup=30, window=10) if name == "stch" else getattr(mtl.balance, name)()
@@ -92,6 +95,7 @@ def test_tasks_that_take_turns_all_learn(name):
   assert all(last[task] < 0.9 * first[task] for task in first), (first, last)
 
 
+@pytest.mark.slow
 def test_any_function_may_say_who_is_present():
   def losses(params, state, batch, key):
     w = params["shared"]

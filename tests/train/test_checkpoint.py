@@ -214,6 +214,7 @@ def _no_file_above(size):
     resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_and_the_checkpoint_before_stays(tmp_path, capfd):
   tree = {name: jax.random.normal(jax.random.key(i), (50_000,)) for i, name in enumerate("vw")}
   checkpoints = Checkpoints(tmp_path / "c")

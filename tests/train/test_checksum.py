@@ -37,6 +37,7 @@ def test_64_bits_and_nothing():
   assert checksum(jnp.zeros((0, 3))) == "00000000"
 
 
+@pytest.mark.slow
 def test_the_same_however_the_array_is_divided():
   found = found_by("tests.train._divided")
   assert len(found) == 5 and len(set(found)) == 1

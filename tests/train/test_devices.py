@@ -6,6 +6,8 @@ from tests._launch import found_by
 from tests.balance._table import KINDS
 from tests.train._devices import LONG
 
+pytestmark = pytest.mark.slow  # processes of its own
+
 
 @pytest.fixture(scope="module")
 def found():

@@ -23,6 +23,7 @@ def evaluate(task, arrays, batch_size):
 
 
 @pytest.mark.parametrize("batch_size", [4, 256])
+@pytest.mark.slow
 def test_weights_of_entries(batch_size):
   task = mtl.tasks.multilabel("y", 3, mask="given", weight="w")
   weight = WEIGHT * GIVEN[:, None]
@@ -53,6 +54,7 @@ def test_weights_of_examples_and_none(batch_size):
 
 
 @pytest.mark.parametrize("batch_size", [4, 256])
+@pytest.mark.slow
 def test_ready_made_metrics_on_a_task_of_ones_own(batch_size):
   def label_of(batch):
     return batch["y"]
@@ -166,6 +168,7 @@ def test_collected_metrics_of_weighted_entries():
 
 @pytest.mark.parametrize("size", [8, 80])
 @pytest.mark.parametrize("name", ["collected", "roc_auc"])
+@pytest.mark.slow
 def test_metrics_of_the_whole_data_set_move_and_copy_each_example_once(name, size, monkeypatch):
   m = mtl.tasks.metrics
   metric, per_example = {

@@ -23,6 +23,7 @@ def finished(tmp_path_factory):
   return directory, run(directory)
 
 
+@pytest.mark.slow
 def test_learns_and_returns_the_best_model(finished):
   _, result = finished
   valid = [line for line in result.history if line["kind"] == "valid"]
@@ -57,6 +58,7 @@ def test_without_a_finite_score_the_last_parameters_are_returned_and_it_says_so(
 
 
 @pytest.mark.parametrize("kill_at", [20, 50])
+@pytest.mark.slow
 def test_killed_and_resumed_is_bit_identical(tmp_path, finished, kill_at):
   """SIGKILL once the checkpoint of some step exists, wherever the run then is."""
   directory = tmp_path / "run"
@@ -90,6 +92,7 @@ def test_seeds_matter_and_are_all_that_matters(finished):
   assert digest(run().state.params) == digest(finished[1].state.params)
 
 
+@pytest.mark.slow
 def test_accumulation_equals_the_whole_batch():
   """Without batch statistics and dropout, a batch in pieces is the same step, from the same start.
 
@@ -129,6 +132,7 @@ def test_lists_are_arrays(finished):
   assert digest(result.params) == digest(finished[1].params)
 
 
+@pytest.mark.slow
 def test_bfloat16_compute_keeps_float32_parameters():
   with jax.numpy_dtype_promotion("standard"):  # Flax's batch normalisation mixes in its float32 statistics
     result = run(compute_dtype=jnp.bfloat16)

@@ -38,6 +38,7 @@ def products(eqns):
 @pytest.mark.parametrize(
   ("engine", "cut"), [(engine, cut) for engine in ENGINES for cut in (True, False) if cut or engine != "features"]
 )
+@pytest.mark.slow
 def test_weights_are_those_of_the_trained_parameters(engine, cut):
   step, state, batch, net, tasks = setup(ENGINES[engine], cut=cut)
   new, metrics = jax.jit(step)(state, batch)
@@ -95,6 +96,7 @@ def test_fit_stores_what_is_frozen_and_resumes_with_the_same_only(tmp_path):
     run(tmp_path / "run", steps=10, resume=True)
 
 
+@pytest.mark.slow
 def test_command_line_and_plan(tmp_path, capsys):
   options = "train digits --balancer mgda --steps 2 --tasks left tilt --frozen shared/Conv_0 --run-dir".split()
   assert main([*options, str(tmp_path / "run")]) == 0

@@ -49,6 +49,7 @@ def test_fewer_steps_than_done_are_refused(run_of_20):
   assert (run_of_20 / "config.json").read_text() == before
 
 
+@pytest.mark.slow
 def test_eval_every_stays_when_it_is_not_given(tmp_path):
   run(tmp_path / "run", steps=20, eval_every=None)
   resumed = run(tmp_path / "run", steps=30, eval_every=None, resume=True)
@@ -157,12 +158,14 @@ def test_a_run_whose_directory_is_renamed_stops_with_one_line_and_goes_on_there(
   assert digest(run(moved, steps=30, resume=True).state) == digest(unbroken.state)
 
 
+@pytest.mark.slow
 def test_interrupts_at_any_moment_of_a_save(tmp_path):
   ((code, out, _, err),) = finish([start(["-m", "tests.train._interrupted", tmp_path, 12])], seconds=100)
   assert code == 0, err[-3000:]
   assert out.split()[::2] == ["good"] * 12 and "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_a_command_interrupted_twice_ends_with_code_130(tmp_path):
   words = "train digits --tasks left tilt --steps 100000 --checkpoint-every 1 --run-dir".split()
   process = start(["-m", "mtl_jax", *words, tmp_path / "run"])
@@ -188,6 +191,7 @@ def _refused(run_dir, told, change, **options):
   assert {path: path.stat().st_mtime_ns for path in run_dir.rglob("*")} == before
 
 
+@pytest.mark.slow
 def test_data_of_another_description_are_refused(run_of_20):
   _refused(run_of_20, r"'x' was float32\[6\], is float32\[5\]", lambda data: {"x": data["x"][:, :5]})
   _refused(run_of_20, r"'kind' was int32\[\], is int64\[\]", lambda data: {"kind": data["kind"].astype("int64")})
@@ -218,6 +222,7 @@ def _recipe(monkeypatch, optimizer):
   return splits
 
 
+@pytest.mark.slow
 def test_a_schedule_over_the_steps_changes_and_says_so(tmp_path, monkeypatch):
   from mtl_jax.experiment.config import configure
   from mtl_jax.experiment.run import train_run
@@ -255,6 +260,7 @@ def _adapted(monkeypatch):
   return splits
 
 
+@pytest.mark.slow
 def test_without_a_schedule_nothing_is_said_and_the_run_opens_without_its_data(tmp_path, monkeypatch):
   from mtl_jax.experiment import configure, open_trained, train_run
   from mtl_jax.experiment.run import compile_run

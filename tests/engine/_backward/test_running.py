@@ -56,6 +56,7 @@ def test_all_make_the_same_values(runner, axes, convolves):
 @pytest.mark.parametrize("products", [True, False])
 @pytest.mark.parametrize("trunk", [Trunk(), ConvTrunk()])
 @pytest.mark.parametrize("kind", [InTurn, AtOnce, FewAtATime])
+@pytest.mark.slow
 def test_nan_of_one_task_stays_with_it(kind, trunk, products, monkeypatch):
   """The order of operations is held by zeros made of values: those of NaN are zeros too."""
   monkeypatch.setattr(sys.modules["mtl_jax.engine.factored"], "runner", lambda count, one_by_one: kind(count))
@@ -73,9 +74,10 @@ def test_nan_of_one_task_stays_with_it(kind, trunk, products, monkeypatch):
   np.testing.assert_array_equal(found[1:, 1:], expected[1:, 1:])
 
 
+@pytest.mark.slow
 def test_a_barrier_does_not_hold_the_order_on_cpu(monkeypatch, optimized):
   """Why values are added zeros: with `optimization_barrier` the cotangents of 16 tasks lie beside their stack."""
-  net, tasks, batch, _ = problem(16, trunk=Trunk((512,)), head=mtl.nn.MLP((64,), out=1), batch=256, features=64)
+  net, tasks, batch, _ = problem(16, trunk=Trunk((512,)), batch=256, features=64)
   ordered = temporary_memory(net, tasks, batch, mtl.engine.factored())
   barrier = jax.lax.optimization_barrier
   for module in (backward, order, program, running):
