@@ -7,6 +7,7 @@ import optax
 import pytest
 
 import mtl_jax as mtl
+from mtl_jax._core import devices
 from tests.engine._problem import problem
 
 
@@ -33,9 +34,14 @@ def _parameters(state):
           if not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)]  # fmt: skip
 
 
-@pytest.mark.parametrize("what", ["label", "input"])
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_skipped_steps_change_nothing_and_name_the_task(what, value):
+@pytest.mark.parametrize(
+  ("what", "value", "on_cpu"),
+  [("label", np.nan, True), ("label", np.inf, True), ("input", np.nan, True), ("input", np.inf, True),
+   ("label", np.nan, False)],
+)  # fmt: skip
+def test_skipped_steps_change_nothing_and_name_the_task(what, value, on_cpu, monkeypatch):
+  """By a branch on one CPU, by a choice between two states elsewhere."""
+  monkeypatch.setattr(devices, "on_one_cpu", lambda: on_cpu)
   step, state, batch = _setup(mtl.balance.uncertainty(), nonfinite="skip")
   bad = dict(batch)
   key = "y_t1" if what == "label" else "x"
