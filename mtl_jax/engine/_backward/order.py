@@ -1,6 +1,7 @@
 """Order among operations of one program, so that the compiler cannot keep what was to be reduced and dropped.
 
-`jax.lax.optimization_barrier` says the same, but compilers for CPUs drop it before they choose the order.
+`jax.lax.optimization_barrier` says the same, but XLA for CPUs, as of JAX 0.10, drops it before it
+chooses the order.
 """
 
 from __future__ import annotations
