@@ -1,14 +1,15 @@
 """Strict settings for all tests: no silent promotion of dtypes or ranks, annotations checked."""
 
-import importlib.metadata
 import os
+
+from tests._compiler import JAXLIB
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Most of the tests' time is the compiler's. Tests of memory turn its optimizations on again.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 # The older way of writing fused loops compiles twice as fast, and changes neither fusions nor buffers. Newer compilers
 # do not have it, and end the process when they are asked for it.
-if tuple(map(int, importlib.metadata.version("jaxlib").split(".")[:2])) < (0, 11):
+if JAXLIB < (0, 11):
   os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_cpu_use_fusion_emitters=false"
 
 from jaxtyping import install_import_hook

@@ -94,7 +94,7 @@ def factored_gram(
     way = ways[path]
     backwards = [backward.run(stage) for backward in backwards]
     made = way.make(backwards)
-    total += way.products(made)
+    total += way.gram(made)
     if keep:
       kept[path] = functools.partial(way.gradient, made)
     backwards = [backward.then(stage, total[0, 0]) for backward in backwards]

@@ -22,11 +22,11 @@ def test_the_matrix_is_that_of_the_gradients_at_the_features(trunk):
   step = jax.jit(mtl.make_train_step(mtl.objective(net, tasks), balancer, optax.sgd(0.1), mtl.engine.features()))
   new, _ = step(state, batch)
 
-  params, net_state, split = state.params, state.state, net.cut
-  z, _ = split.trunk(params["shared"], net_state["shared"], batch["x"], train=True)
+  params, net_state, cut = state.params, state.state, net.cut
+  z, _ = cut.trunk(params["shared"], net_state["shared"], batch["x"], train=True)
 
   def losses(z):
-    heads = [split.heads[t](params["task"][t], net_state["task"][t], z, train=True)[0] for t in tasks]
+    heads = [cut.heads[t](params["task"][t], net_state["task"][t], z, train=True)[0] for t in tasks]
     return jnp.stack([jnp.mean(tasks[t].loss(y, batch)) for t, y in zip(tasks, heads, strict=True)])
 
   rows = np.asarray(jax.jacrev(losses)(z)).reshape(3, -1)

@@ -147,11 +147,12 @@ class FewAtATime(AtOnce):
 
   def _in_batches(self, piece: Piece, values: Sequence[Any]) -> list[Any]:
     batch = jax.vmap(piece.function, piece.in_axes, piece.out_axes)
-    places = _places(piece, values, jax.eval_shape(batch, *values))
+    likes = jax.eval_shape(batch, *values)
+    places = _places(piece, values, likes)
     # Buffers of plain zeros would depend on nothing, and the compiler would make those of all stages at the start.
     buffers = [
       jnp.full(like.shape, piece.zero, like.dtype) if place is None else values[place]
-      for like, place in zip(jax.eval_shape(batch, *values), places, strict=True)
+      for like, place in zip(likes, places, strict=True)
     ]
 
     def some(start, size, buffers):

@@ -17,7 +17,7 @@ class Stage(NamedTuple):
     reads: The tasked values that these read and an earlier stage made.
     makes: The tasked values that these make and somebody reads later, or wants.
     ended: Those of `reads` that nobody reads after this stage: their memory may be taken.
-    stay: All values, shared or tasked, that a later stage reads.
+    stay: All values there are by then, shared or tasked, that a later stage reads.
   """
 
   shared: tuple[int, ...]
@@ -46,18 +46,22 @@ def schedule(program: Program, wanted: Sequence[Collection[Name]], keep: bool = 
     last_use.update(dict.fromkeys([*read, *names], stage))
   if keep:
     last_use.update({name: len(steps) for names in wanted for name in names})
-  return tuple(
-    _stage(program, indices, frozenset(names), frozenset(n for n, last in last_use.items() if last > stage))
-    for stage, (indices, names) in enumerate(zip(steps, wanted, strict=True))
-  )
+  stages, live = [], {*program.constants, *program.cotangents}
+  for stage, (indices, names) in enumerate(zip(steps, wanted, strict=True)):
+    made = {name for i in indices for name in program.equations[i].outputs}
+    live = {name for name in live | made if last_use.get(name, -1) > stage}
+    stages.append(_stage(program, indices, frozenset(names), frozenset(live)))
+  return tuple(stages)
 
 
 def _stage(program: Program, indices: Sequence[int], wanted: frozenset[Name], stay: frozenset[Name]) -> Stage:
-  tasked = [i for i in indices if program.tasked.issuperset(program.equations[i].outputs)]
+  shared, tasked = [], []
+  for i in indices:
+    (tasked if program.tasked.issuperset(program.equations[i].outputs) else shared).append(i)
   made = {name for i in tasked for name in program.equations[i].outputs}
   read = program.tasked & {name for i in tasked for name in named(program.equations[i].inputs)} - made
   return Stage(
-    shared=tuple(i for i in indices if i not in tasked),
+    shared=tuple(shared),
     tasked=tuple(tasked),
     reads=tuple(sorted(read)),
     makes=tuple(sorted(made & (wanted | stay))),

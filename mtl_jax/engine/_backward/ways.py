@@ -44,7 +44,7 @@ class Way(abc.ABC):
     """The factors or rows of each forward pass."""
 
   @abc.abstractmethod
-  def products(self, made: list[Any]) -> jax.Array:
+  def gram(self, made: list[Any]) -> jax.Array:
     """The inner products of the parameter's gradients, (T, T)."""
 
   @abc.abstractmethod
@@ -89,7 +89,7 @@ class _FromFactors(Way):
 class ByFactors(_FromFactors):
   """From the factors alone: the kernel's gradients are never made."""
 
-  def products(self, made: list[Any]) -> jax.Array:
+  def gram(self, made: list[Any]) -> jax.Array:
     return factored_products(made)
 
   def saved(self) -> int:
@@ -109,7 +109,7 @@ class ByFactors(_FromFactors):
 class ByPieces(_FromFactors):
   """From gradients for some of the kernel's inputs, made of the factors and reduced at once."""
 
-  def products(self, made: list[Any]) -> jax.Array:
+  def gram(self, made: list[Any]) -> jax.Array:
     return row_products(made)
 
 
@@ -134,13 +134,15 @@ class ByRows(Way):
     return {} if name is None else {name: 0}
 
   def make(self, backwards: Sequence[Backward]) -> list[Any]:
-    zeros = [jnp.zeros((count, *self.like.shape), self.like.dtype) for count in self.counts]
     return [
-      scattered(zero, 1) if name is None else backward.rows(name)
-      for backward, name, zero in zip(backwards, self.sources, zeros, strict=True)
+      self._zeros(count) if name is None else backward.rows(name)
+      for backward, name, count in zip(backwards, self.sources, self.counts, strict=True)
     ]
 
-  def products(self, made: list[Any]) -> jax.Array:
+  def _zeros(self, count: int) -> jax.Array:
+    return scattered(jnp.zeros((count, *self.like.shape), self.like.dtype), 1)
+
+  def gram(self, made: list[Any]) -> jax.Array:
     return leaf_gram(jnp.concatenate(made))
 
   def gradient(self, made: list[Any], weights: list[jax.Array]) -> jax.Array:
