@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -55,20 +56,45 @@ def from_linen(module: Any, **options: Any) -> Net:
   >>> net.apply(params, state, jnp.ones((2, 4)))[0].shape
   (2, 3)
   """
-  from flax.errors import InvalidRngError
-
   if inspect.isclass(module):
     raise UserError(f"from_linen: found the class {module.__name__}, expected an instance: {module.__name__}(...).")
+  return Net(_InitLinen(module, options), _ApplyLinen(module, options))
 
-  def init(key: jax.Array, x: Any) -> tuple[Params, State]:
-    variables = dict(module.init({"params": key}, x, **_mode(module.__call__, train=False), **options))
+
+@dataclasses.dataclass(frozen=True)
+class _InitLinen:
+  """`Net.init` of a module; equal where module and options are: heads of several tasks can so be known to be alike."""
+
+  module: Any
+  options: dict[str, Any]
+
+  def __hash__(self) -> int:
+    return hash(type(self.module))  # modules may have fields without a hash
+
+  def __call__(self, key: jax.Array, x: Any) -> tuple[Params, State]:
+    mode = _mode(self.module.__call__, train=False)
+    variables = dict(self.module.init({"params": key}, x, **mode, **self.options))
     return variables.pop("params", {}), variables
 
-  def apply(params, state, x, *, key=None, train=False, step=None):
+
+@dataclasses.dataclass(frozen=True)
+class _ApplyLinen:
+  """`Net.apply` of a module, equal where `_InitLinen` is."""
+
+  module: Any
+  options: dict[str, Any]
+
+  def __hash__(self) -> int:
+    return hash(type(self.module))  # modules may have fields without a hash
+
+  def __call__(self, params: Params, state: State, x: Any, *, key: Any = None, train: bool = False, step: Any = None):
+    from flax.errors import InvalidRngError
+
+    module = self.module
     rngs = None if key is None else {"params": key}
     mutable = list(state) if train else False
     try:
-      mode = _mode(module.__call__, train, step) | options
+      mode = _mode(module.__call__, train, step) | self.options
       out = module.apply({"params": params, **state}, x, rngs=rngs, mutable=mutable, **mode)
     except InvalidRngError as error:
       if key is not None:
@@ -84,8 +110,6 @@ def from_linen(module: Any, **options: Any) -> Net:
         "step would be compiled anew: sow values into 'intermediates', which are dropped, or use self.variable."
       )
     return out[0], after
-
-  return Net(init, apply)
 
 
 def from_nnx(module: Any) -> Net:

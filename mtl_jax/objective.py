@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,24 +15,14 @@ from mtl_jax._core import devices
 from mtl_jax._core.checks import check_compute_dtype
 from mtl_jax._core.errors import UserError, nearest
 from mtl_jax._core.inputs import Inputs, Keys, input_keys, input_of
+from mtl_jax._core.packed import assembled
 from mtl_jax._core.partition import joined
+from mtl_jax._jaxpr.branches import Branch, Head
 from mtl_jax.net import Net, Params, State, keys_of
 from mtl_jax.problem import of_problem
 from mtl_jax.tasks import Task, balanced
 from mtl_jax.tasks.loss import masked_mean
 from mtl_jax.terms import amount, total
-
-
-class Branch(NamedTuple):
-  """Tasks that read the same features, hence share one forward pass of the trunk.
-
-  Attributes:
-    trunk: `trunk(shared_params, shared_state, batch, key) -> (features, shared_state)`.
-    heads: For each task `head(task_params, task_state, features, batch, key) -> (loss, task_state)`.
-  """
-
-  trunk: Callable[..., tuple[Any, State]]
-  heads: Mapping[str, Callable[..., tuple[jax.Array, State]]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,31 +177,27 @@ def _cut(net, tasks, keys, lower, loss, amounts, train, step) -> Objective:
   # An input of auxiliary tasks alone has no branch: the terms run the trunk on it.
   main = [key for key, names in groups.items() if any(tasks[name].balance for name in names)]
 
-  def trunk_of(input_key):
-    def trunk(params, state, batch, key):
-      return cut.trunk(lower(params), state, lower(input_of(batch, input_key)), key=key, **mode)
-
-    return trunk
+  def trunk(params, state, x, key):
+    return cut.trunk(lower(params), state, lower(x), key=key, **mode)
 
   def predict(name, params, state, features, key):
     return cut.heads[name](lower(params), state, features, key=key, **mode)
 
   def head_of(name):
-    def head(params, state, features, batch, key):
-      prediction, state = predict(name, params, state, features, key)
-      return loss(name, prediction, batch), state
-
-    return head
+    return Head(functools.partial(predict, name), functools.partial(loss, name), cut.heads[name])
 
   def branches(key):
-    made = tuple(Branch(trunk_of(k), {n: head_of(n) for n in groups[k] if tasks[n].balance}) for k in main)
-    return made, keys_of(key, cut)
+    def branch(input_key):
+      heads = {name: head_of(name) for name in groups[input_key] if tasks[name].balance}
+      return Branch(trunk, heads, functools.partial(input_of, keys=input_key))
+
+    return tuple(map(branch, main)), keys_of(key, cut)
 
   def beside(params, state, features, batch, branch_keys):
     seen, shared = dict(zip(main, features, strict=True)), state["shared"]
     for key in groups:
       if key not in seen:
-        seen[key], shared = trunk_of(key)(params["shared"], shared, batch, branch_keys["shared"])
+        seen[key], shared = trunk(params["shared"], shared, input_of(batch, key), branch_keys["shared"])
 
     @functools.cache
     def outputs():
@@ -230,9 +216,9 @@ def _cut(net, tasks, keys, lower, loss, amounts, train, step) -> Objective:
 
   def losses(params, state, batch, key):
     parts, branch_keys = branches(key)
-    shared, task_state, found, features = state["shared"], dict(state["task"]), {}, []
+    shared, task_state, found, features = state["shared"], {}, {}, []
     for branch in parts:
-      z, shared = branch.trunk(params["shared"], shared, batch, branch_keys["shared"])
+      z, shared = branch.trunk(params["shared"], shared, branch.read(batch), branch_keys["shared"])
       features.append(z)
       for name, head in branch.heads.items():
         found[name], task_state[name] = head(
@@ -243,7 +229,8 @@ def _cut(net, tasks, keys, lower, loss, amounts, train, step) -> Objective:
       _, aux = beside(params, {"shared": shared, "task": state["task"]}, features, batch, branch_keys)
       shared, terms = aux["state"]["shared"], aux["terms"]
       task_state |= aux["state"]["task"]
-    return by_name, {"state": {"shared": shared, "task": task_state}, "terms": terms}
+    entries = assembled(state["task"], {(name,): own for name, own in task_state.items()})
+    return by_name, {"state": {"shared": shared, "task": entries}, "terms": terms}
 
   return Objective(losses, (), branches, beside=beside if has_terms else None)
 
@@ -301,10 +288,15 @@ def holding(objective: Objective | Callable[..., Any], fixed: Any) -> Any:
   def held(function, fixed):
     return lambda params, *rest: function(joined(params, fixed), *rest)
 
+  def held_head(head, fixed):
+    known = head.kind if not jax.tree.leaves(fixed) else None
+    return head._replace(predict=held(head.predict, fixed), kind=known)
+
   def branches(key):
     parts, keys = of_whole(key)
+    trunks = {id(b.trunk): held(b.trunk, fixed["shared"]) for b in parts}
     return tuple(
-      Branch(held(b.trunk, fixed["shared"]), {n: held(head, fixed["task"][n]) for n, head in b.heads.items()})
+      b._replace(trunk=trunks[id(b.trunk)], heads={n: held_head(head, fixed["task"][n]) for n, head in b.heads.items()})
       for b in parts
     ), keys
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from mtl_jax._core.errors import UserError
+from mtl_jax._core.packed import FROM
 from mtl_jax.net import Cut, Net, from_cut
 
 
@@ -42,8 +45,25 @@ def hard_sharing(trunk: Net, heads: Mapping[str, Net]) -> Net:
     trunk_key, *head_keys = jax.random.split(key, 1 + len(heads))
     shared, shared_state = trunk.init(trunk_key, x)
     features, _ = trunk.apply(shared, shared_state, x)
-    tasks = {name: head.init(k, features) for k, (name, head) in zip(head_keys, heads.items(), strict=True)}
+    tasks = init_heads(heads, dict(zip(heads, head_keys, strict=True)), features)
     params = {"shared": shared, "task": {name: p for name, (p, _) in tasks.items()}}
     return params, {"shared": shared_state, "task": {name: s for name, (_, s) in tasks.items()}}
 
   return from_cut(init, Cut(trunk.apply, {name: head.apply for name, head in heads.items()}))
+
+
+def init_heads(heads: Mapping[str, Net], keys: Mapping[str, jax.Array], features: Any) -> dict[str, Any]:
+  """The parameters and state of each head; those of many equal heads as one batch."""
+  groups: list[list[str]] = []
+  for name, head in heads.items():
+    own = next((group for group in groups if heads[group[0]].init == head.init), None)
+    groups.append([name]) if own is None else own.append(name)
+  found = {}
+  for names in groups:
+    if len(names) < FROM:
+      found |= {name: heads[name].init(keys[name], features) for name in names}
+      continue
+    init = heads[names[0]].init
+    made = jax.jit(jax.vmap(init, in_axes=(0, None)))(jnp.stack([keys[name] for name in names]), features)
+    found |= {name: jax.tree.map(lambda leaf, i=i: leaf[i], made) for i, name in enumerate(names)}
+  return {name: found[name] for name in heads}

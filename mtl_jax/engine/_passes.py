@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mtl_jax._core import devices
+from mtl_jax._core.packed import Opened, assembled, stack
 from mtl_jax._core.partition import joined
+from mtl_jax._jaxpr.alike import reached
+from mtl_jax._jaxpr.branches import Branches, alike_branches, alike_heads
+from mtl_jax.engine._cotangents import Alone, Cotangents
+from mtl_jax.engine._heads import Heads, head_alone, heads_together
 from mtl_jax.engine._leaves import divided
-from mtl_jax.engine.linearized import Linearized, Pullback, added
+from mtl_jax.engine.linearized import Linearized, Own, Pullback, added, in_place
 from mtl_jax.objective import Objective
 from mtl_jax.terms import amounts, total
 
@@ -49,7 +56,7 @@ def whole(objective, params, state, batch, key, share: float) -> Linearized:
     None if of_terms is None else devices.varying(make((), of_terms.dtype)) for make in (jnp.zeros, jnp.ones)
   )
   units = tuple(devices.varying(jnp.eye(len(names), dtype=jnp.float32)))
-  each = tuple(lambda seed, unit=unit: seed * unit for unit in units)
+  each = Cotangents([Alone(unit, lambda seed, unit=unit: seed * unit) for unit in units])
 
   def pull(cotangent):
     return vjp((cotangent, zero))[0]
@@ -60,7 +67,7 @@ def whole(objective, params, state, batch, key, share: float) -> Linearized:
   def pull_heads(weights):
     return vjp((devices.varying(weights), one if with_terms else zero))[1]
 
-  pullback = Pullback(tuple(range(len(names))), units, each, devices.varying, pull)
+  pullback = Pullback(tuple(range(len(names))), each, devices.varying, pull)
   if with_terms:
     pullback = pullback._replace(
       pull_all=pull_all, pull_terms=lambda: pull_all(devices.varying(jnp.zeros(len(names), jnp.float32)))
@@ -73,60 +80,42 @@ def cut(objective: Objective, params, state, batch, key, share: float) -> Linear
   """The objective cut between its trunk and heads; `share`: of this part of the batch in the terms."""
   assert objective.branches is not None
   branches, keys = objective.branches(key)
-  shared, task_state = state["shared"], dict(state["task"])
-  losses, head_grads, groups, seen = {}, {}, [], []
-  for branch in branches:
-
-    def trunk(p, branch=branch, shared=shared):
-      features, after = branch.trunk(p, shared, batch, keys["shared"])
-      features, others = divided(features)  # masks and indices go on to the heads as they are
-      return features, (others, after)
-
-    features, vjp, (others, shared) = jax.vjp(trunk, params["shared"], has_aux=True)
-    seen.append((features, others))
-    cotangents, each = [], []
-    for name, head in branch.heads.items():
-      # Each head sees one task only: its own vjp costs T small backward passes in all, not T of every head.
-      losses[name], head_vjp, task_state[name] = jax.vjp(
-        lambda p, f, name=name, head=head, others=others: head(
-          p, task_state[name], joined(f, others), batch, keys["task"][name]
-        ),
-        params["task"][name],
-        features,
-        has_aux=True,
-      )
-      dtype = losses[name].dtype
-      head_grads[name], cotangent = head_vjp(devices.varying(jnp.ones((), dtype)))
-      cotangents.append(cotangent)
-      each.append(lambda seed, pull=head_vjp, dtype=dtype: pull(seed.astype(dtype))[1])
-    groups.append((tuple(branch.heads), tuple(cotangents), tuple(each), lambda c, vjp=vjp: vjp(c)[0]))
-  names = objective.names
-  position = {name: i for i, name in enumerate(names)}
+  position = {name: i for i, name in enumerate(objective.names)}
+  shared, passes, opened = state["shared"], [], Opened(batch)
+  for several in alike_branches(branches, params, state, opened, keys, train=True):
+    run = _one_pass if several.heads is None else _passes_alike
+    passes.append(run(several, params, {**state, "shared": shared}, opened, keys))
+    shared = passes[-1].shared
+  names = [name for one in passes for name in one.names]
+  parts = [part for one in passes for part in one.heads]
+  task_state = assembled(state["task"], {part.names: part.state for part in parts})
   terms = None
   if objective.beside is not None:
-    terms = _terms(objective.beside, params, {"shared": shared, "task": state["task"]}, seen, batch, keys, share)
-    shared = terms.state["shared"]
-    task_state |= terms.state["task"]
+    now, seen = {"shared": shared, "task": state["task"]}, [features for one in passes for features in one.seen]
+    terms = _terms(objective.beside, params, now, seen, opened.entries, keys, share)
+    shared, task_state = (
+      terms.state["shared"],
+      assembled(task_state, {(name,): tree for name, tree in terms.state["task"].items()}),
+    )
 
   def pull_heads(weights):
-    weighted = {
-      name: jax.tree.map(lambda g, w=weights[position[name]]: g * w.astype(g.dtype), grads)
-      for name, grads in head_grads.items()
-    }
+    grads = {part.names: part.pull(weights[np.array([position[name] for name in part.names])]) for part in parts}
     if terms is None:
-      return weighted
-    return {
-      name: jax.tree.map(jnp.add, weighted[name], grads) if name in weighted else grads
-      for name, grads in terms.at_heads.items()
-    }
+      return assembled(params["task"], grads)
+    others = {name for name in params["task"] if name not in position}
+    grads |= {(name,): jax.tree.map(jnp.zeros_like, params["task"][name]) for name in others}
+    return jax.tree.map(jnp.add, assembled(params["task"], grads), terms.at_heads)
 
-  pullbacks = [_branch(tuple(position[name] for name in group), *of_group) for group, *of_group in groups]
+  pullbacks = [_pullback(one, tuple(position[name] for name in one.names)) for one in passes]
   if terms is not None and share > 0.0:
     straight = [terms.at_shared, *[None] * (len(pullbacks) - 1)]  # once
-    pullbacks = [_with_terms(*each) for each in zip(pullbacks, terms.at_features, straight, strict=True)]
+    at_features = iter(terms.at_features)
+    each = [one.gathered([next(at_features) for _ in one.seen]) for one in passes]
+    pullbacks = [_with_terms(*both) for both in zip(pullbacks, each, straight, strict=True)]
+  losses, order = jnp.concatenate([part.losses for part in parts]), np.argsort([position[name] for name in names])
   return Linearized(
-    names,
-    in_order(losses, names),
+    objective.names,
+    losses if in_place(order) else losses[order],
     {"state": {"shared": shared, "task": task_state}},
     params["shared"],
     tuple(pullbacks),
@@ -134,6 +123,103 @@ def cut(objective: Objective, params, state, batch, key, share: float) -> Linear
     at_features=True,
     terms={} if terms is None else terms.values,
   )
+
+
+class _Pass(NamedTuple):
+  """A forward pass, or several as one batch.
+
+  Attributes:
+    heads: Those on its features.
+    pull: The way from the features to the shared parameters.
+    shared: The shared state after it.
+    seen: For each of its branches the features that have gradients, and the others.
+    own: As in `Pullback`.
+  """
+
+  heads: list[Heads]
+  pull: Callable[[Any], Any]
+  shared: Any
+  seen: list[tuple[Any, Any]]
+  own: Own | None = None
+
+  @property
+  def names(self) -> list[str]:
+    """Its tasks."""
+    return [name for part in self.heads for name in part.names]
+
+  def gathered(self, at_features: Sequence[Any]) -> Any:
+    """Gradients at the features of each of its branches, as `pull` takes them."""
+    return at_features[0] if self.own is None else stack(at_features)
+
+
+def _one_pass(several: Branches, params, state, batch: Opened, keys) -> _Pass:
+  """The forward pass of one branch."""
+  (branch,) = several.branches
+  x = branch.read(batch.entries)
+
+  def trunk(p):
+    features, after = branch.trunk(p, state["shared"], x, keys["shared"])
+    features, others = divided(features)  # masks and indices go on to the heads as they are
+    return features, (others, after)
+
+  features, vjp, (others, shared) = jax.vjp(trunk, params["shared"], has_aux=True)
+  alike = alike_heads(branch, params, state, joined(features, others), batch, keys)
+  heads = [heads_together(a, features, others, _keys(keys, a.names), of_each=False) for a in alike]
+  done = {name for part in heads for name in part.names}
+  for name, head in branch.heads.items():
+    if name not in done:
+      own = (params["task"][name], state["task"][name])
+      heads.append(head_alone(name, head, *own, features, others, batch, keys["task"][name]))
+  return _Pass(heads, lambda c: vjp(c)[0], shared, [(features, others)])
+
+
+def _passes_alike(several: Branches, params, state, batch: Opened, keys) -> _Pass:
+  """The forward passes of branches that are alike, as one batch."""
+  branch, count = several.branches[0], len(several.branches)
+  assert several.heads is not None
+
+  def trunk(p, x):
+    return divided(branch.trunk(p, state["shared"], x, keys["shared"])[0])
+
+  def trunks(p):
+    return jax.vmap(trunk, in_axes=(None, 0))(p, several.inputs)
+
+  features, vjp, others = jax.vjp(trunks, params["shared"], has_aux=True)
+  names = several.heads.names
+  heads = heads_together(several.heads, features, others, _keys(keys, names), of_each=True)
+  seen = [jax.tree.map(lambda leaf, i=i: leaf[i], (features, others)) for i in range(count)]
+  own = _way_back(trunk, params["shared"], several.inputs)
+  return _Pass([heads], lambda c: vjp(c)[0], state["shared"], seen, own)
+
+
+def _way_back(trunk, shared, inputs) -> Own:
+  """One pass's way from its features to the shared parameters, and what all passes leave for it."""
+  structure = None
+
+  def left_by(x):
+    nonlocal structure
+    residuals, structure = jax.tree.flatten(jax.vjp(lambda p: trunk(p, x), shared, has_aux=True)[1])
+    return residuals
+
+  one = jax.tree.map(lambda leaf: leaf[0], inputs)
+  axes = [0 if depends else None for depends in reached(jax.make_jaxpr(left_by)(one).jaxpr)]
+  residuals = jax.vmap(left_by, out_axes=axes)(inputs)
+  return Own(lambda left, cotangent: jax.tree.unflatten(structure, left)(cotangent)[0], residuals, axes)
+
+
+def _keys(keys, names: tuple[str, ...]) -> Any:
+  """The keys of some heads along a leading axis; None: there are none."""
+  each = [keys["task"][name] for name in names]
+  return None if each[0] is None else jnp.stack(each)
+
+
+def _pullback(one: _Pass, tasks: tuple[int, ...]) -> Pullback:
+  cotangents = Cotangents([part.cotangents for part in one.heads])
+
+  def weighted(weights):
+    return added(cotangents.weighted(devices.varying(weights)[np.array(tasks)]))
+
+  return Pullback(tasks, cotangents, weighted, one.pull, own=one.own)
 
 
 class _Terms(NamedTuple):
@@ -169,11 +255,3 @@ def _with_terms(pullback: Pullback, at_features: Any, at_shared: Any = None) -> 
   return pullback._replace(
     pull_all=lambda c: pull(jax.tree.map(jnp.add, c, at_features)), pull_terms=lambda: pull(at_features)
   )
-
-
-def _branch(tasks: tuple[int, ...], cotangents: tuple[Any, ...], each: tuple[Any, ...], pull: Any) -> Pullback:
-  def weighted(weights):
-    weights = devices.varying(weights)
-    return added(cotangent(weights[task]) for task, cotangent in zip(tasks, each, strict=True))
-
-  return Pullback(tasks, cotangents, each, weighted, pull)

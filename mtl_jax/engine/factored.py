@@ -16,8 +16,9 @@ from mtl_jax.engine._backward.backward import begin
 from mtl_jax.engine._backward.program import Program, trace
 from mtl_jax.engine._backward.running import runner
 from mtl_jax.engine._backward.ways import keeps, way_of
+from mtl_jax.engine._cotangents import Cotangents
 from mtl_jax.engine._engine import Engine, weighing
-from mtl_jax.engine.linearized import Linearized, Pullback, in_task_order
+from mtl_jax.engine.linearized import Linearized, Pullback, in_place, in_task_order
 
 
 def factored(*, one_by_one: bool | None = None) -> Engine:
@@ -105,7 +106,7 @@ def factored_gram(
     each = [_weighing(pullback, program, sum(counts)) for pullback, program in zip(pullbacks, programs, strict=True)]
     linearized = linearized._replace(pullbacks=tuple(each))
   back = in_task_order(pullbacks)
-  return total[back][:, back] if len(pullbacks) > 1 else total, linearized
+  return total if in_place(back) else total[back][:, back], linearized
 
 
 def _weighing(pullback: Pullback, program: Program, count: int) -> Pullback:
@@ -120,8 +121,8 @@ def _weighing(pullback: Pullback, program: Program, count: int) -> Pullback:
 
   def pull(weights):
     total = None if pullback.pull_terms is None else pullback.pull_terms()
-    for task, cotangent in zip(pullback.tasks, pullback.cotangents, strict=True):
-      row = jax.tree.map(lambda x, w=weights[task]: w.astype(x.dtype) * x, pullback.pull(cotangent))
+    for task, gradient in zip(pullback.tasks, pullback.each(), strict=True):
+      row = jax.tree.map(lambda x, w=weights[task]: w.astype(x.dtype) * x, gradient)
       total = row if total is None else jax.tree.map(jnp.add, total, row)
     return total
 
@@ -140,4 +141,4 @@ def _short(linearized: Linearized, program: Program, kept: dict[str, Any]) -> Pu
     return linearized.with_terms(jax.tree.unflatten(jax.tree.structure(linearized.shared), grads))
 
   tasks = tuple(task for pullback in linearized.pullbacks for task in pullback.tasks)
-  return Pullback(tasks, (), (), lambda weights: weights, pull)
+  return Pullback(tasks, Cotangents(()), lambda weights: weights, pull)

@@ -47,7 +47,7 @@ def features() -> Engine:
   def gram(linearized, balancer):
     if not linearized.at_features:
       raise UserError("engine 'features': this net or objective has no cut between trunk and heads: use gram().")
-    if len(linearized.pullbacks) > 1:
+    if len(linearized.pullbacks) > 1 or linearized.pullbacks[0].own is not None:
       raise UserError("engine 'features': tasks with inputs of their own share no features: use stacked() or gram().")
     if balancer.layers is not None:
       raise UserError(
@@ -57,7 +57,7 @@ def features() -> Engine:
     counts = _representation(pullback)
     if sum(counts) > 1:  # a single leaf is read by all tasks that read any
       _check_shared(pullback, counts, linearized.names)
-    each = pullback.cotangents
+    each = list(pullback.cotangents)
     at_shared = [[leaf for leaf, one in zip(jax.tree.leaves(c), counts, strict=True) if one] for c in each]
 
     def weighted(weights):
@@ -74,7 +74,7 @@ def features() -> Engine:
 
 def _representation(pullback: Pullback) -> list[bool]:
   """For each leaf of the features whether a gradient at it reaches the shared parameters."""
-  program = jax.make_jaxpr(pullback.pull)(pullback.cotangents[0]).jaxpr
+  program = jax.make_jaxpr(pullback.pull)(pullback.cotangents.like).jaxpr
   leaves = range(len(program.invars))
   alone = [[Kind.LINEAR if i == leaf else Kind.ZERO for i in leaves] for leaf in leaves]
   counts = [any(map(depends, flow(program, kinds))) for kinds in alone]
@@ -87,8 +87,11 @@ def _representation(pullback: Pullback) -> list[bool]:
 
 def _check_shared(pullback: Pullback, counts: list[bool], names: tuple[str, ...]) -> None:
   """Raises a `UserError` for two tasks that read no leaf of the representation in common."""
-  seed = devices.varying(jnp.ones(()))
-  kinds = {names[task]: traced(each, seed)[1] for task, each in zip(pullback.tasks, pullback.each, strict=True)}
+  seed, kinds = devices.varying(jnp.ones(())), {}
+  for part in pullback.cotangents.parts:
+    kinds |= dict.fromkeys(
+      [names[task] for task in pullback.tasks[len(kinds) :][: part.count]], traced(part.again, seed)[1]
+    )
   reads = {name: {i for i, one in enumerate(counts) if one and depends(found[i])} for name, found in kinds.items()}
   for a, b in itertools.combinations([name for name in names if reads[name]], 2):
     if not reads[a] & reads[b]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -12,6 +12,21 @@ import numpy as np
 
 from mtl_jax._core import devices
 from mtl_jax.balance.serving import spread
+from mtl_jax.engine._cotangents import Cotangents
+
+
+class Own(NamedTuple):
+  """The way back of one of several forward passes that are alike.
+
+  Attributes:
+    pull: `pull(residuals, cotangent) -> shared_grads`, for one of them.
+    residuals: What their forward passes left.
+    axes: For each of it 0, where each pass left its own along a leading axis, or None: it is the same for all.
+  """
+
+  pull: Callable[[Any, Any], Any]
+  residuals: list[jax.Array]
+  axes: list[int | None]
 
 
 class Pullback(NamedTuple):
@@ -20,26 +35,51 @@ class Pullback(NamedTuple):
   Attributes:
     tasks: Their positions in the order of all tasks; those of the batch's part k are T k to T (k + 1).
     cotangents: For each of them the gradient of its loss with respect to the features, those of floating point.
-    each: The same as functions of what they are multiplied by, so that one can be made to wait for another.
     weighted: `weighted(weights) -> cotangent`, the sum of them times weights, (T,) of all tasks: computed anew, so that
       nobody keeps T cotangents while task gradients are taken.
     pull: `pull(cotangent) -> shared_grads`, linear: one backward pass of the trunk. In a program for one device of
       several, that device's share of the gradient.
     pull_all: The same with the gradient of the objective's terms, in the same pass; None: it has none.
     pull_terms: `pull_terms() -> shared_grads`, the gradient of the terms alone; None: there are none.
+    own: Where each task has a forward pass of its own, all alike, one task's way back; None: they share one. Then
+      `weighted` and `pull` are of the features of all of them, along a leading axis.
   """
 
   tasks: tuple[int, ...]
-  cotangents: tuple[Any, ...]
-  each: tuple[Callable[[jax.Array], Any], ...]
+  cotangents: Cotangents
   weighted: Callable[[jax.Array], Any]
   pull: Callable[[Any], Any]
   pull_all: Callable[[Any], Any] | None = None
   pull_terms: Callable[[], Any] | None = None
+  own: Own | None = None
 
   def last(self, weights: jax.Array) -> Any:
     """The gradient of the weighted losses, weights (T,), and of the terms: the last backward pass of a step."""
     return (self.pull_all or self.pull)(self.weighted(weights))
+
+  def each(self) -> Iterator[Any]:
+    """The gradient of each of its tasks."""
+    if self.own is None:
+      yield from map(self.pull, self.cotangents)
+      return
+    for i, cotangent in enumerate(self.cotangents):
+      left = zip(self.own.residuals, self.own.axes, strict=True)
+      yield self.own.pull([leaf if axis is None else leaf[i] for leaf, axis in left], cotangent)
+
+  @property
+  def many(self) -> bool:
+    """Whether its tasks are so many that a program should not name each."""
+    return any(part.count > 1 for part in self.cotangents.parts)
+
+  def batch(self, *, in_turn: bool = False) -> Any:
+    """The gradients of all its tasks as one batch, leaves (T, ...); `in_turn`: by a loop, if they share a pass."""
+    count, structure = len(self.cotangents), jax.tree.structure(self.cotangents.like)
+    stacks = jax.tree.unflatten(structure, self.cotangents.stacks([0] * structure.num_leaves))
+    if self.own is None and in_turn:
+      return jax.lax.map(self.pull, stacks)
+    if self.own is None:
+      return jax.vmap(self.pull, axis_size=count)(stacks)
+    return jax.vmap(self.own.pull, in_axes=(list(self.own.axes), 0))(list(self.own.residuals), stacks)
 
 
 class Linearized(NamedTuple):
@@ -89,6 +129,11 @@ class Linearized(NamedTuple):
 def in_task_order(pullbacks: tuple[Pullback, ...]) -> np.ndarray:
   """Indices that bring the tasks of all pullbacks, one pullback after the other, into the order of all tasks."""
   return np.argsort([task for pullback in pullbacks for task in pullback.tasks])
+
+
+def in_place(order: np.ndarray) -> bool:
+  """Whether such indices change nothing."""
+  return bool(np.array_equal(order, np.arange(len(order))))
 
 
 def added(trees: Iterable[Any]) -> Any:

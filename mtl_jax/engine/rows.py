@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from mtl_jax._core import devices
 from mtl_jax.engine._scatter import scattered
-from mtl_jax.engine.linearized import Linearized, in_task_order
+from mtl_jax.engine.linearized import Linearized, in_place, in_task_order
 
 
 def takes_turns() -> bool:
@@ -31,15 +31,14 @@ def rows(linearized: Linearized, *, one_by_one: bool) -> Any:
 
   Args:
     linearized: The objective after its forward pass.
-    one_by_one: Pull the cotangents back in a loop rather than as one batch. Slower to compile, on CPU faster to run,
-      and activations of one task live at a time instead of those of all.
+    one_by_one: Pull the cotangents back one after the other rather than as one batch. Slower to compile, on CPU faster
+      to run, and activations of one task live at a time instead of those of all. Tasks with forward passes of their
+      own that are alike are one batch nevertheless: it costs what one backward pass costs.
   """
   pullbacks, order = linearized.pullbacks, in_task_order(linearized.pullbacks)
-  if one_by_one:
-    each = [scattered(pullback.pull(cotangent)) for pullback in pullbacks for cotangent in pullback.cotangents]
+  if one_by_one and not any(pullback.many for pullback in pullbacks):
+    each = [scattered(gradient) for pullback in pullbacks for gradient in pullback.each()]
     return stack([each[i] for i in order])
-  parts = [
-    scattered(jax.vmap(pullback.pull, axis_size=len(pullback.cotangents))(stack(pullback.cotangents)), 1)
-    for pullback in pullbacks
-  ]
-  return parts[0] if len(parts) == 1 else jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[order], *parts)
+  parts = [scattered(pullback.batch(in_turn=one_by_one), 1) for pullback in pullbacks]
+  whole = parts[0] if len(parts) == 1 else jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
+  return whole if in_place(order) else jax.tree.map(lambda leaf: leaf[order], whole)

@@ -56,9 +56,9 @@ def sketched(k: int = 4096, *, seed: int = 0) -> Engine:
     if needs_gram(balancer):
       key = jax.random.fold_in(jax.random.key(seed), step)
       each = [
-        sketch(matching(pullback.pull(cotangent), balancer.layers), key, k)
+        sketch(matching(gradient, balancer.layers), key, k)
         for pullback in linearized.pullbacks
-        for cotangent in pullback.cotangents
+        for gradient in pullback.each()
       ]
       matrix = gram(devices.total(stack([each[i] for i in in_task_order(linearized.pullbacks)])))
     return *weigh_and_pull(linearized, balancer, balancer_state, matrix), step + 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -14,10 +16,10 @@ State = Any
 def summed(states: Sequence[State]) -> State:
   """The sum of the states, leaf by leaf.
 
-  >>> summed([{"count": 2}, {"count": 3}])["count"].tolist()
-  5
+  >>> summed([{"count": 2}, {"count": 3}])
+  {'count': 5}
   """
-  return jax.tree.map(lambda *leaves: np.sum(leaves, axis=0), *states)
+  return jax.tree.map(lambda *leaves: functools.reduce(operator.add, leaves), *states)
 
 
 def concatenated(states: Sequence[State]) -> State:
@@ -34,16 +36,17 @@ class Metric(NamedTuple):
 
   $$ metric = compute(merge([update(\hat y_1, y_1, w_1), ..., update(\hat y_n, y_n, w_n)])) $$
 
-  Evaluation jits `update`, which may not call back to the host. It moves each batch's state to the host, where it calls
-  `merge` and `compute` once, after the last batch. Several processes each have all states.
+  Evaluation jits `update`, which may not call back to the host. Where the state of two batches has the shapes of one
+  and `merge` can be traced, states are merged on the devices, two at a time; else they are moved to the host, where
+  `merge` is called once, after the last batch, as `compute` is. Several processes each have all states.
 
   Attributes:
     update: `update(prediction, label, mask) -> state` of one batch, pure and jitted: the task's prediction, (B, ...) or
       a tree; what `Task.label` reads of the batch; and the float32 weights of the examples, (B,), or of the entries of
       their labels, (B, ...), which are those of `Task.mask` with 0 for padding.
     compute: `compute(state) -> scalar`; NaN when no example counted.
-    merge: `merge(states) -> state`, the state of all batches from the list of theirs, at least one, as numpy arrays and
-      in the order of the data set; by default their sum.
+    merge: `merge(states) -> state`, the state of several batches from the list of theirs, at least one, in the order of
+      the data set; by default their sum.
     higher_is_better: The direction.
   """
 

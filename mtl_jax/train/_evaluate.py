@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator, Mapping
+import functools
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -12,7 +12,6 @@ import numpy as np
 
 from mtl_jax import shard
 from mtl_jax._core import devices
-from mtl_jax._core.axes import behind
 from mtl_jax._core.checks import check_numbers
 from mtl_jax._core.inputs import Inputs, input_keys, input_of, keys_read
 from mtl_jax.data.arrays import as_arrays, size_of
@@ -23,6 +22,7 @@ from mtl_jax.tasks import Task
 from mtl_jax.tasks.loss import check_shapes
 from mtl_jax.tasks.metrics import Metric
 from mtl_jax.tasks.metrics import mean as mean_metric
+from mtl_jax.train._judging import Names, by_task, judge_all, merger, together, values_of, weights_of
 
 Metrics = dict[str, dict[str, float]]
 
@@ -33,8 +33,8 @@ def make_predict(net: Net, tasks: Mapping[str, Task], inputs: Inputs = "x") -> C
   keys = input_keys(tasks, inputs)
 
   def predict(params, state, batch):
-    outputs = {key: net.apply(params, state, input_of(batch, key))[0] for key in dict.fromkeys(keys.values())}
-    return {name: outputs[keys[name]][name] for name in tasks}
+    params, state = together(net, params, state)
+    return by_task(judge_all(net, keys, lambda name, prediction, _: prediction, params, state, batch), tasks)
 
   return predict
 
@@ -58,8 +58,8 @@ def make_evaluate(
 ) -> Callable[[Any, Any, Mapping[str, Any]], Metrics]:
   """A function `(params, state, arrays) -> {task: {metric: value}}` over a whole data set.
 
-  Each batch is one jitted call that returns metric states, which are moved to the host; there they are merged and
-  computed once at the end. The last batch is padded, and padding counts for nothing.
+  Each batch is one jitted call that makes metric states; those that do not grow are merged on the devices, others on
+  the host (see `mtl.tasks.metrics.Metric`). The last batch is padded, and padding counts for nothing.
 
   Args:
     net: The multi-task net.
@@ -77,56 +77,63 @@ def make_evaluate(
   from mtl_jax import data
 
   check_numbers({"batch_size": batch_size})
-  predict = make_predict(net, tasks, inputs)
+  keys, metrics = input_keys(tasks, inputs), {name: all_metrics(task) for name, task in tasks.items()}
+  merges: dict[tuple[Names, str], Any] = {}
 
   def batch_states(params, state, batch, valid):
     with devices.on(mesh):
-      return on_devices(params, state, batch, valid)
+      return judge_all(net, keys, functools.partial(states_of, valid), params, state, batch)
 
-  def on_devices(params, state, batch, valid):
-    predictions = predict(params, state, batch)
-    states = {}
-    for name, task in tasks.items():
-      weights = valid
-      if task.mask is not None:
-        weights = jnp.asarray(task.mask(batch)).astype(jnp.float32)
-        weights *= behind(valid, weights.ndim)
-      losses, label = jnp.asarray(task.loss(predictions[name], batch)), task.label(batch)
-      check_shapes(name, losses, weights)
-      states[name] = {key: metric.update(predictions[name], label, weights) for key, metric in task.metrics.items()}
-      states[name]["loss"] = _LOSS.update(losses, label, weights)
-    return states
+  def states_of(valid, name, prediction, batch):
+    task = tasks[name]
+    losses, label, weights = (
+      jnp.asarray(task.loss(prediction, batch)),
+      task.label(batch),
+      weights_of(task, batch, valid),
+    )
+    check_shapes(name, losses, weights)
+    states = {key: metric.update(prediction, label, weights) for key, metric in task.metrics.items()}
+    return {**states, "loss": _LOSS.update(losses, label, weights)}
+
+  def add(one, other):
+    return {place: merges[place](state, other[place]) for place, state in one.items()}
 
   placement = None if mesh is None else shard.batch_sharding(mesh)
   everywhere = None if mesh is None else jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
   jitted = jax.jit(batch_states, out_shardings=everywhere)
+  merge = jax.jit(add, donate_argnums=0, out_shardings=everywhere)
   pieces = 1 if mesh is None else mesh.shape[devices.DATA]
 
   def evaluate(params, state, arrays):
     arrays = as_arrays(arrays)
+    params, state = together(net, params, state)
     size = min(batch_size, size_of(arrays))
     batches = data.pad_batches(arrays, -(-size // pieces) * pieces)
     if placement is not None:
       batches = (shard.place(batch, placement) for batch in batches)
-    parts = list(_on_host(jitted(params, state, batch, valid) for batch, valid in batches))
-    return {
-      name: {
-        key: float(metric.compute(metric.merge([part[name][key] for part in parts])))
-        for key, metric in all_metrics(task).items()
-      }
-      for name, task in tasks.items()
-    }
+    each = (
+      {(names, key): one for names, own in jitted(params, state, batch, valid).items() for key, one in own.items()}
+      for batch, valid in batches
+    )
+    total, rest = {}, [next(each)]
+    for states in each:
+      if not total:
+        merges.update({place: merger(*place, metrics, one) for place, one in states.items() if place not in merges})
+        total = {place: one for place, one in rest[0].items() if merges[place] is not None}
+        rest[0] = {place: one for place, one in rest[0].items() if place not in total}
+      total = merge(total, {place: states[place] for place in total})
+      # Read after the next batch has been handed to the devices, so that these need not wait.
+      rest[-1] = jax.device_get(rest[-1])
+      rest.append({place: one for place, one in states.items() if place not in total})
+    done, rest = jax.device_get((total, rest))
+    of_each: dict[str, dict[str, float]] = {name: {} for name in tasks}
+    for names, key in (*done, *rest[0]):
+      states = [done[names, key]] if (names, key) in done else [one[names, key] for one in rest]
+      for name, value in values_of(names, key, metrics, states).items():
+        of_each[name][key] = value
+    return {name: {key: of_each[name][key] for key in metrics[name]} for name in tasks}
 
   return evaluate
-
-
-def _on_host(states: Iterator[Any]) -> Iterator[Any]:
-  """Each batch's states as numpy arrays, read after the next batch has been handed to the devices.
-
-  So these need not wait for the host, and never hold the states of more than three batches.
-  """
-  for done, _ in itertools.pairwise(itertools.chain(states, [None])):
-    yield jax.device_get(done)
 
 
 @of_problem
@@ -148,9 +155,13 @@ def predict_all(
   from mtl_jax import data
 
   check_numbers({"batch_size": batch_size})
-  predict = make_predict(net, tasks, inputs)
-  run = jax.jit(lambda p, s, batch: {name: tasks[name].output(y) for name, y in predict(p, s, batch).items()})
-  keys = keys_read(inputs)
+  of_task, keys = input_keys(tasks, inputs), keys_read(inputs)
+  params, state = together(net, params, state)
+
+  @jax.jit
+  def run(params, state, batch):
+    return judge_all(net, of_task, lambda name, prediction, _: tasks[name].output(prediction), params, state, batch)
+
   arrays = as_arrays({key: input_of(arrays, key, "data") for key in keys})
   check_lengths(arrays)
   check_inputs(arrays, keys)
@@ -159,5 +170,5 @@ def predict_all(
   for batch, valid in data.pad_batches(arrays, size):
     outputs = jax.device_get(run(params, state, batch))
     count = int(valid.sum())
-    parts.append(jax.tree.map(lambda a, count=count: a[:count], outputs))
+    parts.append(jax.tree.map(lambda a, count=count: a[:count], by_task(outputs, tasks)))
   return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)

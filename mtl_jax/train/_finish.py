@@ -12,6 +12,7 @@ import optax
 
 from mtl_jax._core import devices
 from mtl_jax._core.errors import UserError
+from mtl_jax._core.packed import FROM, Packed, is_packed
 from mtl_jax._core.partition import joined, partition
 from mtl_jax._core.paths import by_path
 from mtl_jax.balance.balancer import Balancer, Stats
@@ -20,6 +21,11 @@ from mtl_jax.train._state import TrainState
 
 Nonfinite = str  # "stop", "skip" or "ignore"
 _SMALL = 4096  # numbers of a parameter whose norm takes a CPU longer to begin than to add up
+
+
+def by_name(names: tuple[str, ...], vector: jax.Array) -> Mapping[str, jax.Array]:
+  """The entries of a vector over tasks; of many as one array, since each output of a program takes a call its time."""
+  return dict(zip(names, vector, strict=True)) if len(names) < FROM else Packed([names], [vector], names)
 
 
 def check_nonfinite(nonfinite: str) -> None:
@@ -80,7 +86,7 @@ def finish(
   """
   grads, names, stats, weights, aux, method_state, engine_state, terms, heads, report = found
   losses, here = stats.losses, stats.filled().present
-  present = {} if stats.present is None else dict(zip(names, stats.present, strict=True))
+  present = {} if stats.present is None else by_name(names, stats.present)
   grad_norm, with_gradient = _norm(grads), by_path(grads)
 
   def after(state):
@@ -88,7 +94,7 @@ def finish(
     trained, fixed = partition(state.params, lambda path, _: path in with_gradient)
     updates, opt_state = _update(tx, grads, state.opt_state, trained, value)
     params = joined(optax.apply_updates(trained, updates), fixed)
-    with_labels = {**heads, **present}
+    with_labels = {**heads, **present}  # a scalar for each
     if freeze_absent and with_labels:
       params = keep_absent_heads(with_labels, params, state.params)
       opt_state = keep_absent_heads(with_labels, opt_state, state.opt_state)
@@ -109,8 +115,8 @@ def finish(
     new = _guard(state, after, bad, fine, empty, stop=nonfinite == "stop")
   new = new._replace(step=state.step + 1)
   metrics = {
-    "losses": dict(zip(names, losses, strict=True)),
-    "weights": dict(zip(names, weights, strict=True)),
+    "losses": by_name(names, losses),
+    "weights": by_name(names, weights),
     "present": present,
     "grad_norm": grad_norm,
     "skipped": new.skipped,
@@ -152,10 +158,23 @@ def keep_absent_heads(present: Mapping[str, jax.Array], new: Any, old: Any) -> A
   """
 
   def one(path, after, before):
+    if is_packed(after):
+      return after.like(
+        [group(names, a, b) for names, a, b in zip(after.groups, after.trees, before.trees, strict=True)]
+      )
     task = _task_of(path)
     return after if task is None or task not in present else jnp.where(present[task], after, before)
 
-  return jax.tree_util.tree_map_with_path(one, new, old)
+  def group(names, after, before):
+    if not any(name in present for name in names):
+      return after
+    here = [present.get(name, True) for name in names]
+    if not names[1:]:
+      return jax.tree.map(lambda a, b: jnp.where(here[0], a, b), after, before)
+    here = jnp.stack([jnp.asarray(one) for one in here])
+    return jax.tree.map(lambda a, b: jnp.where(here.reshape(-1, *[1] * (a.ndim - 1)), a, b), after, before)
+
+  return jax.tree_util.tree_map_with_path(one, new, old, is_leaf=is_packed)
 
 
 def _task_of(path: tuple[Any, ...]) -> str | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import math
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from mtl_jax import shard
 from mtl_jax._core.checks import check_compute_dtype, check_numbers
 from mtl_jax._core.errors import UserError
 from mtl_jax._core.frozen import Frozen
+from mtl_jax._core.packed import entries, unpacked
 from mtl_jax.balance.balancer import Balancer
 from mtl_jax.engine import Engine
 from mtl_jax.net import Net
@@ -267,7 +267,7 @@ def fit(
     _warn("no evaluation had a finite score: the last parameters are returned in place of the best.")
   if best_model is None or best.step == 0:
     best_model, best = (state.params, state.state), Best(step=int(state.step))
-  params, net_state = best_model
+  params, net_state = unpacked(best_model)
   return Fit(state, params, net_state, best.step, history, clock.step_seconds())
 
 
@@ -276,12 +276,15 @@ def _mean(lines: list[Any]) -> dict[str, Any]:
 
   Those of a task are over the steps with labels of it, NaN without any; `present` is the share of these steps.
   """
-  last = jax.tree.map(lambda leaf: leaf.tolist(), lines[-1])
+  by_task = {key: np.array([entries(line[key]) for line in lines]) for key in ("losses", "weights", "present")}
+  here = by_task["present"] if by_task["present"].size else np.ones_like(by_task["losses"], bool)
+  last = jax.tree.map(lambda leaf: leaf.tolist(), unpacked(lines[-1]))
   for key in ("losses", "weights"):
-    values = {name: [line[key][name] for line in lines if line["present"].get(name, True)] for name in last[key]}
-    last[key] = {name: float(np.mean(found)) if found else math.nan for name, found in values.items()}
+    with np.errstate(invalid="ignore"):
+      means = np.sum(by_task[key], axis=0, where=here) / np.sum(here, axis=0)
+    last[key] = dict(zip(lines[-1][key], means.tolist(), strict=True))
+  last["present"] = dict(zip(lines[-1]["present"], by_task["present"].mean(axis=0).tolist(), strict=True))
   last["terms"] = {name: float(np.mean([line["terms"][name] for line in lines])) for name in last["terms"]}
-  last["present"] = {name: float(np.mean([line["present"][name] for line in lines])) for name in last["present"]}
   return last
 
 

@@ -19,6 +19,7 @@ from mtl_jax.engine import Engine, auto
 from mtl_jax.net import Net
 from mtl_jax.problem import of_problem
 from mtl_jax.tasks import Task, balanced
+from mtl_jax.train._packing import pack_heads
 
 
 class TrainState(NamedTuple):
@@ -26,7 +27,8 @@ class TrainState(NamedTuple):
 
   Attributes:
     step: Steps taken, skipped ones included, int32.
-    params: `{"shared": ..., "task": {name: ...}}`.
+    params: `{"shared": ..., "task": {name: ...}}`. Heads of many tasks that are equal lie in one tree of arrays, which
+      is read like a dictionary all the same.
     state: The net's state (batch statistics), laid out like the parameters.
     opt_state: The optimizer's state.
     balancer: The balancer's state.
@@ -87,8 +89,10 @@ def init_train_state(
     raise UserError("init_train_state needs at least one task, found none.")
   count = len(balanced(tasks))
   init_key, run_key = jax.random.split(key)
-  keys = next(iter(input_keys(tasks, inputs).values()))
-  params, state = net.init(init_key, jax.tree.map(jnp.asarray, input_of(batch, keys)))
+  keys = input_keys(tasks, inputs)
+  params, state = net.init(init_key, jax.tree.map(jnp.asarray, input_of(batch, next(iter(keys.values())))))
+  split_frozen(params, frozen)  # mistakes are told of the parameters as the user knows them
+  params, state = pack_heads(net, tasks, keys, params, state, tx, frozen)
   engine = auto() if engine is None else engine
   trained, _ = split_frozen(params, frozen)
   return TrainState(

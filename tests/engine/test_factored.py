@@ -230,7 +230,7 @@ def test_what_is_kept_is_no_larger_than_two_gradients():
 def test_rows_are_made_where_they_are_cheaper():
   def pays(batch, width, tasks, groups=1, passes=1):
     term = Product(0, 1, ((0,), (0,)), (batch, width, width), passes, None, jnp.dot)
-    return arithmetic.pays([[term]] * groups, [tasks] * groups)
+    return arithmetic.pays([[term]] * groups, [[tasks]] * groups)
 
   assert pays(256, 1024, 8)  # 1.2e9 multiplications against 4.4e9
   assert not pays(4096, 256, 8)  # many positions, few channels

@@ -82,11 +82,15 @@ class Backward:
       return self.shared[name]
     return self.runner.stacked(self.tasked[name], self.axes[name], axis)
 
+  def of_all(self, name: Name) -> jax.Array:
+    """A value of all tasks, (T, ...), the same one T times where it is the same for all."""
+    value = self.get(name)
+    return value if name in self.program.tasked else jnp.broadcast_to(value, (self.runner.tasks, *value.shape))
+
   def rows(self, name: Name) -> jax.Array:
     """The gradients of a parameter, (T, ...), `scattered` over devices."""
     if name not in self.program.tasked:
-      value = self.shared[name]
-      return scattered(jnp.broadcast_to(value, (self.runner.tasks, *value.shape)), 1)
+      return scattered(self.of_all(name), 1)
     return self.runner.rows(self.tasked[name], self.axes[name])
 
 
@@ -112,7 +116,8 @@ def begin(
     runner,
     axes,
     program.constants | {ZERO: zero},
-    dict(zip(program.cotangents, cotangents, strict=True)),
+    {name: runner.held(value, axes[name]) for name, value in program.own.items()}
+    | dict(zip(program.cotangents, cotangents, strict=True)),
   )
 
 

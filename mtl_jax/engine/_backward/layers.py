@@ -28,7 +28,7 @@ class Product(NamedTuple):
   """A product that makes (part of) a kernel's gradient, `A^T D` but for the order and grouping of its axes.
 
   Attributes:
-    inputs: The name of A, the same for all tasks.
+    inputs: The name of A, the same for all tasks that share a forward pass.
     cotangents: The name of D, of each task.
     axes: Those of A and of D that are summed over, the examples, in the same order.
     sizes: (n, in, out): examples summed over, and the entries of A and D for each.
@@ -59,7 +59,7 @@ def products_of(program: Program, path: str) -> list[Product] | None:
 def _found(program: Program, name: Any, after: list[Equation]) -> list[Product] | None:
   name, bare = look_through(program, name, _BARE)
   after = [*after, *bare]
-  if not isinstance(name, Name) or name not in program.makers or name not in program.tasked:
+  if not isinstance(name, Name) or name not in program.makers or name not in program.passed:
     return None
   equation = program.equations[program.makers[name]]
   find = KINDS.get(equation.eqn.primitive.name) if equation.eqn is not None else None
@@ -76,10 +76,10 @@ def _dense(program: Program, equation: Equation, after: list[Equation]) -> list[
   """A product of the layer's inputs with the gradients at its outputs, summed over the examples and positions."""
   eqn = equation.eqn
   contracted, batched = eqn.params["dimension_numbers"]
-  tasked = [not isinstance(o, jex.Literal) and o in program.tasked for o in equation.inputs]
-  if any(batched) or sum(tasked) != 1 or not jnp.issubdtype(eqn.outvars[0].aval.dtype, jnp.floating):
+  passed = [not isinstance(o, jex.Literal) and o in program.passed for o in equation.inputs]
+  if any(batched) or sum(passed) != 1 or not jnp.issubdtype(eqn.outvars[0].aval.dtype, jnp.floating):
     return None
-  shared = tasked.index(False)
+  shared = passed.index(False)
   axes = (tuple(contracted[shared]), tuple(contracted[1 - shared]))
   a, d = eqn.invars[shared].aval, eqn.invars[1 - shared].aval
   n = math.prod(a.shape[axis] for axis in axes[0])

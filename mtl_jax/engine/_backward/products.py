@@ -19,12 +19,12 @@ from mtl_jax.engine._backward.layers import Product
 _MADE = 2**21  # numbers made at a time on CPU on the way to inner products: of full speed, and no more with more tasks
 
 
-def pays(groups: list[list[Product]], counts: list[int]) -> bool:
+def pays(groups: list[list[Product]], counts: list[list[int]]) -> bool:
   """Whether inner products from the factors cost less than the rows and their inner products.
 
   Args:
-    groups: For each forward pass the products that make the kernel's gradient.
-    counts: The number of tasks of each.
+    groups: For each program the products that make the kernel's gradient.
+    counts: For each program the number of tasks of each of its forward passes.
 
   Returns:
     Whether. Only multiplications count; inner products, which G needs exactly, are of highest precision either way.
@@ -32,19 +32,19 @@ def pays(groups: list[list[Product]], counts: list[int]) -> bool:
   return factor_work(groups, counts) < row_work(groups, counts)
 
 
-def row_work(groups: list[list[Product]], counts: list[int]) -> int:
+def row_work(groups: list[list[Product]], counts: list[list[int]]) -> int:
   """The multiplications of all rows and their inner products."""
-  tasks, (_, width, out), passes = sum(counts), groups[0][0].sizes, groups[0][0].passes
-  made = sum(t * m * width * out for t, m in zip(counts, _examples(groups), strict=True))
-  return made + passes * tasks**2 * width * out
+  (_, width, out), passes = groups[0][0].sizes, groups[0][0].passes
+  made = sum(sum(c) * m * width * out for c, m in zip(counts, _examples(groups), strict=True))
+  return made + passes * sum(map(sum, counts)) ** 2 * width * out
 
 
-def factor_work(groups: list[list[Product]], counts: list[int]) -> int:
-  """Those of the inner products from the factors."""
-  (_, width, out), n = groups[0][0].sizes, _examples(groups)
-  pairs = [(i, j) for i in range(len(groups)) for j in range(i + 1)]
-  each = [n[i] * n[j] * (width + counts[j] * out) + counts[i] * counts[j] * n[i] * out for i, j in pairs]
-  return groups[0][0].passes * sum(each) * devices.count()
+def factor_work(groups: list[list[Product]], counts: list[list[int]]) -> int:
+  """Those of the inner products from the factors, over all pairs of forward passes."""
+  (_, width, out), each = groups[0][0].sizes, _examples(groups)
+  n, t = np.array([(m, tasks) for m, own in zip(each, counts, strict=True) for tasks in own], np.int64).T
+  through = n * (width * np.cumsum(n) + out * np.cumsum(n * t))
+  return groups[0][0].passes * int(np.sum(through + t * n * out * np.cumsum(t))) * devices.count()
 
 
 def _examples(groups: list[list[Product]]) -> list[int]:
@@ -58,8 +58,14 @@ def task_axis(product: Product) -> int:
 
 
 def factors(backward: Backward, products: list[Product]) -> tuple[jax.Array, jax.Array]:
-  """A, (n, in), and all D, (n, T, out), of the layers that use a kernel, one after the other along n."""
-  a = [_examples_first(backward.get(product.inputs), product.axes[0], 0) for product in products]
+  """A, (n, in), and all D, (n, T, out), of the layers that use a kernel, one after the other along n.
+
+  Where each task has a forward pass of its own, so is A: (n, T, in).
+  """
+  if backward.program.own:
+    a = [_examples_first(backward.of_all(product.inputs), product.axes[0], 1) for product in products]
+  else:
+    a = [_examples_first(backward.get(product.inputs), product.axes[0], 0) for product in products]
   d = [_examples_first(backward.get(product.cotangents), product.axes[1], 1) for product in products]
   return jnp.concatenate(a), jnp.concatenate(d)
 
@@ -77,18 +83,21 @@ def factored_gradient(
   product: Product, groups: list[tuple[jax.Array, jax.Array]], weights: list[jax.Array]
 ) -> jax.Array:
   r"""$A^T \sum_t w_t D_t$, in the kernel's shape; `product` is any of its products."""
-  d = [
-    jnp.einsum("nto,t->no", d, w.astype(d.dtype), precision="highest")
-    for (_, d), w in zip(groups, weights, strict=True)
-  ]
-  return product.kernel(jnp.concatenate([a for a, _ in groups]), jnp.concatenate(d))
+  made = []
+  for (a, d), w in zip(groups, weights, strict=True):
+    if a.ndim == d.ndim:  # of each task its own
+      made.append((_flat(a), _flat(d * w.astype(d.dtype)[:, None])))
+    else:
+      made.append((a, jnp.einsum("nto,t->no", d, w.astype(d.dtype), precision="highest")))
+  return product.kernel(*map(jnp.concatenate, zip(*made, strict=True)))
 
 
 def factored_products(groups: list[tuple[jax.Array, jax.Array]]) -> jax.Array:
   r"""$\langle A_i^T D_s, A_j^T D_t \rangle = \sum D_s \odot (A_i A_j^T D_t)$ for the tasks s, t of all groups i, j."""
+  if all(d.shape[1] == 1 or a.ndim == d.ndim for a, d in groups):
+    return _one_task_each(groups, devices.gather(groups))
+  groups = [one for group in groups for one in _alone(*group)]
   everywhere = devices.gather(groups)  # a device's own examples meet those of all
-  if all(d.shape[1] == 1 for _, d in groups):
-    return _one_task_each(groups, everywhere)
   blocks: list[list[Any]] = [[None] * len(groups) for _ in groups]
   for i, (a, d) in enumerate(groups):
     for j, (b, e) in enumerate(everywhere[: i + 1]):
@@ -101,16 +110,33 @@ def factored_products(groups: list[tuple[jax.Array, jax.Array]]) -> jax.Array:
 def _one_task_each(
   groups: list[tuple[jax.Array, jax.Array]], everywhere: list[tuple[jax.Array, jax.Array]]
 ) -> jax.Array:
-  r"""The same for groups of one task: $A A^T \odot D D^T$ over all examples, summed over each two tasks'."""
+  r"""The same where each task has its own examples: $A A^T \odot D D^T$ over all, summed over each two tasks'."""
   exact = functools.partial(jnp.matmul, precision="highest", preferred_element_type=jnp.float32)
   (a, d), (b, e) = (
-    [jnp.concatenate([x.reshape(len(x), -1) for x in factor]) for factor in zip(*some, strict=True)]
-    for some in (groups, everywhere)
+    [jnp.concatenate([_flat(x) for x in factor]) for factor in zip(*some, strict=True)] for some in (groups, everywhere)
   )
-  left, right = (
-    jax.nn.one_hot(np.repeat(range(len(some)), [len(x) for x, _ in some]), len(some)) for some in (groups, everywhere)
-  )
+  tasks = sum(d.shape[1] for _, d in groups)
+  left, right = (jax.nn.one_hot(_owners(some), tasks) for some in (groups, everywhere))
   return exact(left.T, exact(exact(a, b.T) * exact(d, e.T), right))
+
+
+def _flat(x: jax.Array) -> jax.Array:
+  """The examples of all tasks, (n, ...) or (n, T, ...), one after the other."""
+  return x.reshape(-1, x.shape[-1])
+
+
+def _owners(groups: list[tuple[jax.Array, jax.Array]]) -> np.ndarray:
+  """The task of each of all examples."""
+  each, first = [], 0
+  for _, d in groups:
+    each.append(np.tile(np.arange(first, first + d.shape[1]), len(d)))
+    first += d.shape[1]
+  return np.concatenate(each)
+
+
+def _alone(a: jax.Array, d: jax.Array) -> list[tuple[jax.Array, jax.Array]]:
+  """The factors as those of one forward pass each."""
+  return [(a, d)] if a.ndim < d.ndim else [(a[:, i], d[:, i : i + 1]) for i in range(d.shape[1])]
 
 
 def _through(kernel: jax.Array, left: jax.Array, right: jax.Array) -> jax.Array:
@@ -130,11 +156,14 @@ def _through(kernel: jax.Array, left: jax.Array, right: jax.Array) -> jax.Array:
 def row_products(groups: list[tuple[jax.Array, jax.Array]]) -> jax.Array:
   """The inner products of all A^T D, made and reduced for some of A's columns at a time."""
   groups = [(a.astype(jnp.float32), d.astype(jnp.float32)) for a, d in groups]
-  width, tasks, out = groups[0][0].shape[1], sum(d.shape[1] for _, d in groups), groups[0][1].shape[2]
+  width, tasks, out = groups[0][0].shape[-1], sum(d.shape[1] for _, d in groups), groups[0][1].shape[2]
 
   def some(start, size, total):
-    columns = [jax.lax.dynamic_slice_in_dim(a, start, size, 1) for a, _ in groups]
-    products = [jnp.einsum("ni,nto->ito", a, d, precision="highest") for a, (_, d) in zip(columns, groups, strict=True)]
+    columns = [jax.lax.dynamic_slice_in_dim(a, start, size, a.ndim - 1) for a, _ in groups]
+    products = [
+      jnp.einsum("ni,nto->ito" if a.ndim < d.ndim else "nti,nto->ito", a, d, precision="highest")
+      for a, (_, d) in zip(columns, groups, strict=True)
+    ]
     rows = jnp.concatenate(products, axis=1)
     return total + inner_products(rows, rows, axis=1)
 

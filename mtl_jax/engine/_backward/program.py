@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -13,7 +13,7 @@ from mtl_jax._core.paths import matching
 from mtl_jax._jaxpr.equations import function_of
 from mtl_jax._jaxpr.flow import Kind, flow, is_linear
 from mtl_jax.engine._backward.order import after
-from mtl_jax.engine.linearized import Pullback
+from mtl_jax.engine.linearized import Own, Pullback
 
 Name = int
 Operand = Any  # a name, or a `Literal`
@@ -35,10 +35,13 @@ class Program(NamedTuple):
   Attributes:
     equations: In the order of the trace.
     constants: What the forward pass left, by name.
+    own: What the forward passes of several tasks left, where each has one, along a leading axis.
     cotangents: The names of the inputs, the cotangents at the features.
     leaves: The gradient of each parameter, by path; None: it is zero, or has no entries.
     parameters: Its shape and dtype, by path.
-    tasked: All names whose values depend on the cotangents; the others are the same for all tasks.
+    passed: All names whose values depend on the cotangents.
+    tasked: These, and those whose values depend on what each task's own forward pass left; the others are the same for
+      all tasks.
     makers: For each name the index of the equation that makes it.
     ranks: For each name the number of axes of its value, for one task.
     linear: Whether all gradients are linear in the cotangents, as far as can be seen: a `jax.custom_vjp` may give
@@ -47,9 +50,11 @@ class Program(NamedTuple):
 
   equations: tuple[Equation, ...]
   constants: dict[Name, Any]
+  own: dict[Name, Any]
   cotangents: tuple[Name, ...]
   leaves: dict[str, Name | None]
   parameters: dict[str, jax.ShapeDtypeStruct]
+  passed: frozenset[Name]
   tasked: frozenset[Name]
   makers: dict[Name, int]
   ranks: dict[Name, int]
@@ -58,20 +63,25 @@ class Program(NamedTuple):
 
 def trace(pullback: Pullback, layers: str | None) -> Program:
   """The backward pass of `pullback`'s first task; the others differ from it in their cotangents only."""
-  closed, shapes = jax.make_jaxpr(lambda c: matching(pullback.pull(c), layers), return_shape=True)(
-    pullback.cotangents[0]
+  own = Own(lambda residuals, c: pullback.pull(c), [], []) if pullback.own is None else pullback.own
+  one = [x if axis is None else x[0] for x, axis in zip(own.residuals, own.axes, strict=True)]
+  closed, shapes = jax.make_jaxpr(lambda r, c: matching(own.pull(r, c), layers), return_shape=True)(
+    one, pullback.cotangents.like
   )
   names = _Names()
   scope: Scope = {var: names.new(var) for var in (*closed.jaxpr.constvars, *closed.jaxpr.invars)}
-  cotangents = tuple(scope[var] for var in closed.jaxpr.invars)
+  left, cotangents = ([scope[var] for var in some] for some in _cut(closed.jaxpr.invars, len(one)))
   equations = tuple(_flat(closed.jaxpr, scope, names))
-  tasked, makers = set(cotangents), {}
+  constants = {scope[var]: const for var, const in zip(closed.jaxpr.constvars, closed.consts, strict=True)}
+  each = {name: x for name, x, axis in zip(left, own.residuals, own.axes, strict=True) if axis is not None}
+  constants |= {name: x for name, x in zip(left, own.residuals, strict=True) if name not in each}
+  passed, tasked, makers = set(cotangents), {*each, *cotangents}, {}
   for i, equation in enumerate(equations):
     makers.update(dict.fromkeys(equation.outputs, i))
-    if tasked.intersection(named(equation.inputs)):
-      tasked.update(equation.outputs)
-  constants = {scope[var]: const for var, const in zip(closed.jaxpr.constvars, closed.consts, strict=True)}
-  kinds, leaves = flow(closed.jaxpr, [Kind.LINEAR] * len(cotangents)), {}
+    for some in (passed, tasked):
+      if some.intersection(named(equation.inputs)):
+        some.update(equation.outputs)
+  kinds, leaves = flow(closed.jaxpr, [Kind.CONSTANT] * len(left) + [Kind.LINEAR] * len(cotangents)), {}
   for (path, like), var, kind in zip(shapes.items(), closed.jaxpr.outvars, kinds, strict=True):
     operand = _operand(var, scope)
     if isinstance(operand, jex.Literal):
@@ -79,8 +89,22 @@ def trace(pullback: Pullback, layers: str | None) -> Program:
       operand = name
     leaves[path] = None if kind is Kind.ZERO or 0 in like.shape else operand
   return Program(
-    equations, constants, cotangents, leaves, shapes, frozenset(tasked), makers, names.ranks, is_linear(kinds)
+    equations,
+    constants,
+    each,
+    tuple(cotangents),
+    leaves,
+    shapes,
+    frozenset(passed),
+    frozenset(tasked),
+    makers,
+    names.ranks,
+    is_linear(kinds),
   )
+
+
+def _cut(items: Sequence[Any], count: int) -> tuple[Sequence[Any], Sequence[Any]]:
+  return items[:count], items[count:]
 
 
 Scope = dict[Any, Operand]  # what the variables of a jaxpr are called

@@ -54,6 +54,10 @@ class Runner(abc.ABC):
     """The cotangents of all tasks, as values are held; `axes`: where the tasks are to lie in each."""
 
   @abc.abstractmethod
+  def held(self, value: jax.Array, axis: int) -> Any:
+    """A value of all tasks, along its first axis, as values are held; `axis`: where the tasks are to lie."""
+
+  @abc.abstractmethod
   def run(self, piece: Piece, values: Sequence[Any]) -> list[Any]:
     """The values made, for all tasks."""
 
@@ -77,6 +81,9 @@ class InTurn(Runner):
   def cotangents(self, pullback: Pullback, axes: Sequence[int]) -> list[Any]:
     return list(zip(*(jax.tree.leaves(cotangent) for cotangent in pullback.cotangents), strict=True))
 
+  def held(self, value: jax.Array, axis: int) -> Any:
+    return tuple(value)
+
   def run(self, piece: Piece, values: Sequence[Any]) -> list[Any]:
     return list(zip(*(piece.function(*one) for one in zip(*values, strict=True)), strict=True))
 
@@ -95,21 +102,10 @@ class AtOnce(Runner):
   """All tasks as one batch; a value is the stack of those of the tasks."""
 
   def cotangents(self, pullback: Pullback, axes: Sequence[int]) -> list[Any]:
-    """Made one after the other, so that only the stack need exist."""
-    likes = jax.tree.leaves(pullback.cotangents[0])
-    stacks = [
-      jnp.zeros((*like.shape[:axis], self.tasks, *like.shape[axis:]), like.dtype)
-      for like, axis in zip(likes, axes, strict=True)
-    ]
-    seed = devices.varying(jnp.ones(()))
-    for task, cotangent in enumerate(pullback.each):
-      leaves = jax.tree.leaves(cotangent(seed))
-      stacks = [
-        jax.lax.dynamic_update_slice_in_dim(stack, jnp.expand_dims(leaf, axis), task, axis)
-        for stack, leaf, axis in zip(stacks, leaves, axes, strict=True)
-      ]
-      seed = 1 + zero_after(next(iter(leaves), seed))
-    return stacks
+    return pullback.cotangents.stacks(axes)
+
+  def held(self, value: jax.Array, axis: int) -> Any:
+    return jnp.moveaxis(value, 0, axis)
 
   def run(self, piece: Piece, values: Sequence[Any]) -> list[Any]:
     return jax.vmap(piece.function, piece.in_axes, piece.out_axes)(*values)

@@ -46,7 +46,7 @@ def schedule(program: Program, wanted: Sequence[Collection[Name]], keep: bool = 
     last_use.update(dict.fromkeys([*read, *names], stage))
   if keep:
     last_use.update({name: len(steps) for names in wanted for name in names})
-  stages, live = [], {*program.constants, *program.cotangents}
+  stages, live = [], {*program.constants, *program.own, *program.cotangents}
   for stage, (indices, names) in enumerate(zip(steps, wanted, strict=True)):
     made = {name for i in indices for name in program.equations[i].outputs}
     live = {name for name in live | made if last_use.get(name, -1) > stage}

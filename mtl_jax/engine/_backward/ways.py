@@ -61,12 +61,12 @@ class _FromFactors(Way):
   """From factors A and D of a kernel's gradient, $A^T D$.
 
   Attributes:
-    layers: The products that the kernel's gradient is the sum of, for each forward pass.
-    counts: The number of tasks of each.
+    layers: The products that the kernel's gradient is the sum of, for each program.
+    counts: For each program the number of tasks of each of its forward passes.
   """
 
   layers: list[list[Product]]
-  counts: list[int]
+  counts: list[list[int]]
 
   def wanted(self, forward: int) -> dict[Name, int]:
     return {name: task_axis(layer) for layer in self.layers[forward] for name in (layer.inputs, layer.cotangents)}
@@ -82,7 +82,9 @@ class _FromFactors(Way):
 
   def _sizes(self) -> list[tuple[int, int, int, int]]:
     """Of each product: examples, inputs, outputs, tasks."""
-    return [(*layer.sizes, t) for t, layers in zip(self.counts, self.layers, strict=True) for layer in layers]
+    return [
+      (*layer.sizes, t) for own, layers in zip(self.counts, self.layers, strict=True) for layer in layers for t in own
+    ]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,7 +120,7 @@ class ByRows(Way):
   """From the gradients of all tasks.
 
   Attributes:
-    sources: Their names, for each forward pass; None: they are zeros.
+    sources: Their names, for each program; None: they are zeros.
     counts: The number of tasks of each.
     like: The parameter's shape and dtype.
     after: What is left out between the rows and the gradient, since inner products do not need it.
@@ -153,10 +155,10 @@ class ByRows(Way):
 
 
 def way_of(programs: list[Program], path: str, counts: list[int], products: bool) -> Way:
-  """From what a parameter's part of G is made: from factors only if all forward passes have them.
+  """From what a parameter's part of G is made: from factors only if all programs have them.
 
   Args:
-    programs: The backward pass of each forward pass.
+    programs: The backward passes.
     path: The parameter.
     counts: The number of tasks of each.
     products: Whether inner products may be taken without the gradients, where that is less work.
@@ -164,10 +166,11 @@ def way_of(programs: list[Program], path: str, counts: list[int], products: bool
   found = [products_of(program, path) for program in programs]
   layers = [each for each in found if each is not None]
   if len(layers) == len(found) and len({each[0].layout for each in layers}) == 1:
-    if products and pays(layers, counts):
-      return ByFactors(layers, counts)
+    passes = [[1] * count if program.own else [count] for program, count in zip(programs, counts, strict=True)]
+    if products and pays(layers, passes):
+      return ByFactors(layers, passes)
     if devices.on_one_cpu():
-      return ByPieces(layers, counts)
+      return ByPieces(layers, passes)
   # Inner products do not need the transpose that may end the way to a gradient, a copy of all rows.
   bare = ("transpose",) if len(programs) == 1 else ()
   rows = [look_through(program, program.leaves[path], bare) for program in programs]
@@ -177,5 +180,6 @@ def way_of(programs: list[Program], path: str, counts: list[int], products: bool
 def keeps(ways: dict[str, Way], programs: list[Program], counts: list[int], layers: str | None) -> bool:
   """Whether what is made stays until the weights are known, for the gradients; see `factored`."""
   parameters = sum(math.prod(like.shape) for like in programs[0].parameters.values())
-  alone = layers is None and set(counts) == {1} and devices.count() * devices.shards() == 1
+  each = all(count == 1 or program.own for count, program in zip(counts, programs, strict=True))
+  alone = layers is None and each and devices.count() * devices.shards() == 1
   return alone and sum(way.held() for way in ways.values()) <= KEPT * parameters

@@ -43,7 +43,8 @@ def work_of(pullbacks: Sequence[Pullback], layers: str | None) -> Work:
   if keeps(ways, programs, counts, layers):
     backward = sum(way.left() for way in by_factors)
   else:
-    backward = sum(map(multiplications, programs))
+    passes = [count if program.own else 1 for program, count in zip(programs, counts, strict=True)]
+    backward = sum(count * multiplications(program) for count, program in zip(passes, programs, strict=True))
   saved, gathered = sum(way.saved() for way in by_factors), sum(way.gathered() for way in by_factors)
   return Work(backward, saved, parameters, gathered, rows)
 

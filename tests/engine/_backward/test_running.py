@@ -10,6 +10,7 @@ import pytest
 import mtl_jax as mtl
 from mtl_jax.engine._backward import backward, order, program, running
 from mtl_jax.engine._backward.running import AtOnce, FewAtATime, InTurn, Piece
+from mtl_jax.engine._cotangents import Alone, Cotangents
 from mtl_jax.engine.factored import factored_gram
 from mtl_jax.engine.linearize import linearize
 from mtl_jax.engine.linearized import Pullback
@@ -27,7 +28,8 @@ def run(runner, axes, convolves=False):
   """Two values read and three made, one of them in the place of what ends; as stacks along the first axis."""
   x, y = cotangents()
   each = [lambda seed, i=i: (seed * x[i], seed * y[i]) for i in range(TASKS)]
-  pullback = Pullback(tuple(range(TASKS)), tuple(one(1.0) for one in each), tuple(each), lambda w: w, lambda c: c)
+  cotangents_ = Cotangents([Alone(one(1.0), one) for one in each])
+  pullback = Pullback(tuple(range(TASKS)), cotangents_, lambda w: w, lambda c: c)
   (at_x, at_y), (like_x, sums, scaled) = axes
   piece = Piece(
     lambda x, y: [jnp.tanh(x) * y, x.sum(axis=1), y * 2.0],

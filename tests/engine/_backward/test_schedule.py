@@ -20,9 +20,11 @@ def program(equations, *, constants, cotangents):
   return Program(
     equations=tuple(Equation(None, jnp.add, inputs, outputs) for inputs, outputs in equations),
     constants=dict.fromkeys(constants),
+    own={},
     cotangents=tuple(cotangents),
     leaves={},
     parameters={},
+    passed=frozenset(tasked),
     tasked=frozenset(tasked),
     makers=makers,
     ranks=dict.fromkeys(names, 0),
