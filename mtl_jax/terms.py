@@ -1,4 +1,14 @@
-"""Terms: what training makes small beside the tasks' losses, without a row in G and without a weight of a balancer."""
+"""Terms: what training makes small beside the tasks' losses, without a row in G and without a weight of a balancer.
+
+A net takes them by `mtl.arch.with_terms(net, {name: term})`.
+
+- `l1`: absolute values of parameters, to make them sparse.
+- `penalty`: any function of the parameters.
+- `of_features`: any function of what the trunk gives, such as load balancing of experts.
+- `of_predictions`: any function of several tasks' predictions, such as their consistency.
+- `Term`, `Amount`: their type, and a term's value and strength in a step.
+- `Strength`: a number, or a function of the step.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +21,8 @@ import jax.numpy as jnp
 
 from mtl_jax._core.errors import UserError
 from mtl_jax._core.paths import matching
+
+__all__ = ["Amount", "Strength", "Term", "l1", "of_features", "of_predictions", "penalty"]
 
 Strength = float | Callable[[jax.Array], Any]
 """A number, or a function of the steps taken, such as a schedule of optax."""

@@ -1,4 +1,14 @@
-"""Ready-made metrics: a state of each batch, merged and computed once. `Metric` says how they are called."""
+"""Ready-made metrics: a state of each batch, merged and computed once.
+
+Each is a function that returns a `Metric`, for `mtl.Task(metrics={name: metric})`.
+
+- `accuracy`, `precision`, `recall`, `f1`: of decisions.
+- `roc_auc`: of scores of a binary label.
+- `r2`: the share of the variance that is explained.
+- `mean`: the mean of any value per example.
+- `collected`: any function of the whole data set, in numpy.
+- `Metric`: their type, and how they are called.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +21,11 @@ import jax.numpy as jnp
 
 from mtl_jax._core.axes import behind
 from mtl_jax._core.errors import UserError
-from mtl_jax.tasks._collected import collected as collected
-from mtl_jax.tasks._metric import Metric as Metric
-from mtl_jax.tasks._metric import State, concatenated
+from mtl_jax.tasks._collected import collected
+from mtl_jax.tasks._metric import Metric, State, concatenated
 from mtl_jax.tasks._weights import as_weighted
+
+__all__ = ["Metric", "accuracy", "collected", "f1", "mean", "precision", "r2", "recall", "roc_auc"]
 
 
 def _ratio(numerator: Any, denominator: Any, empty: float = jnp.nan) -> jax.Array:
