@@ -48,14 +48,26 @@ class Term:
 
 
 class Amount(NamedTuple):
-  """The value of a term in a step, and its strength; scalars."""
+  """A term in a step.
+
+  Attributes:
+    value: R, a scalar.
+    strength: s, a scalar.
+  """
 
   value: jax.Array
   strength: jax.Array
 
 
 def penalty(value: Callable[[Any], Any], strength: Strength = 1.0) -> Term:
-  r"""A penalty of the parameters, `value(params) -> scalar`.
+  r"""A penalty of the parameters.
+
+  Args:
+    value: `value(params) -> scalar`.
+    strength: As in `Term`.
+
+  Returns:
+    The term.
 
   >>> import mtl_jax as mtl
   >>> term = penalty(lambda params: jnp.sum(params["shared"]["w"] ** 2), strength=0.1)
@@ -66,18 +78,33 @@ def penalty(value: Callable[[Any], Any], strength: Strength = 1.0) -> Term:
 
 
 def of_features(value: Callable[[Any], Any], strength: Strength = 1.0) -> Term:
-  """A loss of the trunk's features, `value(features)`, a scalar or (B,): load balancing of experts, sparse activations.
+  """A loss of the trunk's features, such as load balancing of experts, or sparse activations.
 
   With `accumulate` and microbatches it sees the features of the whole batch, under `jax.jit` on a mesh those of all
   devices. In a program for each device (`shard_map`, `pmap`) it sees the device's own, and the mean over devices
   counts. Where tasks have inputs of their own, the mean over the inputs counts; where a method cuts the batch into
   parts, the mean over the parts.
+
+  Args:
+    value: `value(features)`, a scalar or (B,).
+    strength: As in `Term`.
+
+  Returns:
+    The term.
   """
   return Term(lambda features, batch: value(features), "features", strength)
 
 
 def of_predictions(value: Callable[[Any, Any], Any], strength: Strength = 1.0) -> Term:
-  """A loss of several tasks' predictions, `value({task: prediction}, batch)`, a scalar or (B,): consistency."""
+  """A loss of several tasks' predictions, such as their consistency.
+
+  Args:
+    value: `value({task: prediction}, batch)`, a scalar or (B,).
+    strength: As in `Term`.
+
+  Returns:
+    The term.
+  """
   return Term(value, "predictions", strength)
 
 

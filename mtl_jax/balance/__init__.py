@@ -1,10 +1,11 @@
 """Balancers: how task gradients are combined, one method per file.
 
-Each method is a function that returns a `Balancer`, for `mtl.fit`, `mtl.make_train_step` or `mtl.aggregate`. Methods
-that read the losses alone cost no more than equal weighting; the others read inner products of the task gradients, the
-Gram matrix, or the gradients themselves.
+Each method is a function that returns a `Balancer`, for `mtl.fit`, `mtl.make_train_step` or `mtl.aggregate`. Its help
+has T tasks, losses $l_i$, task gradients $g_i$ (J with one a row), their inner products, the Gram matrix $G = J J^T$,
+and weights w, which make the update $u = J^T w$. The scale in brackets says what equal weighting would be there: ones
+(sum scale), 1 / T each (mean or simplex scale), or neither (paper's scale). `rescale` brings methods to one scale.
 
-Methods that read the losses:
+Methods that read the losses, and cost what equal weighting costs (`famo`: one more forward pass):
 
 - `equal`, `constant`, `random`: the plain sum; given weights; weights drawn anew in each step.
 - `uncertainty`, `imtl_l`: learned scales of the losses.
@@ -15,7 +16,8 @@ Methods that read the losses:
 Methods that read the Gram matrix:
 
 - `pcgrad`, `gradvac`: conflicting gradients are projected, or turned towards each other.
-- `mgda`, `cagrad`, `sdmgrad`, `modo`: directions in which all losses fall; the last two read two half-batches.
+- `mgda`, `cagrad`: the least norm among all weighted means; the best worst gain near the mean.
+- `sdmgrad`, `modo`: the least norm without the bias of noisy gradients, from two halves of the batch.
 - `imtl_g`, `config`, `aligned`: equal projections, equal cosines, equal lengths.
 - `nash`, `fairgrad`: bargaining among the tasks, and fairness.
 - `upgrad`, `dualproj`: projections that harm no task.

@@ -2,7 +2,7 @@
 
 Each method is a function that returns a `Bilevel`, for `mtl.make_bilevel_step`.
 
-- `auto_lambda`: weights that lower the main tasks' validation losses after one step.
+- `auto_lambda`: weights that lower the validation losses of chosen tasks after one step.
 - `moml`: weights that lower the validation losses of all tasks after one step.
 - `forum`: the validation losses are balanced while the training losses stay near their minimum.
 

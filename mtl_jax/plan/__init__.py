@@ -2,7 +2,7 @@
 
 - `plan`: the step of `mtl.fit` for a topology such as `v5e:4x4`, with one or several engines.
 - `plan_step`: any other train step.
-- `open_topology`: the devices of a topology.
+- `open_topology`: the devices of a topology, a `Target`.
 - `table`: the reports as a table to print.
 
 What they return, and what it rests on:
@@ -18,7 +18,7 @@ from mtl_jax.plan._plan import plan
 from mtl_jax.plan._report import Memory, Report, Roofline
 from mtl_jax.plan._step import plan_step
 from mtl_jax.plan._table import table
-from mtl_jax.plan._topology import open_topology
+from mtl_jax.plan._topology import Target, open_topology
 
 __all__ = [
   "Chip",
@@ -26,6 +26,7 @@ __all__ = [
   "Memory",
   "Report",
   "Roofline",
+  "Target",
   "chip",
   "collectives",
   "open_topology",

@@ -13,7 +13,7 @@ Others:
 
 - `bounded_qp`: the combination of least norm with weights of at least given ones.
 - `barrier_newton`: weights that equal a power of the gains.
-- `spectrum`, `apply_spectrum`, `pinv_apply`: eigenvalues, functions of them, and the pseudo-inverse.
+- `spectrum`, `Spectrum`, `apply_spectrum`, `pinv_apply`: eigenvalues, functions of them, and the pseudo-inverse.
 
 For balancers:
 
@@ -26,10 +26,11 @@ from mtl_jax.balance.solvers.cone import bounded_qp
 from mtl_jax.balance.solvers.least_norm import simplex_norm
 from mtl_jax.balance.solvers.simplex import project_simplex, simplex_qp
 from mtl_jax.balance.solvers.solution import Solution, report_residual, solved
-from mtl_jax.balance.solvers.spectral import apply_spectrum, pinv_apply, spectrum
+from mtl_jax.balance.solvers.spectral import Spectrum, apply_spectrum, pinv_apply, spectrum
 
 __all__ = [
   "Solution",
+  "Spectrum",
   "apply_spectrum",
   "barrier_newton",
   "bounded_qp",
