@@ -18,7 +18,7 @@ SELECTION := tests/_jaxpr tests/engine/test_idioms.py \
   tests/plan/test_plan.py::test_nothing_is_computed tests/train/test_step.py tests/train/test_fit.py \
   tests/train/test_resume.py tests/train/test_checkpoint.py tests/cli -k 'not test_compare'
 
-.PHONY: demo test test-newest selection test-lowest format clean
+.PHONY: demo test test-newest selection test-lowest format reference clean
 
 # The main job: three tasks on real data, single-task training against three ways of sharing one model.
 demo: .venv/.demo
@@ -49,6 +49,10 @@ test-lowest: .venv-lowest/.pinned
 format: .venv/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# The pages of docs/api, from the docstrings.
+reference: .venv/.dev
+	$(BIN)/python docs/reference.py
 
 .venv/bin/python:
 	$(if $(PYTHON),,$(error mtl_jax needs one of these commands, with venv: $(PYTHONS)))

@@ -1,33 +1,90 @@
-"""mtl_jax: multi-task learning in JAX."""
+"""mtl_jax: multi-task learning in JAX.
 
-from mtl_jax import analysis as analysis
-from mtl_jax import arch as arch
-from mtl_jax import balance as balance
-from mtl_jax import bilevel as bilevel
-from mtl_jax import data as data
-from mtl_jax import engine as engine
-from mtl_jax import nn as nn
-from mtl_jax import plan as plan
-from mtl_jax import shard as shard
-from mtl_jax import tasks as tasks
-from mtl_jax import terms as terms
-from mtl_jax._core.errors import UserError as UserError
-from mtl_jax.adapters import from_equinox as from_equinox
-from mtl_jax.adapters import from_linen as from_linen
-from mtl_jax.adapters import from_nnx as from_nnx
-from mtl_jax.aggregate import TaskGradients as TaskGradients
-from mtl_jax.aggregate import aggregate as aggregate
-from mtl_jax.analysis import delta_m as delta_m
-from mtl_jax.net import Cut as Cut
-from mtl_jax.net import Net as Net
-from mtl_jax.objective import Objective as Objective
-from mtl_jax.objective import objective as objective
-from mtl_jax.problem import Problem as Problem
-from mtl_jax.shard import make_mesh as make_mesh
-from mtl_jax.tasks import Task as Task
-from mtl_jax.train import Fit as Fit
-from mtl_jax.train import TrainState as TrainState
-from mtl_jax.train import fit as fit
-from mtl_jax.train import init_train_state as init_train_state
-from mtl_jax.train import make_bilevel_step as make_bilevel_step
-from mtl_jax.train import make_train_step as make_train_step
+One network learns several related tasks, and a balancer weighs their gradients against each other. The README starts
+with an example; `help(mtl.balance)` and the like say what is in each part, `help(mtl.fit)` how a function is called.
+
+To describe what is to be learned:
+
+- `Net`: a trunk, a head or a whole multi-task model, as pure functions; `Cut`: its two halves.
+- `from_linen`, `from_nnx`, `from_equinox`: a `Net` from a module of Flax or Equinox.
+- `Task`: a loss, its mask and its metrics; `tasks`: ready-made ones.
+- `Problem`: a net with its tasks and their inputs as one value.
+
+To train it:
+
+- `fit`: the whole loop, on arrays in memory; it returns a `Fit`.
+- `objective`: the losses of all tasks as one function, an `Objective`.
+- `make_train_step`, `init_train_state`, `TrainState`: one step, for a loop of your own.
+- `make_bilevel_step`: a step whose weights are learned on validation data.
+- `aggregate`, `TaskGradients`: a balancer as the first part of an optax chain, for task gradients of your own.
+- `make_mesh`: the devices to train on.
+
+To judge it:
+
+- `delta_m`: the mean change against single-task training.
+- `UserError`: what all mistakes of the user raise, told in one line.
+
+The parts, each a module:
+
+- `arch`: how trunk and heads are joined.
+- `nn`: ready trunks and heads.
+- `terms`: what training makes small beside the losses.
+- `balance`: how task gradients are combined, one method a function.
+- `bilevel`: methods that learn task weights on validation data.
+- `engine`: how the gradients for a balancer are computed.
+- `train`: the step, the loop, evaluation and prediction.
+- `data`: batches, checks, descriptions and sources.
+- `shard`: many devices and processes.
+- `plan`: what a step would need of devices that are not here.
+- `analysis`: conflict between tasks, and Delta_m.
+
+Three more are imported by their names: `mtl_jax.recipes`, runnable experiments; `mtl_jax.experiment`, which runs and
+compares them; `mtl_jax.cli`, the command line.
+"""
+
+from mtl_jax import analysis, arch, balance, bilevel, data, engine, nn, plan, shard, tasks, terms, train
+from mtl_jax._core.errors import UserError
+from mtl_jax.adapters import from_equinox, from_linen, from_nnx
+from mtl_jax.aggregate import TaskGradients, aggregate
+from mtl_jax.analysis import delta_m
+from mtl_jax.net import Cut, Net
+from mtl_jax.objective import Objective, objective
+from mtl_jax.problem import Problem
+from mtl_jax.shard import make_mesh
+from mtl_jax.tasks import Task
+from mtl_jax.train import Fit, TrainState, fit, init_train_state, make_bilevel_step, make_train_step
+
+__all__ = [
+  "Cut",
+  "Fit",
+  "Net",
+  "Objective",
+  "Problem",
+  "Task",
+  "TaskGradients",
+  "TrainState",
+  "UserError",
+  "aggregate",
+  "analysis",
+  "arch",
+  "balance",
+  "bilevel",
+  "data",
+  "delta_m",
+  "engine",
+  "fit",
+  "from_equinox",
+  "from_linen",
+  "from_nnx",
+  "init_train_state",
+  "make_bilevel_step",
+  "make_mesh",
+  "make_train_step",
+  "nn",
+  "objective",
+  "plan",
+  "shard",
+  "tasks",
+  "terms",
+  "train",
+]

@@ -55,7 +55,17 @@ class Objective:
   report: Callable[[Params, State], Mapping[str, Any]] = lambda params, state: {}
 
   def __call__(self, params: Params, state: State, batch: Any, key: jax.Array | None = None):
-    """The task losses and `{"state": new_state, "terms": {name: Amount}}`."""
+    """The task losses, by `losses`.
+
+    Args:
+      params: `{"shared": ..., "task": {name: ...}}`.
+      state: The net's state, laid out alike.
+      batch: The batch.
+      key: The PRNG key of dropout; None: a net that needs none.
+
+    Returns:
+      `{task: loss}`, scalars, and the aux, `{"state": new_state, "terms": {name: Amount}}`.
+    """
     return self.losses(params, state, batch, key)
 
 

@@ -1,4 +1,14 @@
-"""Terms: what training makes small beside the tasks' losses, without a row in G and without a weight of a balancer."""
+"""Terms: what training makes small beside the tasks' losses, without a row in G and without a weight of a balancer.
+
+A net takes them by `mtl.arch.with_terms(net, {name: term})`.
+
+- `l1`: absolute values of parameters, to make them sparse.
+- `penalty`: any function of the parameters.
+- `of_features`: any function of what the trunk gives, such as load balancing of experts.
+- `of_predictions`: any function of several tasks' predictions, such as their consistency.
+- `Term`, `Amount`: their type, and a term's value and strength in a step.
+- `Strength`: a number, or a function of the step.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +21,8 @@ import jax.numpy as jnp
 
 from mtl_jax._core.errors import UserError
 from mtl_jax._core.paths import matching
+
+__all__ = ["Amount", "Strength", "Term", "l1", "of_features", "of_predictions", "penalty"]
 
 Strength = float | Callable[[jax.Array], Any]
 """A number, or a function of the steps taken, such as a schedule of optax."""
@@ -36,14 +48,26 @@ class Term:
 
 
 class Amount(NamedTuple):
-  """The value of a term in a step, and its strength; scalars."""
+  """A term in a step.
+
+  Attributes:
+    value: R, a scalar.
+    strength: s, a scalar.
+  """
 
   value: jax.Array
   strength: jax.Array
 
 
 def penalty(value: Callable[[Any], Any], strength: Strength = 1.0) -> Term:
-  r"""A penalty of the parameters, `value(params) -> scalar`.
+  r"""A penalty of the parameters.
+
+  Args:
+    value: `value(params) -> scalar`.
+    strength: As in `Term`.
+
+  Returns:
+    The term.
 
   >>> import mtl_jax as mtl
   >>> term = penalty(lambda params: jnp.sum(params["shared"]["w"] ** 2), strength=0.1)
@@ -54,18 +78,33 @@ def penalty(value: Callable[[Any], Any], strength: Strength = 1.0) -> Term:
 
 
 def of_features(value: Callable[[Any], Any], strength: Strength = 1.0) -> Term:
-  """A loss of the trunk's features, `value(features)`, a scalar or (B,): load balancing of experts, sparse activations.
+  """A loss of the trunk's features, such as load balancing of experts, or sparse activations.
 
   With `accumulate` and microbatches it sees the features of the whole batch, under `jax.jit` on a mesh those of all
   devices. In a program for each device (`shard_map`, `pmap`) it sees the device's own, and the mean over devices
   counts. Where tasks have inputs of their own, the mean over the inputs counts; where a method cuts the batch into
   parts, the mean over the parts.
+
+  Args:
+    value: `value(features)`, a scalar or (B,).
+    strength: As in `Term`.
+
+  Returns:
+    The term.
   """
   return Term(lambda features, batch: value(features), "features", strength)
 
 
 def of_predictions(value: Callable[[Any, Any], Any], strength: Strength = 1.0) -> Term:
-  """A loss of several tasks' predictions, `value({task: prediction}, batch)`, a scalar or (B,): consistency."""
+  """A loss of several tasks' predictions, such as their consistency.
+
+  Args:
+    value: `value({task: prediction}, batch)`, a scalar or (B,).
+    strength: As in `Term`.
+
+  Returns:
+    The term.
+  """
   return Term(value, "predictions", strength)
 
 

@@ -1,4 +1,12 @@
-"""Analysis: how the tasks' gradients relate, and pictures of runs."""
+"""Analysis: how the tasks' gradients relate, and how good the model is.
 
-from mtl_jax.analysis.conflict import gradient_cosines as gradient_cosines
-from mtl_jax.analysis.delta_m import delta_m as delta_m
+- `gradient_cosines`: the cosines between the tasks' gradients; below 0 two tasks conflict.
+- `delta_m`: the mean change over tasks against single-task training, in percent.
+
+`mtl-jax compare` draws pictures of both.
+"""
+
+from mtl_jax.analysis.conflict import gradient_cosines
+from mtl_jax.analysis.delta_m import delta_m
+
+__all__ = ["delta_m", "gradient_cosines"]

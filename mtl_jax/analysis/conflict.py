@@ -19,7 +19,9 @@ from mtl_jax.objective import holding
 def gradient_cosines(objective: Any, frozen: Frozen = ()) -> Callable[..., dict[str, jax.Array]]:
   r"""The cosines between the tasks' gradients of the shared parameters.
 
-  $$ \cos_{ij} = g_i \cdot g_j / (|g_i| |g_j|) $$ below 0 the two tasks conflict.
+  $$ \cos_{ij} = g_i \cdot g_j / (|g_i| |g_j|) $$
+
+  Below 0 the two tasks conflict.
 
   Args:
     objective: From `mtl.objective`, or any function of its signature.

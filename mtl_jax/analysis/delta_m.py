@@ -11,8 +11,9 @@ from mtl_jax._core.errors import UserError
 def delta_m(metrics: Mapping[str, Any], baseline: Mapping[str, Any], directions: Mapping[str, Any]) -> float:
   r"""The mean relative change over tasks against single-task baselines, in percent; negative is better.
 
-  $$ \Delta_m = \frac{100}{T} \sum_i \frac{1}{K_i} \sum_k s_{ik} \frac{M_{m,ik} - M_{b,ik}}{M_{b,ik}} $$ with $s = -1$
-  where higher is better and $+1$ where lower is better.
+  $$ \Delta_m = \frac{100}{T} \sum_i \frac{1}{K_i} \sum_k s_{ik} \frac{M_{m,ik} - M_{b,ik}}{M_{b,ik}} $$
+
+  with $s = -1$ where higher is better and $+1$ where lower is better.
 
   Args:
     metrics: Of the multi-task model, `{task: value}` or `{task: {metric: value}}`.

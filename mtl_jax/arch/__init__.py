@@ -1,5 +1,12 @@
-"""Architectures: how trunk and heads are joined into one multi-task `Net`."""
+"""Architectures: how trunk and heads are joined into one multi-task `Net`.
 
-from mtl_jax.arch.hard_sharing import hard_sharing as hard_sharing
-from mtl_jax.arch.microbatch import microbatch as microbatch
-from mtl_jax.arch.with_terms import with_terms as with_terms
+- `hard_sharing`: one trunk, and one head per task on its features.
+- `microbatch`: the same net, whose trunk sees the batch in pieces, to save memory.
+- `with_terms`: the same net, trained with terms of `mtl.terms` beside the losses.
+"""
+
+from mtl_jax.arch.hard_sharing import hard_sharing
+from mtl_jax.arch.microbatch import microbatch
+from mtl_jax.arch.with_terms import with_terms
+
+__all__ = ["hard_sharing", "microbatch", "with_terms"]

@@ -46,7 +46,14 @@ class Stats(NamedTuple):
     return self._replace(present=present, losses=jnp.where(present, self.losses, jnp.ones_like(self.losses)))
 
   def scaled(self, factors: jax.Array) -> Stats:
-    """The statistics after each loss is multiplied by its factor, (T,)."""
+    """The statistics after each loss is multiplied by its factor.
+
+    Args:
+      factors: One per task, (T,).
+
+    Returns:
+      The statistics; what is None stays None.
+    """
     square = factors[:, None] * factors[None, :]
     return self._replace(
       losses=self.losses * factors,

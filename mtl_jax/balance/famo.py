@@ -33,9 +33,11 @@ def famo(
 
   $$ z = softmax(s), \quad w_i = \frac{z_i}{D_i} \Big/ \sum_j \frac{z_j}{D_j}, \quad D_i = l_i - l_i^{min} + 10^{-8} $$
 
-  so the weights sum to 1. After the update of the network, s takes a step of Adam on $(\partial z / \partial s)^T
-  (\log D^{before} - \log D^{after})$, both on the same batch: a second forward pass, with the same dropout and without
-  another update of batch statistics.
+  so the weights sum to 1. After the update of the network, s takes a step of Adam on
+
+  $$ (\partial z / \partial s)^T (\log D^{before} - \log D^{after}) $$
+
+  both on the same batch: a second forward pass, with the same dropout and without another update of batch statistics.
 
   Args:
     learning_rate: Of Adam on s.

@@ -43,8 +43,8 @@ def forum(
   with $\tilde\theta$ a few gradient steps from $\theta$. Both move along $\sum_i \lambda_i \hat F_i + \nu \nabla q$,
   $\hat F_i$ the directions of the validation gradients,
 
-  $$ \min_{\lambda \in \Delta, \nu \ge 0} \tfrac12 \Big|\sum_i \lambda_i \hat F_i + \nu \nabla q\Big|^2
-  - \nu \phi |\nabla q|^2, \qquad
+  $$ \min_{\lambda \in \Delta, \nu \ge 0} \tfrac12 \Big|\sum_i \lambda_i \hat F_i + \nu \nabla q\Big|^2 -
+  \nu \phi |\nabla q|^2, \qquad
   \nu = \max\Big(0, \sum_i \lambda_i (\phi - \hat F_i \cdot \nabla q / |\nabla q|^2)\Big) $$
 
   and $\lambda$ a moving average over steps.

@@ -21,8 +21,9 @@ def moml(
   $$ \min_s \big( l_1^{valid}(\theta'), \ldots, l_T^{valid}(\theta') \big), \qquad
   \theta' = \theta - \eta \nabla \, softmax(s) \cdot l^{train}(\theta) $$
 
-  The gradients with respect to s, $h_j = -\eta\, \partial w / \partial s \, (\nabla l_i^{train} \cdot
-  \nabla l_j^{valid}(\theta'))_i$, scaled to length 1, are combined by MGDA. The network trains with $w = softmax(s)$.
+  The gradients with respect to s, scaled to length 1, are combined by MGDA. The network trains with $w = softmax(s)$.
+
+  $$ h_j = -\eta\, \partial w / \partial s \, (\nabla l_i^{train} \cdot \nabla l_j^{valid}(\theta'))_i $$
 
   Args:
     learning_rate: Of Adam on s.

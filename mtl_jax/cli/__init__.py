@@ -1,4 +1,9 @@
-"""The command line, `mtl-jax` or `python -m mtl_jax`: one command per file."""
+"""The command line, `mtl-jax` or `python -m mtl_jax`: one command per file.
 
-from mtl_jax.cli.main import main as main
-from mtl_jax.cli.main import run as run
+- `run`: the program, as the shell starts it.
+- `main`: one command, for programs that want its exit code.
+"""
+
+from mtl_jax.cli.main import main, run
+
+__all__ = ["main", "run"]

@@ -42,7 +42,14 @@ def _first_interrupt(*_: Any) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-  """Runs one command; returns the exit code, 2 for mistakes of the user, told in one line."""
+  """Runs one command.
+
+  Args:
+    argv: The words after `mtl-jax`; None: those of this process.
+
+  Returns:
+    The exit code: 0, 2 for mistakes of the user, told in one line, or 130 after Ctrl-C.
+  """
   argv = list(sys.argv[1:] if argv is None else argv)
   warnings.showwarning = lambda message, *_, **__: print(f"mtl-jax: {message}", file=sys.stderr)
   try:

@@ -27,7 +27,7 @@ class Description(NamedTuple):
   about: dict[str, Any]
 
   def as_json(self) -> dict[str, Any]:
-    """The description as JSON, which `read` reads."""
+    """The description as JSON, as a run keeps it in `data.json`."""
     return {"arrays": {key: _written(entry) for key, entry in self.arrays.items()}, "about": self.about}
 
 
@@ -39,7 +39,7 @@ def describe(arrays: Mapping[str, Any], about: Mapping[str, Any] | None = None) 
     about: What else is said of the data: anything that JSON holds, and numpy's arrays and numbers.
 
   Returns:
-    The description, just as `read` gives it again.
+    The description, just as it is read again from a run.
 
   Raises:
     UserError: `about` holds what JSON does not.

@@ -68,12 +68,29 @@ def weigh_and_pull(
 
 
 def missing(engine: Engine, balancer: Balancer) -> frozenset[str]:
-  """What the balancer needs and the engine cannot fill in. The losses after the update are the step's own matter."""
+  """What the balancer needs and the engine cannot fill in. The losses after the update are the step's own matter.
+
+  Args:
+    engine: The engine.
+    balancer: The balancer.
+
+  Returns:
+    Fields of `mtl.balance.Stats`; none where the engine serves the balancer.
+  """
   return balancer.needs - engine.serves - {"losses_after"}
 
 
 def check_serves(engine: Engine, balancer: Balancer) -> None:
-  """Raises a one-line `UserError` when the engine cannot fill in what the balancer needs."""
+  """Refuses a balancer that the engine cannot serve.
+
+  Args:
+    engine: The engine.
+    balancer: The balancer.
+
+  Raises:
+    UserError: The engine cannot fill in what the balancer needs; or the balancer observes the losses after the update
+      without saying so in what it needs.
+  """
   if balancer.observe is not Balancer._field_defaults["observe"] and "losses_after" not in balancer.needs:
     raise UserError("this balancer observes the losses after the update: add 'losses_after' to what it needs.")
   lacks = missing(engine, balancer)

@@ -8,7 +8,9 @@ from mtl_jax.engine._engine import Engine, weighing
 def losses() -> Engine:
   r"""One forward and one backward pass: for methods that weigh tasks by their losses.
 
-  $$ update = \nabla_{shared} \sum_t w_t(l)\, l_t $$ with the weights held constant.
+  $$ update = \nabla_{shared} \sum_t w_t(l)\, l_t $$
+
+  with the weights held constant.
 
   Returns:
     The engine.

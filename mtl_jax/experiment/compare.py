@@ -52,7 +52,12 @@ class Method(NamedTuple):
 
 
 class Comparison(NamedTuple):
-  """The methods of a comparison, single-task first, and the metric that judges each task."""
+  """What a comparison has found.
+
+  Attributes:
+    methods: The methods, single-task training first.
+    metrics: `{task: metric}`, the metric that judges each task.
+  """
 
   methods: list[Method]
   metrics: dict[str, str]

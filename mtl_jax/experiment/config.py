@@ -59,6 +59,13 @@ class RunConfig:
 def configure(recipe: str, **given: Any) -> RunConfig:
   """The configuration of a run, with the recipe's own values for the fields not given (or None, or no tasks).
 
+  Args:
+    recipe: A name in `mtl_jax.recipes.names()`.
+    given: Fields of `RunConfig`.
+
+  Returns:
+    The configuration.
+
   Raises:
     UserError: An unknown recipe, an unknown task or one named twice, or a number out of range.
 

@@ -53,7 +53,16 @@ class CNN(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array, train: bool = False, stage: int | None = None) -> jax.Array:
-    """Maps images (B, H, W, C) to features (B, F); with `stage`, through that one alone."""
+    """Maps images to features; with `stage`, through that one alone.
+
+    Args:
+      x: Images (B, H, W, C); with `stage`, what the stage before gives.
+      train: Whether units are dropped, as in training.
+      stage: The number of the stage to run; None: all of them.
+
+    Returns:
+      Features (B, F), or what the stage gives.
+    """
     for i in chosen(self, stage):
       x = self._convolve(i, x) if i < len(self.channels) else self._flatten(x, train)
     return x

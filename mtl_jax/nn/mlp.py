@@ -45,7 +45,16 @@ class MLP(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array, train: bool = False, stage: int | None = None) -> jax.Array:
-    """Maps the input (B, ...) to (B, widths[-1]), or (B, out); with `stage`, through that layer alone."""
+    """Runs the layers; with `stage`, that one alone.
+
+    Args:
+      x: The input (B, ...); with `stage`, what the layer before gives.
+      train: Whether units are dropped, as in training.
+      stage: The number of the stage to run; None: all of them.
+
+    Returns:
+      Features (B, widths[-1]), or (B, out); or what the layer gives.
+    """
     if self.flatten and stage in (None, 0):
       x = x.reshape(x.shape[0], -1)
     for i in chosen(self, stage):

@@ -52,7 +52,16 @@ class ResNet(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array, train: bool = False, stage: int | None = None) -> jax.Array:
-    """Maps images (B, H, W, C) to features (B, width * 2 ** (stages - 1)); with `stage`, through that one alone."""
+    """Maps images to features; with `stage`, through that one alone.
+
+    Args:
+      x: Images (B, H, W, C); with `stage`, what the stage before gives.
+      train: Whether batches are normalised by their own statistics, as in training.
+      stage: The number of the stage to run; None: all of them.
+
+    Returns:
+      Features (B, width * 2 ** (stages - 1)), or what the stage gives.
+    """
     for i in chosen(self, stage):
       if i == 0:
         x = self._stem(x, train)

@@ -27,8 +27,8 @@ class Chip:
     links: Bytes/s that the chip can send to others, over all of its links at once.
     slices: The sizes there are; for 3D tori those below a cube of 64 chips.
     largest: Chips in the largest slice.
-    usable: The share of the memory that a program gets.
     source: Where the figures are published.
+    usable: The share of the memory that a program gets.
   """
 
   name: str
@@ -78,6 +78,12 @@ def names() -> tuple[str, ...]:
 
 def chip(name: str) -> Chip:
   """The public figures of a chip.
+
+  Args:
+    name: As in topologies, for example `v5e`.
+
+  Returns:
+    The figures.
 
   Raises:
     UserError: No such chip.

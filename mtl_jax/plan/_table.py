@@ -16,7 +16,7 @@ def table(reports: Sequence[Report]) -> Any:
   "moved" are the bytes accessed, "on ring" the bytes that a device sends if collectives run around a ring.
 
   Args:
-    reports: From `plan`, at predicted one.
+    reports: From `plan`, at least one.
 
   Returns:
     A `rich.table.Table`.

@@ -73,8 +73,15 @@ def parse(name: str) -> tuple[str, tuple[int, ...]]:
 def open_topology(name: str) -> Target:
   """The devices of a topology, without touching any; CPU devices are made if JAX has not started yet.
 
+  Args:
+    name: As in `plan`, for example `v5e:4x4`, `h100:8` or `cpu:8`.
+
+  Returns:
+    The devices, for `plan` or `plan_step`.
+
   Raises:
-    UserError: See `parse`; the compiler for the chip is not installed; too few CPU devices.
+    UserError: Another form, no such chip, or it does not come in that size; the compiler for the chip is not installed;
+      too few CPU devices.
   """
   kind, size = parse(name)
   if kind == "cpu":

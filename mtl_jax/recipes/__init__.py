@@ -1,4 +1,9 @@
-"""Runnable experiments, one per file: data, network and tasks in one screenful."""
+"""Runnable experiments, one per file: data, network and tasks in one screenful.
+
+- `names`: the names of all recipes, such as `digits`, for `mtl-jax train digits` too.
+- `load`: the recipe of a name.
+- `Recipe`, `Splits`: its type, and its data.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +11,9 @@ import importlib
 import pkgutil
 
 from mtl_jax._core.errors import UserError, nearest
-from mtl_jax.recipes._recipe import Recipe as Recipe
-from mtl_jax.recipes._recipe import Splits as Splits
+from mtl_jax.recipes._recipe import Recipe, Splits
+
+__all__ = ["Recipe", "Splits", "load", "names"]
 
 
 def names() -> tuple[str, ...]:

@@ -1,17 +1,50 @@
-"""Devices: meshes from one line, rules that say which device holds what, activations, several processes."""
+"""Devices: meshes from one line, rules that say which device holds what, activations, several processes.
 
-from mtl_jax.shard._constrain import constrain as constrain
-from mtl_jax.shard._gradients import constrain_gradients as constrain_gradients
-from mtl_jax.shard._mesh import make_mesh as make_mesh
-from mtl_jax.shard._place import place as place
-from mtl_jax.shard._rules import AnyRules as AnyRules
-from mtl_jax.shard._rules import Rules as Rules
-from mtl_jax.shard._rules import fsdp as fsdp
-from mtl_jax.shard._rules import replicated as replicated
-from mtl_jax.shard._rules import tensor_parallel as tensor_parallel
-from mtl_jax.shard._rules import zero as zero
-from mtl_jax.shard._shardings import batch_sharding as batch_sharding
-from mtl_jax.shard._shardings import state_shardings as state_shardings
-from mtl_jax.shard.processes import is_first as is_first
-from mtl_jax.shard.processes import start_processes as start_processes
-from mtl_jax.shard.processes import wait_for_all as wait_for_all
+- `make_mesh`: a mesh of devices from a line such as `data=4,model=2`.
+
+Which device holds which part of the parameters, the option `rules=` of `mtl.fit`:
+
+- `replicated`: all hold everything.
+- `fsdp`: parameters and optimizer state are divided.
+- `zero`: the optimizer state is divided.
+- `tensor_parallel`: the layers are divided over an axis of their own.
+- `Rules`, `AnyRules`: rules of your own, and all that `rules=` takes.
+
+For a loop of your own:
+
+- `state_shardings`, `batch_sharding`: where a train state and batches live.
+- `place`: brings arrays there.
+- `constrain`, `constrain_gradients`: keep activations, and gradients, where they belong.
+
+Several processes:
+
+- `start_processes`: joins this process to the others.
+- `is_first`: whether this is the one that writes.
+- `wait_for_all`: waits until all have come to the same place.
+"""
+
+from mtl_jax.shard._constrain import constrain
+from mtl_jax.shard._gradients import constrain_gradients
+from mtl_jax.shard._mesh import make_mesh
+from mtl_jax.shard._place import place
+from mtl_jax.shard._rules import AnyRules, Rules, fsdp, replicated, tensor_parallel, zero
+from mtl_jax.shard._shardings import batch_sharding, state_shardings
+from mtl_jax.shard.processes import is_first, start_processes, wait_for_all
+
+__all__ = [
+  "AnyRules",
+  "Rules",
+  "batch_sharding",
+  "constrain",
+  "constrain_gradients",
+  "fsdp",
+  "is_first",
+  "make_mesh",
+  "place",
+  "replicated",
+  "start_processes",
+  "state_shardings",
+  "tensor_parallel",
+  "wait_for_all",
+  "zero",
+]

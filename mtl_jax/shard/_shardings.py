@@ -88,6 +88,12 @@ def state_shardings(
 def batch_sharding(mesh: Mesh | AbstractMesh) -> NamedSharding:
   """Batches lie on a mesh divided by examples over its axis `data`.
 
+  Args:
+    mesh: The mesh.
+
+  Returns:
+    The sharding of every array of a batch.
+
   Raises:
     UserError: The mesh has no such axis.
   """

@@ -87,7 +87,11 @@ def is_first() -> bool:
 
 
 def wait_for_all(what: str) -> None:
-  """Returns when all processes have come here; `what` must be the same in all, and is for error messages."""
+  """Returns when all processes have come here.
+
+  Args:
+    what: A name of this place for error messages, the same in all processes.
+  """
   if jax.process_count() > 1:
     from jax.experimental import multihost_utils
 

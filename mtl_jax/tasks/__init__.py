@@ -1,13 +1,18 @@
-"""Tasks: a loss with its mask, metrics and direction."""
+"""Tasks: a loss, the examples it counts for, and how its quality is measured.
+
+- `classification`: one of several classes.
+- `binary`: yes or no.
+- `multilabel`: any of several labels at once.
+- `regression`: numbers.
+- `Task`: any other loss.
+- `auxiliary`: a task that is trained with a fixed weight and not balanced; `balanced`: the other tasks.
+- `Metric`, `metrics`: how quality is measured, and ready-made metrics.
+"""
 
 from mtl_jax.tasks import metrics
-from mtl_jax.tasks._task import Task as Task
-from mtl_jax.tasks._task import auxiliary as auxiliary
-from mtl_jax.tasks._task import balanced as balanced
-from mtl_jax.tasks.classification import binary as binary
-from mtl_jax.tasks.classification import classification as classification
-from mtl_jax.tasks.classification import multilabel as multilabel
-from mtl_jax.tasks.metrics import Metric as Metric
-from mtl_jax.tasks.regression import regression as regression
+from mtl_jax.tasks._task import Task, auxiliary, balanced
+from mtl_jax.tasks.classification import binary, classification, multilabel
+from mtl_jax.tasks.metrics import Metric
+from mtl_jax.tasks.regression import regression
 
 __all__ = ["Metric", "Task", "auxiliary", "balanced", "binary", "classification", "metrics", "multilabel", "regression"]

@@ -86,5 +86,12 @@ def auxiliary(task: Task, weight: Strength = 0.1) -> Task:
 
 
 def balanced(tasks: Mapping[str, Task]) -> dict[str, Task]:
-  """Those that are not auxiliary, in their order: the tasks of all vectors over tasks."""
+  """Those that are not auxiliary, in their order: the tasks of all vectors over tasks.
+
+  Args:
+    tasks: All tasks, by name.
+
+  Returns:
+    Those with `balance=True`.
+  """
   return {name: task for name, task in tasks.items() if task.balance}

@@ -1,4 +1,14 @@
-"""Ready-made metrics: a state of each batch, merged and computed once. `Metric` says how they are called."""
+"""Ready-made metrics: a state of each batch, merged and computed once.
+
+Each is a function that returns a `Metric`, for `mtl.Task(metrics={name: metric})`.
+
+- `accuracy`, `precision`, `recall`, `f1`: of decisions.
+- `roc_auc`: of scores of a binary label.
+- `r2`: the share of the variance that is explained.
+- `mean`: the mean of any value per example.
+- `collected`: any function of the whole data set, in numpy.
+- `Metric`: their type, and how they are called.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +21,11 @@ import jax.numpy as jnp
 
 from mtl_jax._core.axes import behind
 from mtl_jax._core.errors import UserError
-from mtl_jax.tasks._collected import collected as collected
-from mtl_jax.tasks._metric import Metric as Metric
-from mtl_jax.tasks._metric import State, concatenated
+from mtl_jax.tasks._collected import collected
+from mtl_jax.tasks._metric import Metric, State, concatenated
 from mtl_jax.tasks._weights import as_weighted
+
+__all__ = ["Metric", "accuracy", "collected", "f1", "mean", "precision", "r2", "recall", "roc_auc"]
 
 
 def _ratio(numerator: Any, denominator: Any, empty: float = jnp.nan) -> jax.Array:
@@ -83,6 +94,9 @@ def accuracy(decide: Callable[[Any], Any]) -> Metric:
 
   Args:
     decide: `decide(prediction) -> (B,)`, or (B, ...), shaped like the labels.
+
+  Returns:
+    The metric, NaN where no example counts.
   """
 
   def correct(prediction, label):
@@ -130,6 +144,9 @@ def precision(decide: Callable[[Any], Any], classes: int | None = None) -> Metri
   Args:
     decide: `decide(prediction) -> (B,)`, or (B, ...), shaped like the labels: classes, or 0 and 1.
     classes: The number of classes; None: labels are 0 and 1.
+
+  Returns:
+    The metric; labels that no weight counts are left out of the mean.
   """
   return _macro(decide, classes, lambda tp, fp, fn: (tp, tp + fp))
 
@@ -140,6 +157,9 @@ def recall(decide: Callable[[Any], Any], classes: int | None = None) -> Metric:
   Args:
     decide: As in `precision`.
     classes: As in `precision`.
+
+  Returns:
+    The metric, as that of `precision`.
   """
   return _macro(decide, classes, lambda tp, fp, fn: (tp, tp + fn))
 
@@ -150,6 +170,9 @@ def f1(decide: Callable[[Any], Any], classes: int | None = None) -> Metric:
   Args:
     decide: As in `precision`.
     classes: As in `precision`.
+
+  Returns:
+    The metric, as that of `precision`.
 
   >>> metric = f1(lambda logits: jnp.argmax(logits, axis=-1), classes=3)
   >>> state = metric.update(jnp.eye(3), jnp.array([0, 1, 1]), jnp.ones(3))
@@ -169,6 +192,9 @@ def roc_auc(score: Callable[[Any], Any] = lambda prediction: prediction) -> Metr
 
   Args:
     score: `score(prediction) -> (B,)`, or (B, ...), shaped like the labels, which are 0 and 1.
+
+  Returns:
+    The metric.
   """
 
   def update(prediction, label, mask):
@@ -194,7 +220,9 @@ def roc_auc(score: Callable[[Any], Any] = lambda prediction: prediction) -> Metr
 
 
 def r2() -> Metric:
-  r"""The coefficient of determination 1 - \sum (y - \hat y)^2 / \sum (y - \bar y)^2, averaged over outputs.
+  r"""The coefficient of determination, averaged over outputs.
+
+  $$ R^2 = 1 - \sum_i w_i (y_i - \hat y_i)^2 \big/ \sum_i w_i (y_i - \bar y)^2 $$
 
   The state holds the labels' mean as a sum of two floats and the centred sum of squares, merged by Chan's formula: no
   cancellation for labels far from zero. NaN for constant labels; outputs of no weight are left out.

@@ -1,19 +1,48 @@
-"""Training: state, step, loop, evaluation, checkpoints, logs."""
+"""Training: state, step, loop, evaluation, checkpoints, logs.
 
-from mtl_jax.train._bilevel_step import make_bilevel_step as make_bilevel_step
-from mtl_jax.train._evaluate import Metrics as Metrics
-from mtl_jax.train._evaluate import make_evaluate as make_evaluate
-from mtl_jax.train._evaluate import make_predict as make_predict
-from mtl_jax.train._evaluate import predict_all as predict_all
-from mtl_jax.train._finish import Nonfinite as Nonfinite
-from mtl_jax.train._finish import check_nonfinite as check_nonfinite
-from mtl_jax.train._fit import Fit as Fit
-from mtl_jax.train._fit import NonFiniteError as NonFiniteError
-from mtl_jax.train._fit import fit as fit
-from mtl_jax.train._loop import Loop as Loop
-from mtl_jax.train._programs import Programs as Programs
-from mtl_jax.train._programs import compile_programs as compile_programs
-from mtl_jax.train._score import mean_loss as mean_loss
-from mtl_jax.train._state import TrainState as TrainState
-from mtl_jax.train._state import init_train_state as init_train_state
-from mtl_jax.train._step import make_train_step as make_train_step
+The whole loop:
+
+- `fit`: trains on arrays in memory; `Fit`: what it returns.
+- `Loop`: how a run is watched and kept.
+- `mean_loss`: a score by which the best parameters may be chosen.
+- `compile_programs`, `Programs`: the jitted functions of a run, to share them between runs.
+- `NonFiniteError`: a loss or gradient was not finite.
+
+For a loop of your own:
+
+- `make_train_step`, `make_bilevel_step`: one step.
+- `init_train_state`, `TrainState`: the state before the first step, and its type.
+- `make_evaluate`, `make_predict`, `predict_all`: metrics and predictions over a data set.
+- `Nonfinite`, `check_nonfinite`: what a step does where a loss is not finite.
+- `Metrics`: what an evaluation returns.
+"""
+
+from mtl_jax.train._bilevel_step import make_bilevel_step
+from mtl_jax.train._evaluate import Metrics, make_evaluate, make_predict, predict_all
+from mtl_jax.train._finish import Nonfinite, check_nonfinite
+from mtl_jax.train._fit import Fit, NonFiniteError, fit
+from mtl_jax.train._loop import Loop
+from mtl_jax.train._programs import Programs, compile_programs
+from mtl_jax.train._score import mean_loss
+from mtl_jax.train._state import TrainState, init_train_state
+from mtl_jax.train._step import make_train_step
+
+__all__ = [
+  "Fit",
+  "Loop",
+  "Metrics",
+  "NonFiniteError",
+  "Nonfinite",
+  "Programs",
+  "TrainState",
+  "check_nonfinite",
+  "compile_programs",
+  "fit",
+  "init_train_state",
+  "make_bilevel_step",
+  "make_evaluate",
+  "make_predict",
+  "make_train_step",
+  "mean_loss",
+  "predict_all",
+]

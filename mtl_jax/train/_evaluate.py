@@ -25,11 +25,21 @@ from mtl_jax.tasks.metrics import mean as mean_metric
 from mtl_jax.train._judging import Names, by_task, judge_all, merger, together, values_of, weights_of
 
 Metrics = dict[str, dict[str, float]]
+"""What an evaluation returns, `{task: {metric: value}}`."""
 
 
 @of_problem
 def make_predict(net: Net, tasks: Mapping[str, Task], inputs: Inputs = "x") -> Callable[..., dict[str, Any]]:
-  """A pure function `(params, state, batch) -> {task: prediction}`, the net in evaluation mode."""
+  """The net in evaluation mode, as a pure function to be jitted.
+
+  Args:
+    net: The multi-task net.
+    tasks: The tasks to predict.
+    inputs: As in `mtl.objective`.
+
+  Returns:
+    `predict(params, state, batch) -> {task: prediction}`.
+  """
   keys = input_keys(tasks, inputs)
 
   def predict(params, state, batch):
@@ -147,10 +157,23 @@ def predict_all(
   *,
   batch_size: int = 256,
 ) -> dict[str, dict[str, np.ndarray]]:
-  """What each task's `output` says of every example: `{task: {name: (N, ...)}}`.
+  """What each task's `output` says of every example of a data set, such as classes and their probabilities.
+
+  Args:
+    net: The multi-task net.
+    tasks: The tasks to predict.
+    params: The parameters, for example `mtl.Fit.params`.
+    state: The net's state that goes with them.
+    arrays: The inputs, `{key: (N, ...)}`; no labels are needed.
+    inputs: As in `mtl.objective`.
+    batch_size: Examples a call.
+
+  Returns:
+    `{task: {name: (N, ...)}}`, numpy arrays.
 
   Raises:
-    UserError: An input is missing, or holds numbers that JAX would change (see `mtl.data.check`).
+    UserError: An input is missing, or holds numbers that JAX would change (see `mtl.data.check`); the batch size is
+      below 1.
   """
   from mtl_jax import data
 

@@ -19,7 +19,8 @@ from mtl_jax.balance.balancer import Balancer, Stats
 from mtl_jax.bilevel import Bilevel
 from mtl_jax.train._state import TrainState
 
-Nonfinite = str  # "stop", "skip" or "ignore"
+Nonfinite = str
+"""What a step does where a loss or gradient is not finite: `"stop"`, `"skip"` or `"ignore"`."""
 _SMALL = 4096  # numbers of a parameter whose norm takes a CPU longer to begin than to add up
 
 
@@ -29,7 +30,14 @@ def by_name(names: tuple[str, ...], vector: jax.Array) -> Mapping[str, jax.Array
 
 
 def check_nonfinite(nonfinite: str) -> None:
-  """Raises a `UserError` for an unknown choice."""
+  """Refuses an unknown choice.
+
+  Args:
+    nonfinite: As in `mtl.make_train_step`.
+
+  Raises:
+    UserError: It is none of `"stop"`, `"skip"` and `"ignore"`.
+  """
   if nonfinite not in ("stop", "skip", "ignore"):
     raise UserError(f"nonfinite is {nonfinite!r}, expected 'stop', 'skip' or 'ignore'.")
 

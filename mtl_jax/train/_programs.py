@@ -26,7 +26,13 @@ from mtl_jax.train._step import make_train_step
 
 
 class Programs(NamedTuple):
-  """The functions of a run: `create(key)`, and jitted `step(state, batch)` and `evaluate(params, state, arrays)`."""
+  """The functions of a run, from `compile_programs`.
+
+  Attributes:
+    create: `create(key) -> train_state`, the state before the first step.
+    step: `step(train_state, batch) -> (train_state, metrics)`, jitted, its state donated.
+    evaluate: `evaluate(params, state, arrays) -> {task: {metric: value}}`.
+  """
 
   create: Callable[[jax.Array], TrainState]
   step: Callable[[TrainState, Any], tuple[TrainState, dict[str, Any]]]
@@ -51,7 +57,32 @@ def compile_programs(
   mesh: jax.sharding.Mesh | None = None,
   rules: shard.AnyRules = None,
 ) -> Programs:
-  """The jitted functions that `fit` runs, with `fit`'s arguments; each compiles when first called."""
+  """The jitted functions that `fit` runs; each compiles when first called.
+
+  Runs that differ in `seed` alone share them: `fit(..., loop=mtl.train.Loop(programs=programs))`.
+
+  Args:
+    net: The multi-task net.
+    tasks: The tasks of the net.
+    balancer: As in `fit`.
+    tx: As in `fit`.
+    train: Data of the shapes and dtypes of the training data; one example is enough.
+    inputs: As in `mtl.objective`.
+    engine: As in `fit`.
+    accumulate: As in `fit`.
+    compute_dtype: As in `fit`.
+    nonfinite: As in `fit`.
+    freeze_absent: As in `fit`.
+    frozen: As in `fit`.
+    mesh: As in `fit`.
+    rules: As in `fit`.
+
+  Returns:
+    The functions.
+
+  Raises:
+    UserError: An option is out of range, the engine cannot serve the balancer, or the rules do not suit the parameters.
+  """
   check_numbers({"accumulate": accumulate})
   check_compute_dtype(compute_dtype)
   losses = objective(microbatch(net, accumulate), tasks, inputs, compute_dtype=compute_dtype)

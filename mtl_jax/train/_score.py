@@ -36,6 +36,12 @@ class Best:
 def mean_loss(metrics: Metrics) -> float:
   """The mean validation loss over tasks, a score for losses of one unit and of any sign.
 
+  Args:
+    metrics: `{task: {metric: value}}`, as the option `score` of `fit` gets them.
+
+  Returns:
+    The score, lower is better; NaN where a loss is not finite.
+
   >>> mean_loss({"a": {"loss": -3.0}, "b": {"loss": 1.0}})
   -1.0
   """

@@ -12,7 +12,14 @@ from mtl_jax.balance.solvers.solution import Solution, directions, epsilon, full
 
 
 def project_simplex(x: Float[Array, " T"], present: Bool[Array, " T"] | None = None) -> Float[Array, " T"]:
-  r"""The nearest point of the simplex, $\arg\min_{w \in \Delta} |w - x|$, by sorting; of that of the tasks `present`.
+  r"""The nearest point of the simplex, $\arg\min_{w \in \Delta} |w - x|$, by sorting.
+
+  Args:
+    x: (T,), of any size.
+    present: Which tasks have labels, (T,) bool: the others get 0. None: all.
+
+  Returns:
+    w, (T,), at least 0, of sum 1.
 
   >>> project_simplex(jnp.array([0.5, 1.5, -3.0])).tolist()
   [0.0, 1.0, 0.0]

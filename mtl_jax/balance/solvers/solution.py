@@ -16,14 +16,26 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Solution(NamedTuple):
-  """A solution and how far it is from optimal, in the measure its solver names."""
+  """A solution and how far it is from optimal.
+
+  Attributes:
+    x: The solution, (T,) or (B, T).
+    residual: A scalar, 0 at the optimum, in the measure that the solver names.
+  """
 
   x: jax.Array
   residual: jax.Array
 
 
 def report_residual(residual: jax.Array) -> dict[str, jax.Array]:
-  """The `report` of a balancer whose state is the residual of its last solution."""
+  """The `report` of a balancer whose state is the residual of its last solution.
+
+  Args:
+    residual: That state, a scalar.
+
+  Returns:
+    It, by the name `residual`.
+  """
   return {"residual": residual}
 
 

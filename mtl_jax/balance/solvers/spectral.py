@@ -13,7 +13,13 @@ from mtl_jax.balance.solvers.solution import epsilon, full_precision
 
 
 class Spectrum(NamedTuple):
-  """Eigenvalues in rising order, (T,), eigenvectors in columns, (T, T), which eigenvalues are not rounding, (T,)."""
+  """The eigenvalues and eigenvectors of a symmetric matrix.
+
+  Attributes:
+    values: The eigenvalues in rising order, (T,).
+    vectors: The eigenvectors in columns, (T, T).
+    kept: Which eigenvalues count, (T,) bool: those that are not rounding.
+  """
 
   values: Float[Array, " T"]
   vectors: Float[Array, "T T"]
@@ -42,6 +48,14 @@ def apply_spectrum(
 
   A component of x along a kept eigenvector is taken as 0 where it is within rounding of 0: a small eigenvalue would
   blow it up to something.
+
+  Args:
+    spectral: The spectrum of G, eigenvalues $\Lambda$ and eigenvectors V.
+    function: f, of the eigenvalues, (T,) to (T,).
+    x: (T,).
+
+  Returns:
+    (T,).
   """
   values, vectors, kept = spectral
   along = x @ vectors
@@ -55,7 +69,13 @@ def pinv_apply(
 ) -> Float[Array, " T"]:
   """The pseudo-inverse of G times x: the least vector of those that solve G v = x best.
 
-  `tolerance` is as in `spectrum`; None: T.
+  Args:
+    gram: G, (T, T), symmetric, positive semidefinite up to rounding, its entries of order 1.
+    x: (T,).
+    tolerance: As in `spectrum`; None: T.
+
+  Returns:
+    v, (T,).
 
   >>> pinv_apply(jnp.array([[2.0, 0.0], [0.0, 0.0]]), jnp.ones(2)).tolist()
   [0.5, 0.0]
