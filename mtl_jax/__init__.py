@@ -8,6 +8,7 @@ from mtl_jax import data as data
 from mtl_jax import engine as engine
 from mtl_jax import nn as nn
 from mtl_jax import plan as plan
+from mtl_jax import recipes as recipes
 from mtl_jax import shard as shard
 from mtl_jax import tasks as tasks
 from mtl_jax import terms as terms
@@ -18,6 +19,7 @@ from mtl_jax.adapters import from_nnx as from_nnx
 from mtl_jax.aggregate import TaskGradients as TaskGradients
 from mtl_jax.aggregate import aggregate as aggregate
 from mtl_jax.analysis import delta_m as delta_m
+from mtl_jax.experiment import compare as compare
 from mtl_jax.net import Cut as Cut
 from mtl_jax.net import Net as Net
 from mtl_jax.objective import Objective as Objective
@@ -26,8 +28,10 @@ from mtl_jax.problem import Problem as Problem
 from mtl_jax.shard import make_mesh as make_mesh
 from mtl_jax.tasks import Task as Task
 from mtl_jax.train import Fit as Fit
+from mtl_jax.train import Trained as Trained
 from mtl_jax.train import TrainState as TrainState
 from mtl_jax.train import fit as fit
 from mtl_jax.train import init_train_state as init_train_state
+from mtl_jax.train import load as load
 from mtl_jax.train import make_bilevel_step as make_bilevel_step
 from mtl_jax.train import make_train_step as make_train_step

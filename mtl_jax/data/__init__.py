@@ -6,3 +6,5 @@ from mtl_jax.data._pad import pad_batches as pad_batches
 from mtl_jax.data.checking import check as check
 from mtl_jax.data.description import Description as Description
 from mtl_jax.data.description import describe as describe
+from mtl_jax.data.fingerprint import Fingerprint as Fingerprint
+from mtl_jax.data.fingerprint import fingerprint as fingerprint

@@ -10,6 +10,9 @@ from mtl_jax.train._finish import check_nonfinite as check_nonfinite
 from mtl_jax.train._fit import Fit as Fit
 from mtl_jax.train._fit import NonFiniteError as NonFiniteError
 from mtl_jax.train._fit import fit as fit
+from mtl_jax.train._load import Trained as Trained
+from mtl_jax.train._load import load as load
+from mtl_jax.train._load import making_of as making_of
 from mtl_jax.train._loop import Loop as Loop
 from mtl_jax.train._programs import Programs as Programs
 from mtl_jax.train._programs import compile_programs as compile_programs
