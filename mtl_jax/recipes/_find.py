@@ -127,9 +127,7 @@ def _import(name: str) -> ModuleType:
   except ModuleNotFoundError as error:
     if error.name is None or not f"{name}.".startswith(f"{error.name}."):
       raise  # one that the module imports
-    raise UserError(
-      f"there is no module {name!r} to take a recipe from: name one, or a file, my.py:function."
-    ) from error
+    raise UserError(f"there is no module {name!r} with a recipe: name one, or a file, my.py:function.") from error
 
 
 def _search(directory: Path) -> None:

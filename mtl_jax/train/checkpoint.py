@@ -234,6 +234,8 @@ class Checkpoints:
     Raises:
       UserError: There are checkpoints, but none can be read; or they are of another model.
     """
+    if self._read_only and self._manager is not None:  # the run may write on meanwhile
+      self._run(self._manager.reload)
     steps = self.steps()
     for name in self._others(steps):
       warn(f"{self._directory / name} is no complete checkpoint: it is left out.")
@@ -242,8 +244,7 @@ class Checkpoints:
     for step in readable:
       if (found := self._unless_damaged(warn, restore or self.restore, step, template)) is not None:
         return step, *found
-    if any(self._is_gone(step) for step in steps):  # the run that writes them has gone on meanwhile
-      self._run(self._manager.reload)
+    if any(self._is_gone(step) for step in steps):
       return self.restore_newest(template, warn, restore)
     if steps:
       raise UserError(f"none of the {len(steps)} checkpoints in {self._directory} can be read.")

@@ -1,6 +1,8 @@
 """A problem of the user's own, in a file, through the command line and Python."""
 
 import json
+import shutil
+import warnings
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ import mtl_jax as mtl
 from mtl_jax import recipes
 from mtl_jax.cli.main import main
 
-FILE = '''
+FILE = """
 import flax.linen as nn
 import numpy as np
 import optax
@@ -54,7 +56,7 @@ def late() -> Recipe:
   import dataclasses
 
   return dataclasses.replace(recipe(), data=lambda seed: arrays(None, 0))
-'''
+"""
 
 
 @pytest.fixture(scope="module")
@@ -96,36 +98,35 @@ def test_the_run_of_fit_is_opened_by_a_recipe_too(place, tmp_path, capsys):
   options = {"steps": 2, "batch_size": 8, "run_dir": tmp_path / "run", "progress": False}
   mtl.fit(problem, mtl.balance.equal(), recipe.optimizer(1e-2, 2), splits.train, **options)
   assert main(["evaluate", str(tmp_path / "run")]) == 2
-  assert "names no recipe: give one with its net and tasks by --recipe FILE.py." in capsys.readouterr().err
+  assert "names no recipe: give a file that makes its net and tasks, --recipe FILE.py." in capsys.readouterr().err
   assert main(["evaluate", str(tmp_path / "run"), "--recipe", str(place / "tiny.py")]) == 0
   assert "hot" in capsys.readouterr().out
 
 
-def test_resume_checks_the_options(place, capsys):
+def test_resume_checks_the_options(place, tmp_path, capsys):
   words = ["train", str(place / "tiny.py"), "--run-dir", str(place / "run"), "--recipe.num-examples"]
   assert main([*words, "30", "--resume"]) == 2
   assert "recipe_options was ['--num-examples', '40'], is ['--num-examples', '30']" in capsys.readouterr().err
-  assert main([*words, "30", "--resume-anyway"]) == 0
-  assert "data: examples 40 -> 30" in capsys.readouterr().err
-  with pytest.warns(UserWarning, match="examples 30 -> 40"):
-    splits = recipes.load(str(place / "tiny.py"), num_examples=40).data(0)
-    experiment = mtl.experiment.configure(str(place / "tiny.py"), recipe_options=("--num-examples", "40"))
-    mtl.experiment.train_run(experiment, splits, run_dir=place / "run", resume="anyway", progress=False)
+  run = shutil.copytree(place / "run", tmp_path / "run")
+  words[words.index("--run-dir") + 1] = str(run)
+  with warnings.catch_warnings():
+    warnings.simplefilter("always")
+    assert main([*words, "30", "--resume-anyway"]) == 0
+  assert "is ['--num-examples', '30']; data: examples 40 -> 30." in capsys.readouterr().err
 
 
 def test_compare_is_the_command_in_python(place, tmp_path, capsys):
-  words = ["compare", f"{place / 'tiny.py'}:recipe", "--recipe.num-examples", "40", "--balancers", "equal", "mgda"]
+  words = ["compare", f"{place / 'tiny.py'}:recipe", "--recipe.num-examples", "40", "--balancers", "mgda"]
   assert main([*words, "--out", str(tmp_path / "out")]) == 0
   told = capsys.readouterr().out
   said = []
   recipe = recipes.load(str(place / "tiny.py"), num_examples=40)
-  mine = {"equal": mtl.balance.equal(), "mine": mtl.balance.mgda()}
-  comparison = mtl.compare(recipe, mine, progress=False, say=said.append)
-  assert [method.name for method in comparison.methods] == ["single-task", "equal", "mine"]
+  comparison = mtl.compare(recipe, {"mine": mtl.balance.mgda()}, progress=False, say=said.append)
+  assert [method.name for method in comparison.methods] == ["single-task", "mine"]
   record = json.loads((tmp_path / "out" / "comparison.json").read_text())
   assert [method["scores"] for method in record["methods"]] == [method.scores for method in comparison.methods]
   assert record["config"]["recipe_options"] == ["--num-examples", "40"]
-  assert len(said) == 4 and all(line.replace("mine", "mgda") in told for line in said)
+  assert len(said) == 3 and all(line.replace("mine", "mgda") in told for line in said)
   shown = str(comparison)
   assert "mine" in shown and f"{comparison.methods[1].scores['sum'][0]:.4f}" in shown
 
@@ -136,13 +137,13 @@ def test_compare_is_the_command_in_python(place, tmp_path, capsys):
     ([], {}, "compare needs at least one balancer"),
     (["equal", "equal"], {}, "'equal' is named 2 times"),
     (["equl"], {}, "unknown balancer 'equl' (did you mean 'equal'?)"),
-    ({"mine": 3}, {}, "balancer 'mine' is a int, expected a Balancer"),
+    ({"equal": mtl.balance.equal(), "mine": 3}, {}, "balancer 'mine' is a int, expected a Balancer"),
     ({"single-task": mtl.balance.equal()}, {}, "a balancer is named 'single-task', as the baseline is"),
     (["equal"], {"stepz": 3}, "unknown option 'stepz' (did you mean 'steps'?)"),
   ],
 )
 def test_mistakes_in_a_comparison(place, arguments, options, message):
-  with pytest.raises((mtl.UserError, TypeError)) as caught:
+  with pytest.raises(mtl.UserError) as caught:
     mtl.compare(str(place / "tiny.py"), arguments, **options)
   assert message in str(caught.value)
 
@@ -155,7 +156,7 @@ def test_mistakes_in_a_comparison(place, arguments, options, message):
     ("train {at}/tiny.py:recip", "has no function 'recip' (did you mean 'recipe'?), it has arrays, recipe, other"),
     ("train {at}/tiny.py:other", "tiny.py:other' returned int, expected mtl.recipes.Recipe."),
     ("train no.module:recipe", "there is no module 'no.module' with a recipe"),
-    ("train {at}/tiny.py --recipe.num 3", "tiny.py has no option 'num' (did you mean 'num-examples'?)"),
+    ("train {at}/tiny.py --recipe.num-example 3", "tiny.py has no option 'num-example' (did you mean 'num-examples'?)"),
     ("train {at}/tiny.py --recipe.width x", "tiny.py --width x: "),
     ("train digits --recipe.num-pair 3", "--recipe digits has no option 'num-pair' (did you mean 'num-pairs'?)"),
     ("train digts", "unknown recipe 'digts' (did you mean 'digits'?): choose from digits, multimnist, or name a file"),

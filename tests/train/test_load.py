@@ -1,6 +1,5 @@
 """The best model of a run, loaded by whoever has the net."""
 
-import json
 import shutil
 
 import flax.linen as nn
@@ -25,7 +24,9 @@ def test_the_best_model_without_data_and_optimizer(trained, monkeypatch):
   fit, directory = trained
   read = []
   whole = Checkpoints._read
-  monkeypatch.setattr(Checkpoints, "_read", lambda self, step, **items: read.append(items) or whole(self, step, **items))
+  monkeypatch.setattr(
+    Checkpoints, "_read", lambda self, step, **items: read.append(items) or whole(self, step, **items)
+  )
   loaded = mtl.load(directory, NET, TASKS, warn=pytest.fail)
   assert loaded.step == fit.best_step == 10
   assert digest((loaded.params, loaded.state)) == digest((fit.params, fit.net_state))
@@ -64,14 +65,13 @@ def test_mistakes_are_one_line(trained, tmp_path):
   _, directory = trained
   other = {"kind": TASKS["kind"], "colour": TASKS["size"]}
   empty = shutil.copytree(directory, tmp_path / "empty", ignore=shutil.ignore_patterns("checkpoints"))
-  size = r"'best\.0\.task\.size\.params\.kernel'|'best\.0\.task\.size\.kernel'"
   for arguments, message in [
     ((tmp_path, NET), "holds no run: there is no config.json in it"),
     ((empty, NET), "has no checkpoint yet: wait for its first one, or train"),
-    ((directory, _net(2), TASKS), rf"of another model: .*size.* is float32\[1\], expected float32\[2\]"),
+    ((directory, _net(2), TASKS), r"of another model: .*size.* is float32\[1\], expected float32\[2\]"),
     ((directory, _net(2, trunk=Deep)), r"of another model: .* is missing, expected float32"),
     ((directory, NET, other), "has the tasks kind, size, found kind, colour"),
-    ((directory, _net(2, ("kind", "colour"))), "has the task 'size', the net only kind, colour"),
+    ((directory, _net(2, ("kind", "colour"))), "has the task 'size', the net only colour, kind"),
     ((directory, NET, None, "y"), "has no input 'y', only 'x'"),
   ]:
     arguments, inputs = arguments[:3], arguments[3:]
@@ -87,11 +87,15 @@ def test_a_checkpoint_that_the_run_removes_meanwhile(tmp_path):
       writing.save(step, {"w": np.float32(step)}, {})
     writing._finish()
     with Checkpoints(tmp_path / "c", read_only=True) as reading:
-      assert reading.steps() == [1, 2]
-      for step in (3, 4):
-        writing.save(step, {"w": np.float32(step)}, {})
-      writing._finish()
-      step, tree, _ = reading.restore_newest({"w": np.float32(0)}, pytest.fail)
+
+      def overtaken(step, template):
+        if step == 2:
+          for newer in (3, 4):
+            writing.save(newer, {"w": np.float32(newer)}, {})
+          writing._finish()
+        return reading.restore(step, template)
+
+      step, tree, _ = reading.restore_newest({"w": np.float32(0)}, pytest.fail, overtaken)
       assert step == 4 and tree["w"] == 4
 
 
