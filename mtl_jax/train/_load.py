@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from mtl_jax._core.errors import UserError, nearest
@@ -112,9 +113,8 @@ def load(
     raise UserError(f"the run in {run_dir} has the tasks {_listed(trained_on)}, found {_listed(problem.tasks)}.")
   data = read_data(run_dir)
   with making_of(run_dir):
-    example = jax.tree.map(lambda leaf: np.zeros((1, *leaf.shape), leaf.dtype), data.arrays)
-    keys = next(iter(input_keys(trained_on, problem.inputs).values()))
-    shapes, heads = shapes_of(lambda: _model(problem.net, input_of(example, keys)))
+    example = input_of(data.arrays, next(iter(input_keys(trained_on, problem.inputs).values())))
+    shapes, heads = shapes_of(lambda: _model(problem.net, example))
   for name in trained_on:
     if name not in heads:
       known = _listed(heads)
@@ -149,8 +149,9 @@ def making_of(run_dir: Path) -> Iterator[None]:
     ) from error
 
 
-def _model(net: Net, x: Any) -> Any:
-  """Parameters and state of a net, and its predictions."""
+def _model(net: Net, example: Any) -> Any:
+  """Parameters and state of a net, and its predictions, for inputs like an example."""
+  x = jax.tree.map(lambda leaf: jnp.asarray(np.zeros((1, *leaf.shape), leaf.dtype)), example)
   params, state = net.init(jax.random.key(0), x)
   return (params, state), net.apply(params, state, x)[0]
 

@@ -4,6 +4,7 @@ import shutil
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -84,30 +85,30 @@ def test_a_checkpoint_that_the_run_removes_meanwhile(tmp_path):
   """It keeps two; the newest is the one to load."""
   with Checkpoints(tmp_path / "c") as writing:
     for step in (1, 2):
-      writing.save(step, {"w": np.float32(step)}, {})
+      writing.save(step, {"w": jnp.float32(step)}, {})
     writing._finish()
     with Checkpoints(tmp_path / "c", read_only=True) as reading:
 
       def overtaken(step, template):
         if step == 2:
           for newer in (3, 4):
-            writing.save(newer, {"w": np.float32(newer)}, {})
+            writing.save(newer, {"w": jnp.float32(newer)}, {})
           writing._finish()
         return reading.restore(step, template)
 
-      step, tree, _ = reading.restore_newest({"w": np.float32(0)}, pytest.fail, overtaken)
+      step, tree, _ = reading.restore_newest({"w": jnp.float32(0)}, pytest.fail, overtaken)
       assert step == 4 and tree["w"] == 4
 
 
 def test_keys_in_a_nets_state(tmp_path):
-  """They are keys again."""
+  """They are keys again; and inputs of 64 bits are, as in training, of 32."""
 
   def init(key, x):
     shared = {"w": jax.random.normal(key, (x.shape[1], 1))}
     return {"shared": shared, "task": {"y": {}}}, {"shared": {"key": key}, "task": {"y": {}}}
 
   net = mtl.Net(init, lambda params, state, x: ({"y": x @ params["shared"]["w"]}, state))
-  data = {"x": np.ones((4, 2), np.float32), "y": np.ones(4, np.float32)}
+  data = {"x": np.ones((4, 2)), "y": np.ones(4, np.float32)}
   tasks, tx = {"y": mtl.tasks.regression("y")}, optax.sgd(0.1)
   fit = mtl.fit(net, tasks, mtl.balance.equal(), tx, data, steps=1, batch_size=2, run_dir=tmp_path, progress=False)
   loaded = mtl.load(tmp_path, net)
