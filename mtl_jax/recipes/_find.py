@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 from mtl_jax._core.errors import UserError, nearest
 from mtl_jax.recipes._recipe import Recipe
@@ -60,7 +60,7 @@ def find(name: str) -> Callable[..., Recipe]:
     here = [key for key, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__]
     has = f"it has {', '.join(here)}" if here else "it has none"
     raise UserError(f"{place} has no function {function!r}{nearest(function, here)}, {has}: name one, {place}:NAME.")
-  return found
+  return cast(Callable[..., Recipe], found)
 
 
 def load(name: str, **options: Any) -> Recipe:
