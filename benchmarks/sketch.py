@@ -92,15 +92,14 @@ def cosines(matrix: jax.Array) -> np.ndarray:
 
 def training(recipe: recipes.Recipe, trained: tuple[int, ...], seeds: int) -> str:
   """Test metrics of the whole recipe by engine, and how far from the exact ones of the same seeds."""
-  from mtl_jax.experiment.config import configure
-  from mtl_jax.experiment.run import train_run
+  from mtl_jax.experiment import configure, train_run
 
   splits = recipe.data(0)
   metrics = [f"{name} {task.main_metric}" for name, task in recipe.tasks.items()]
 
   def test_of(seed: int, engine: str, *options: str) -> list[float]:
-    config = configure(recipe="digits", balancer="pcgrad", engine=engine, engine_options=options, seed=seed)
-    _, test = train_run(config, splits, run_dir=None, progress=False)
+    experiment = configure("digits", balancer="pcgrad", engine=engine, engine_options=options, seed=seed)
+    _, test = train_run(experiment, splits, run_dir=None, progress=False)
     return [test[name][task.main_metric] for name, task in recipe.tasks.items()]
 
   exact = np.array([test_of(seed, "stacked") for seed in range(seeds)])

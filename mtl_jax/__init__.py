@@ -19,8 +19,10 @@ To train it:
 - `aggregate`, `TaskGradients`: a balancer as the first part of an optax chain, for task gradients of your own.
 - `make_mesh`: the devices to train on.
 
-To judge it:
+To judge it, and to go on with it:
 
+- `compare`: balancers against single-task training, with tables and pictures.
+- `load`, `Trained`: the best model of a run.
 - `delta_m`: the mean change against single-task training.
 - `UserError`: what all mistakes of the user raise, told in one line.
 
@@ -37,22 +39,24 @@ The parts, each a module:
 - `shard`: many devices and processes.
 - `plan`: what a step would need of devices that are not here.
 - `analysis`: conflict between tasks, and Delta_m.
+- `recipes`: runnable experiments.
 
-Three more are imported by their names: `mtl_jax.recipes`, runnable experiments; `mtl_jax.experiment`, which runs and
-compares them; `mtl_jax.cli`, the command line.
+Two more are imported by their names: `mtl_jax.experiment`, which runs and compares recipes; `mtl_jax.cli`, the command
+line.
 """
 
-from mtl_jax import analysis, arch, balance, bilevel, data, engine, nn, plan, shard, tasks, terms, train
+from mtl_jax import analysis, arch, balance, bilevel, data, engine, nn, plan, recipes, shard, tasks, terms, train
 from mtl_jax._core.errors import UserError
 from mtl_jax.adapters import from_equinox, from_linen, from_nnx
 from mtl_jax.aggregate import TaskGradients, aggregate
 from mtl_jax.analysis import delta_m
+from mtl_jax.experiment import compare
 from mtl_jax.net import Cut, Net
 from mtl_jax.objective import Objective, objective
 from mtl_jax.problem import Problem
 from mtl_jax.shard import make_mesh
 from mtl_jax.tasks import Task
-from mtl_jax.train import Fit, TrainState, fit, init_train_state, make_bilevel_step, make_train_step
+from mtl_jax.train import Fit, Trained, TrainState, fit, init_train_state, load, make_bilevel_step, make_train_step
 
 __all__ = [
   "Cut",
@@ -63,12 +67,14 @@ __all__ = [
   "Task",
   "TaskGradients",
   "TrainState",
+  "Trained",
   "UserError",
   "aggregate",
   "analysis",
   "arch",
   "balance",
   "bilevel",
+  "compare",
   "data",
   "delta_m",
   "engine",
@@ -77,12 +83,14 @@ __all__ = [
   "from_linen",
   "from_nnx",
   "init_train_state",
+  "load",
   "make_bilevel_step",
   "make_mesh",
   "make_train_step",
   "nn",
   "objective",
   "plan",
+  "recipes",
   "shard",
   "tasks",
   "terms",

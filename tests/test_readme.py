@@ -2,6 +2,7 @@
 
 import contextlib
 import inspect
+import json
 import re
 import shlex
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 import mtl_jax as mtl
 from mtl_jax import recipes
 from mtl_jax.cli.commands import COMMANDS
-from mtl_jax.cli.main import _parse
+from mtl_jax.cli.main import _parse, main
 from mtl_jax.experiment.options import build_balancer
 from tests._launch import finish, start
 
@@ -77,6 +78,17 @@ def test_train_step_and_fit_learn_every_task(namespaces):
 
 
 @pytest.mark.slow
+def test_the_readers_own_problem_trains_and_opens(tmp_path, capsys):
+  file, directory = tmp_path / "my.py", str(tmp_path / "run")
+  file.write_text(BLOCKS[2])
+  assert main(["train", str(file), "--recipe.width", "16", "--run-dir", directory]) == 0
+  assert main(["evaluate", directory, "--recipe", str(file)]) == 0
+  test = json.loads((tmp_path / "run" / "test.json").read_text())["test"]
+  assert test["top"]["accuracy"] > 0.8 and test["sum"]["r2"] > 0.8
+  assert f"{test['top']['accuracy']:.4f}" in capsys.readouterr().out
+
+
+@pytest.mark.slow
 def test_the_page_on_scale_runs_on_eight_devices():
   """Its blocks, one after the other, as a reader would: with JAX's own settings."""
   blocks = BLOCK.findall((ROOT / "docs/scale.md").read_text())
@@ -88,8 +100,9 @@ def test_the_page_on_scale_runs_on_eight_devices():
 @pytest.mark.parametrize("line", LINES)
 def test_command_parses(line):
   command, own = _parse(shlex.split(line)[1:])
-  if hasattr(command, "recipe"):
-    assert command.recipe in recipes.names()
+  if hasattr(command, "engine"):
+    assert command.recipe in (*recipes.names(), "my.py")
+    own = {part: words for part, words in own.items() if part != "recipe"}
     assert command.engine in (None, *mtl.engine.names())
     methods = {name: name for name in command.balancers} if "compare" in line else {"balancer": command.balancer}
     for part, name in methods.items():

@@ -52,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
   """
   argv = list(sys.argv[1:] if argv is None else argv)
   warnings.showwarning = lambda message, *_, **__: print(f"mtl-jax: {message}", file=sys.stderr)
+  command: Any = None
   try:
     command, dotted = _parse(argv)
     check_numbers({"--" + name.replace("_", "-"): value for name, value in vars(command).items()})
@@ -71,7 +72,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"mtl-jax: cannot use {error.filename}: {error.strerror}.", file=sys.stderr)
     end(2)
     return 2
-  except Exception:
+  except Exception as error:
+    from mtl_jax.recipes import traceback_in
+
+    if (told := traceback_in(getattr(command, "recipe", None), error)) is not None:
+      print(f"mtl-jax: the recipe {command.recipe} failed:\n{told}", file=sys.stderr)
+      end(2)
+      return 2
     end_by_exception()
     raise
   return 0

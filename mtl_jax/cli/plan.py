@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mtl_jax._core.errors import UserError
 from mtl_jax.cli.output import console
-from mtl_jax.cli.training import Dotted, Training, config_of, only
+from mtl_jax.cli.training import Dotted, Training, only, options_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,21 +42,22 @@ class Plan(Training):
     import jax
 
     from mtl_jax.cli.npz import check_writable
+    from mtl_jax.experiment import configure
     from mtl_jax.experiment.options import build_engine
     from mtl_jax.experiment.planning import plan_run, write_plan
     from mtl_jax.plan import chip, table
 
     if self.engine is not None and self.engines:
       raise UserError("--engine and --engines exclude each other: name all engines after --engines.")
-    only(dotted, ["balancer", *(["engine"] if self.engine else []), *self.engines])
+    only(dotted, ["recipe", "balancer", *(["engine"] if self.engine else []), *self.engines])
     if self.out is not None:
       check_writable(self.out)
     engines = [build_engine(name, dotted.get(name, ())) for name in self.engines]
     if self.engine is not None:
       engines = [build_engine(self.engine, dotted.get("engine", ()))]
     jax.config.update("jax_platforms", "cpu")  # the devices that this machine may have are for others
-    config = config_of(self, balancer=self.balancer, balancer_options=dotted.get("balancer", ()))
-    reports = plan_run(config, self.topology, engines or None, self.mesh, self.rules)
+    experiment = configure(**options_of(self, dotted), balancer=self.balancer)
+    reports = plan_run(experiment, self.topology, engines or None, self.mesh, self.rules)
     console().print(table(reports))
     for report in reports:
       if report.fits is False:
@@ -67,5 +68,5 @@ class Plan(Training):
     if self.accumulate > 1:
       print("GFLOP and moved count the body of a loop once, so with --accumulate they are too low.")
     if self.out is not None:
-      write_plan(self.out, config, reports)
+      write_plan(self.out, experiment.config, reports)
       print(f"reports: {self.out}")

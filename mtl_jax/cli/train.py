@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 
 from mtl_jax.cli.output import choices_told, draw, print_metrics
-from mtl_jax.cli.training import Dotted, Training, config_of, only
+from mtl_jax.cli.training import Dotted, Training, only, options_of, short
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,6 +19,7 @@ class Train(Training):
     mtl-jax train digits --balancer pcgrad
     mtl-jax train digits --balancer dwa --balancer.window 50 --run-dir runs/dwa
     mtl-jax train digits --balancer pcgrad --run-dir runs/pcgrad --resume
+    mtl-jax train my.py --recipe.size 500
     mtl-jax train digits --mesh data=4,model=2 --rules fsdp
     mtl-jax train digits --coordinator 10.0.0.1:8476 --num-processes 2 --process-id 0
   """
@@ -31,6 +32,8 @@ class Train(Training):
   """Where configuration, logs, checkpoints and pictures go (default: runs/RECIPE-BALANCER-SEED)."""
   resume: bool = False
   """Go on with the run in the directory; with another number of --steps it goes on to that."""
+  resume_anyway: bool = False
+  """Go on with it even with other settings, training data or another optimizer than it was started with."""
   mesh: str | None = None
   """The devices to train on, such as data=4 or data=4,model=2; one size may be -1, all that are left (default: the
   first device; with several processes data=-1)."""
@@ -53,51 +56,48 @@ class Train(Training):
 
   def execute(self, dotted: Dotted) -> None:
     """Runs the command."""
-    from mtl_jax import recipes, shard
+    from mtl_jax import shard
     from mtl_jax.analysis import plots
     from mtl_jax.data import describe
+    from mtl_jax.experiment import configure
     from mtl_jax.experiment.config import build
     from mtl_jax.experiment.run import train_run
     from mtl_jax.train import Loop
     from mtl_jax.train.clock import waiting_for_data
     from mtl_jax.train.run_dir import of_run
 
-    only(dotted, ["balancer", "engine"])
+    only(dotted, ["recipe", "balancer", "engine"])
     several = self.join or (self.coordinator, self.num_processes, self.process_id) != (None, None, None)
     if several:
       shard.start_processes(self.coordinator, self.num_processes, self.process_id)
     mesh = "data=-1" if several and self.mesh is None else self.mesh
     # A run goes on to its own number of steps, not the recipe's, unless another is asked for.
-    run_dir = self.run_dir or Path("runs") / f"{self.recipe}-{self.balancer}-{self.seed}"
-    steps = of_run(run_dir, self.resume, "steps") if self.steps is None else self.steps
-    config = config_of(
-      dataclasses.replace(self, steps=steps),
-      balancer=self.balancer,
-      seed=self.seed,
-      balancer_options=dotted.get("balancer", ()),
-      engine_options=dotted.get("engine", ()),
-    )
-    splits = recipes.load(config.recipe).data(0)
+    run_dir = self.run_dir or Path("runs") / f"{short(self.recipe)}-{self.balancer}-{self.seed}"
+    resume = "anyway" if self.resume_anyway else self.resume
+    steps = of_run(run_dir, resume, "steps") if self.steps is None else self.steps
+    options = options_of(dataclasses.replace(self, steps=steps), dotted)
+    experiment = configure(**options, balancer=self.balancer, seed=self.seed)
+    splits = experiment.recipe.data(0)
     with choices_told():
       result, test = train_run(
-        config,
+        experiment,
         splits,
         run_dir=run_dir,
-        resume=self.resume,
+        resume=resume,
         mesh=None if mesh is None else shard.make_mesh(mesh),
         rules=self.rules,
         patience=self.patience,
         loop=Loop(
           checkpoint_every=self.checkpoint_every,
           tensorboard=self.tensorboard,
-          title=f"{config.recipe} {config.balancer}",
+          title=f"{short(self.recipe)} {self.balancer}",
         ),
       )
     if not shard.is_first():
       return
-    model = build(config, describe(splits.train, splits.about))
-    metrics = {name: task.main_metric for name, task in model.problem.tasks.items()}
-    draw(lambda: plots.learning_curves(run_dir / "learning_curves.png", {config.balancer: result.history}, metrics))
+    problem = build(experiment.recipe, experiment.config.tasks, describe(splits.train, splits.about))
+    metrics = {name: task.main_metric for name, task in problem.tasks.items()}
+    draw(lambda: plots.learning_curves(run_dir / "learning_curves.png", {self.balancer: result.history}, metrics))
     print_metrics({"test": test})
     waited = waiting_for_data(result.history)
     of_data = f", waited for data: {waited:.1%}" if math.isfinite(waited) else ""

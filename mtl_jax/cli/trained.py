@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,6 +25,7 @@ class Evaluate:
 
     mtl-jax evaluate runs/digits-pcgrad-0
     mtl-jax evaluate runs/digits-pcgrad-0 --data more.npz
+    mtl-jax evaluate runs/my-pcgrad-0 --recipe my.py
   """
 
   run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
@@ -33,17 +33,20 @@ class Evaluate:
   data: Path | None = None
   """An .npz file to test on in place of the recipe's data: inputs and labels, named as in `predict`, of the shapes and
   in the units trained on."""
+  recipe: str | None = None
+  """The recipe of a run of your own: my.py, my.py:FUNCTION or package.module:FUNCTION, which is never run unasked."""
 
   def execute(self, dotted: Dotted) -> None:
     """Runs the command."""
     from mtl_jax import data
     from mtl_jax._core.inputs import keys_read
-    from mtl_jax.experiment.trained import open_trained
+    from mtl_jax.experiment.trained import open_trained, recipe_of
     from mtl_jax.train.run_dir import check_data
 
     only(dotted, [])
-    trained = open_trained(self.run, warnings.warn)
-    recipe, problem = trained.model
+    recipe = recipe_of(self.run, self.recipe)
+    trained = open_trained(self.run, recipe)
+    problem = trained.problem
     if self.data is None:
       splits = recipe.data(0)
       check_data(self.run, data.describe(splits.train, splits.about))
@@ -61,6 +64,7 @@ class Predict:
   For example
 
     mtl-jax predict runs/digits-pcgrad-0 --input images.npz --output predictions.npz
+    mtl-jax predict runs/my-pcgrad-0 --recipe my.py --input images.npz
   """
 
   run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
@@ -70,18 +74,20 @@ class Predict:
   shapes and in the units trained on."""
   output: Path = Path("predictions.npz")
   """The .npz file to write, by just this name: arrays named <task>.<output>."""
+  recipe: str | None = None
+  """The recipe of a run of your own: my.py, my.py:FUNCTION or package.module:FUNCTION, which is never run unasked."""
 
   def execute(self, dotted: Dotted) -> None:
     """Runs the command."""
     from mtl_jax import data
     from mtl_jax._core.inputs import keys_read
     from mtl_jax.cli.npz import check_writable, write_npz
-    from mtl_jax.experiment.trained import open_trained
+    from mtl_jax.experiment.trained import open_trained, recipe_of
 
     only(dotted, [])
     check_writable(self.output)
-    trained = open_trained(self.run, warnings.warn)
-    inputs = trained.model.problem.inputs
+    trained = open_trained(self.run, recipe_of(self.run, self.recipe))
+    inputs = trained.problem.inputs
     keys = keys_read(inputs)
     arrays = arrays_like({key: trained.data.arrays[key] for key in keys}, self.input, keys)
     data.check(arrays, {}, inputs)

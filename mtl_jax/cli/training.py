@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
@@ -21,7 +22,8 @@ class Training:
   """Options that all training commands share."""
 
   recipe: Annotated[_Recipe, tyro.conf.arg(metavar="RECIPE")]
-  """What to train on; `mtl-jax recipes` lists them."""
+  """What to train on: one of those that `mtl-jax recipes` lists, or of your own: my.py (its function `recipe`),
+  my.py:FUNCTION or package.module:FUNCTION. The function's parameters are options, as --recipe.OPTION."""
   tasks: tuple[str, ...] = ()
   """Train these tasks only (default: all of the recipe's)."""
   scale: Literal["paper", "sum", "mean"] = "paper"
@@ -44,12 +46,20 @@ class Training:
   """On a NaN or infinite loss: stop with an error, skip the step and count it, or do not check."""
 
 
-def config_of(command: Training, **more: Any) -> Any:
-  """The configuration of the run that the options of a command describe."""
-  from mtl_jax.experiment.config import configure
+def options_of(command: Training, dotted: Dotted) -> dict[str, Any]:
+  """What the options of a command say of the configuration of a run."""
+  given = {field.name: getattr(command, field.name) for field in dataclasses.fields(Training)}
+  return given | {f"{part}_options": dotted.get(part, ()) for part in ("recipe", "balancer", "engine")}
 
-  names = [field.name for field in dataclasses.fields(Training)]
-  return configure(**{name: getattr(command, name) for name in names}, **more)
+
+def short(recipe: str) -> str:
+  """A recipe's name as part of a directory's.
+
+  >>> short("digits"), short("my/own.py"), short("my/own.py:big")
+  ('digits', 'own', 'own-big')
+  """
+  place, _, function = recipe.partition(":")
+  return "-".join(filter(None, [Path(place).name.removesuffix(".py"), function]))
 
 
 def only(dotted: Dotted, parts: Sequence[str]) -> None:

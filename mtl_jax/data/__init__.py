@@ -6,6 +6,7 @@ A data set is a dictionary of arrays, `{key: (N, ...)}`, one row per example.
 - `pad_batches`: all examples once and in order, to evaluate on.
 - `check`: refuses data that training would fail on.
 - `describe`, `Description`: what is known of a data set without its examples.
+- `fingerprint`, `Fingerprint`: by which a resumed run knows its data again.
 - `source`: known data sets.
 """
 
@@ -14,5 +15,6 @@ from mtl_jax.data._batches import batches
 from mtl_jax.data._pad import pad_batches
 from mtl_jax.data.checking import check
 from mtl_jax.data.description import Description, describe
+from mtl_jax.data.fingerprint import Fingerprint, fingerprint
 
-__all__ = ["Description", "batches", "check", "describe", "pad_batches", "source"]
+__all__ = ["Description", "Fingerprint", "batches", "check", "describe", "fingerprint", "pad_batches", "source"]

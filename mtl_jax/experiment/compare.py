@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import io
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,18 +13,19 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from mtl_jax import recipes
 from mtl_jax._core.checks import check_numbers, check_once
 from mtl_jax._core.errors import UserError
 from mtl_jax._core.files import holds_more_than, locked, using
 from mtl_jax.analysis import plots
 from mtl_jax.analysis.delta_m import delta_m
 from mtl_jax.analysis.plots import standard_error
+from mtl_jax.balance import Balancer, equal, rescale
 from mtl_jax.data import describe
-from mtl_jax.experiment.config import RunConfig, build
+from mtl_jax.experiment.config import Experiment, RunConfig, build, configure
 from mtl_jax.experiment.options import build_balancer
 from mtl_jax.experiment.run import compile_run, cosine_probe, train_run
-from mtl_jax.tasks import balanced
+from mtl_jax.recipes import Recipe
+from mtl_jax.tasks import Task, balanced
 from mtl_jax.train import Loop
 from mtl_jax.train.log import write_json
 
@@ -52,7 +55,7 @@ class Method(NamedTuple):
 
 
 class Comparison(NamedTuple):
-  """What a comparison has found.
+  """What a comparison has found; printed, it is a table.
 
   Attributes:
     methods: The methods, single-task training first.
@@ -62,42 +65,95 @@ class Comparison(NamedTuple):
   methods: list[Method]
   metrics: dict[str, str]
 
+  def table(self) -> Any:
+    """The comparison as a rich table: mean and standard error a task, Delta_m, mean rank, cost."""
+    from rich.table import Table
+
+    result = Table(title="test scores, mean ± standard error over seeds")
+    result.add_column("method")
+    for task, metric in self.metrics.items():
+      result.add_column(f"{task}\n{metric}", justify="right")
+    for title in ("Δm %\n(lower is better)", "mean\nrank", "ms a\nstep", "parameters"):
+      result.add_column(title, justify="right")
+    for m in self.methods:
+      scores = [_cell(values, 4) for values in m.scores.values()]
+      change = "" if m.name == SINGLE else _cell(m.delta_m, 2)
+      result.add_row(m.name, *scores, change, f"{m.rank:.2f}", f"{1e3 * m.step_seconds:.1f}", f"{m.parameters:,}")
+    return result
+
+  def __str__(self) -> str:
+    from rich.console import Console
+
+    text = io.StringIO()
+    Console(file=text, width=140).print(self.table())
+    return text.getvalue().rstrip()
+
+
+def _cell(values: Sequence[float], digits: int) -> str:
+  error = standard_error(values)
+  return f"{np.mean(values):.{digits}f}" + ("" if np.isnan(error) else f" ± {error:.{digits}f}")
+
 
 def compare(
-  base: RunConfig,
-  balancers: Sequence[tuple[str, tuple[str, ...]]],
-  seeds: int,
-  out_dir: Path,
+  recipe: str | Recipe,
+  balancers: Sequence[str] | Mapping[str, Balancer],
   *,
+  seeds: int = 1,
+  out: str | Path | None = None,
   progress: bool = True,
   say: Callable[[str], None] = print,
+  **options: Any,
 ) -> Comparison:
-  """Trains single-task baselines and every balancer, with every seed, and writes tables and pictures.
+  """Trains single-task baselines and every balancer, with every seed, and compares them on the test data.
+
+  The baselines are the recipe's own network with one task, trained with the same steps and seeds. The best models are
+  those on the validation data.
 
   Args:
-    base: The configuration of all runs; its balancer and seed are replaced.
-    balancers: Names and options of the balancers.
+    recipe: The recipe, of your own too, or its name as in `mtl.recipes.find`.
+    balancers: Names in `mtl.balance.names()`, or balancers by the names they have in the comparison.
     seeds: The number of seeds, 0, 1, ...
-    out_dir: Where `comparison.csv`, `comparison.json` and the pictures go.
+    out: The directory for `comparison.csv`, `comparison.json` and the pictures; None: nothing is written.
     progress: Show progress bars.
     say: Prints a line of news.
+    **options: As `mtl_jax.experiment.RunConfig` has them, such as `steps`, `batch_size`, `learning_rate`, `tasks`,
+      `engine` and `scale`; what is not given is the recipe's.
 
   Returns:
-    The comparison.
+    The comparison: `print(comparison)` shows its table.
 
   Raises:
-    UserError: No balancers or seeds, an unknown name, or a directory that is in use, not empty or not writable.
+    UserError: No balancers or seeds, an unknown name or option, or a directory that is in use, not empty or not
+      writable.
   """
-  if not balancers:
-    raise UserError("compare needs at least one balancer.")
-  check_once("balancers", [name for name, _ in balancers])
+  base = configure(recipe, **options)
+  methods = _methods(balancers, base.config)
   check_numbers({"seeds": seeds})
-  for name, options in balancers:
-    build_balancer(name, options)
+  if out is None:
+    return _compare(base, methods, seeds, progress, say)[0]
+  out_dir = Path(out)
   _check_empty(out_dir)
   with locked(out_dir):
     _check_empty(out_dir)  # once more: now nobody else fills it
-    return _compare_in(out_dir, base, balancers, seeds, progress, say)
+    comparison, results = _compare(base, methods, seeds, progress, say)
+    with using(out_dir):
+      _write(out_dir, base.config, seeds, comparison, results)
+    return comparison
+
+
+def _methods(balancers: Sequence[str] | Mapping[str, Balancer], config: RunConfig) -> dict[str, Balancer]:
+  """The balancers by their names, on the scale of the configuration."""
+  if not balancers:
+    raise UserError("compare needs at least one balancer.")
+  if not isinstance(balancers, Mapping):
+    check_once("balancers", list(balancers))
+    balancers = {name: build_balancer(name) for name in balancers}
+  for name, balancer in balancers.items():
+    if not isinstance(balancer, Balancer):
+      raise UserError(f"balancer {name!r} is a {type(balancer).__name__}, expected a Balancer, mtl.balance.pcgrad().")
+    if name.partition(" ")[0] == SINGLE:
+      raise UserError(f"a balancer is named {name!r}, as the baseline is: choose another name.")
+  return {name: rescale(balancer, config.scale) for name, balancer in balancers.items()}
 
 
 def _check_empty(out_dir: Path) -> None:
@@ -108,28 +164,23 @@ def _check_empty(out_dir: Path) -> None:
       raise UserError(f"{out_dir} is not empty: choose another directory.")
 
 
-def _compare_in(
-  out_dir: Path,
-  base: RunConfig,
-  balancers: Sequence[tuple[str, tuple[str, ...]]],
-  seeds: int,
-  progress: bool,
-  say: Callable[[str], None],
-) -> Comparison:
-  splits = recipes.load(base.recipe).data(0)
-  model = build(base, describe(splits.train, splits.about))
-  judged = balanced(model.problem.tasks)
-  metrics = {name: task.main_metric for name, task in judged.items()}
-  jobs = [(f"{SINGLE} {task}", dataclasses.replace(base, tasks=(task,), balancer="equal")) for task in judged]
-  jobs += [(n, dataclasses.replace(base, balancer=n, balancer_options=o)) for n, o in balancers]
-  results = {}
-  for title, config in jobs:
-    programs = compile_run(config, splits)
-    probe = cosine_probe(config, splits) if len(config.tasks) > 1 else None
+def _compare(
+  base: Experiment, methods: Mapping[str, Balancer], seeds: int, progress: bool, say: Callable[[str], None]
+) -> tuple[Comparison, dict[str, list[_Run]]]:
+  splits = base.recipe.data(0)
+  tasks = balanced(build(base.recipe, base.config.tasks, describe(splits.train, splits.about)).tasks)
+  jobs = {name: base._replace(balancer=balancer) for name, balancer in methods.items()}
+  for task in reversed(tasks):
+    alone = base._replace(config=dataclasses.replace(base.config, tasks=(task,)), balancer=equal())
+    jobs = {f"{SINGLE} {task}": alone, **jobs}
+  results: dict[str, list[_Run]] = {}
+  for title, experiment in jobs.items():
+    programs = compile_run(experiment, splits)
+    probe = cosine_probe(experiment, splits) if len(experiment.config.tasks) > 1 else None
     results[title] = runs = []
     for seed in range(seeds):
       fit, test = train_run(
-        dataclasses.replace(config, seed=seed),
+        experiment._replace(config=dataclasses.replace(experiment.config, seed=seed)),
         splits,
         progress=progress,
         loop=Loop(title=f"{title} seed {seed}", probe=probe, programs=programs),
@@ -137,13 +188,10 @@ def _compare_in(
       size = sum(leaf.size for leaf in jax.tree.leaves(fit.params))
       runs.append(_Run(test, fit.history, fit.step_seconds, size))
       scores = "  ".join(
-        f"{t} {judged[t].main_metric} {m[judged[t].main_metric]:.4f}" for t, m in test.items() if t in judged
+        f"{t} {tasks[t].main_metric} {m[tasks[t].main_metric]:.4f}" for t, m in test.items() if t in tasks
       )
       say(f"{title} seed {seed}: {scores}")
-  comparison = _compare(base, metrics, judged, balancers, results)
-  with using(out_dir):
-    _write(out_dir, base, seeds, comparison, results)
-  return comparison
+  return _judge(base.config.steps, tasks, list(methods), results), results
 
 
 class _Run(NamedTuple):
@@ -153,7 +201,11 @@ class _Run(NamedTuple):
   parameters: int
 
 
-def _compare(base, metrics, tasks, balancers, results) -> Comparison:
+def _judge(
+  steps: int, tasks: Mapping[str, Task], names: Sequence[str], results: Mapping[str, list[_Run]]
+) -> Comparison:
+  """The comparison of finished runs, `{title: one a seed}`."""
+  metrics = {name: task.main_metric for name, task in tasks.items()}
   directions = {name: task.higher_is_better for name, task in tasks.items()}
   singles = [results[f"{SINGLE} {task}"] for task in metrics]
 
@@ -161,7 +213,7 @@ def _compare(base, metrics, tasks, balancers, results) -> Comparison:
     return {task: [run.test[task][metric] for run in runs_of(task)] for task, metric in metrics.items()}
 
   lines = {SINGLE: scores(lambda task: results[f"{SINGLE} {task}"])}
-  lines |= {name: scores(lambda task, name=name: results[name]) for name, _ in balancers}
+  lines |= {name: scores(lambda task, name=name: results[name]) for name in names}
   baseline = {task: float(np.mean(values)) for task, values in lines[SINGLE].items()}
   means = {name: {task: float(np.mean(v)) for task, v in line.items()} for name, line in lines.items()}
   methods = []
@@ -180,7 +232,7 @@ def _compare(base, metrics, tasks, balancers, results) -> Comparison:
         [delta_m({task: v[seed] for task, v in line.items()}, baseline, directions) for seed in seeds],
         float(np.mean(ranks)),
         seconds,
-        seconds * base.steps,
+        seconds * steps,
         sum(group[0].parameters for group in runs),
       )
     )
@@ -206,28 +258,10 @@ def _write(out_dir: Path, base: RunConfig, seeds: int, comparison: Comparison, r
       cells += [np.mean(m.delta_m), standard_error(m.delta_m), m.rank, 1e3 * m.step_seconds, m.train_seconds]
       writer.writerow([m.name, *(f"{cell:.6g}" for cell in cells), m.parameters])
   first = {title: runs[0].history for title, runs in results.items()}
-  plots.learning_curves(out_dir / "learning_curves.png", first, comparison.metrics)
-  plots.delta_m_bars(out_dir / "delta_m.png", {m.name: m.delta_m for m in comparison.methods if m.name != SINGLE})
-  plots.cosine_heat_map(out_dir / "cosines.png", first)
-  plots.reports(out_dir / "reports.png", first)
-
-
-def table(comparison: Comparison) -> Any:
-  """The comparison as a rich table: mean and standard error a task, Delta_m, mean rank, cost."""
-  from rich.table import Table
-
-  def cell(values: Sequence[float], digits: int) -> str:
-    error = standard_error(values)
-    return f"{np.mean(values):.{digits}f}" + ("" if np.isnan(error) else f" ± {error:.{digits}f}")
-
-  result = Table(title="test scores, mean ± standard error over seeds")
-  result.add_column("method")
-  for task, metric in comparison.metrics.items():
-    result.add_column(f"{task}\n{metric}", justify="right")
-  for title in ("Δm %\n(lower is better)", "mean\nrank", "ms a\nstep", "parameters"):
-    result.add_column(title, justify="right")
-  for m in comparison.methods:
-    scores = [cell(values, 4) for values in m.scores.values()]
-    change = "" if m.name == SINGLE else cell(m.delta_m, 2)
-    result.add_row(m.name, *scores, change, f"{m.rank:.2f}", f"{1e3 * m.step_seconds:.1f}", f"{m.parameters:,}")
-  return result
+  try:
+    plots.learning_curves(out_dir / "learning_curves.png", first, comparison.metrics)
+    plots.delta_m_bars(out_dir / "delta_m.png", {m.name: m.delta_m for m in comparison.methods if m.name != SINGLE})
+    plots.cosine_heat_map(out_dir / "cosines.png", first)
+    plots.reports(out_dir / "reports.png", first)
+  except UserError as error:  # pictures are an extra
+    warnings.warn(str(error), stacklevel=2)

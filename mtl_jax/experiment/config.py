@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
-from mtl_jax import recipes
 from mtl_jax._core.checks import check_numbers, check_once
 from mtl_jax._core.errors import UserError, nearest
 from mtl_jax.balance import Balancer, rescale
 from mtl_jax.data import Description
 from mtl_jax.engine import Engine
-from mtl_jax.experiment.options import build_balancer, build_engine
+from mtl_jax.experiment.options import build_balancer, build_engine, build_recipe
 from mtl_jax.problem import Problem
 from mtl_jax.recipes import Recipe
 from mtl_jax.train import Nonfinite
@@ -22,7 +22,7 @@ class RunConfig:
   """What determines a run of a recipe; made by `configure`.
 
   Attributes:
-    recipe: Its name.
+    recipe: Its name, as in `mtl.recipes.find`; that of `Recipe.name`, where a recipe itself is given.
     tasks: The tasks to train.
     steps: The number of steps.
     batch_size: Examples a step.
@@ -37,6 +37,7 @@ class RunConfig:
     dtype: What the network computes in.
     nonfinite: What happens on NaN or infinite losses.
     frozen: Regular expressions for the parameters that stay as they are.
+    recipe_options: As on the command line, without the prefix: `("--num-pairs", "500")`.
   """
 
   recipe: str
@@ -54,10 +55,34 @@ class RunConfig:
   dtype: Literal["float32", "bfloat16"] = "float32"
   nonfinite: Nonfinite = "stop"
   frozen: tuple[str, ...] = ()
+  recipe_options: tuple[str, ...] = ()
 
 
-def configure(recipe: str, **given: Any) -> RunConfig:
-  """The configuration of a run, with the recipe's own values for the fields not given (or None, or no tasks).
+class Experiment(NamedTuple):
+  """A configuration with what its names stand for.
+
+  Attributes:
+    config: The configuration, which fits in JSON.
+    recipe: The recipe.
+    balancer: The balancer, on its scale.
+    engine: The engine; None: the cheapest exact one.
+  """
+
+  config: RunConfig
+  recipe: Recipe
+  balancer: Balancer
+  engine: Engine | None
+
+
+def configure(recipe: str | Recipe, **given: Any) -> Experiment:
+  """The experiment of a recipe, with the recipe's own values for the fields not given (or None, or no tasks).
+
+  Args:
+    recipe: The recipe, or its name, as in `mtl.recipes.find`.
+    **given: Fields of `RunConfig`.
+
+  Returns:
+    The experiment.
 
   Args:
     recipe: A name in `mtl_jax.recipes.names()`.
@@ -67,47 +92,40 @@ def configure(recipe: str, **given: Any) -> RunConfig:
     The configuration.
 
   Raises:
-    UserError: An unknown recipe, an unknown task or one named twice, or a number out of range.
+    UserError: An unknown recipe, option, balancer or engine; an unknown task or one named twice; a number out of range.
 
-  >>> configure("digits", steps=20).batch_size
+  >>> configure("digits", steps=20).config.batch_size
   128
   """
-  found = recipes.load(recipe)
+  known = [field.name for field in dataclasses.fields(RunConfig)]
+  for option in given:
+    if option not in known:
+      raise UserError(f"unknown option {option!r}{nearest(option, known)}: choose from {', '.join(known[1:])}.")
+  found = recipe if isinstance(recipe, Recipe) else build_recipe(recipe, given.get("recipe_options", ()))
   defaults = {"steps": found.steps, "batch_size": found.batch_size, "learning_rate": found.learning_rate}
   defaults["tasks"] = tuple(found.tasks)
-  config = RunConfig(recipe, **(defaults | {key: value for key, value in given.items() if value not in (None, ())}))
-  for name in config.tasks:
-    if name not in found.tasks:
-      known = ", ".join(found.tasks)
-      raise UserError(f"unknown task {name!r}{nearest(name, found.tasks)}: recipe {recipe!r} has {known}.")
+  name = found.name if isinstance(recipe, Recipe) else recipe
+  config = RunConfig(name, **(defaults | {key: value for key, value in given.items() if value not in (None, ())}))
+  check_known(found, config.tasks)
   check_once("tasks", config.tasks)
   check_numbers(vars(config))
-  return config
+  balancer = rescale(build_balancer(config.balancer, config.balancer_options), config.scale)
+  engine = None if config.engine is None else build_engine(config.engine, config.engine_options)
+  return Experiment(config, found, balancer, engine)
 
 
-class Model(NamedTuple):
-  """A recipe, and its network and tasks for the tasks of one run."""
-
-  recipe: Recipe
-  problem: Problem
-
-
-def build(config: RunConfig, data: Description) -> Model:
-  """The network and tasks of a configuration, for data of this description; the data themselves are not needed."""
-  recipe = recipes.load(config.recipe)
-  recipe = recipe if recipe.adapt is None else recipe.adapt(data)
-  tasks = {name: recipe.tasks[name] for name in config.tasks}
-  return Model(recipe, Problem(recipe.net(config.tasks), tasks, recipe.inputs))
+def check_known(recipe: Recipe, tasks: Sequence[str]) -> None:
+  """Raises a `UserError` for a task that the recipe does not have."""
+  for name in tasks:
+    if name not in recipe.tasks:
+      known = ", ".join(recipe.tasks)
+      raise UserError(f"unknown task {name!r}{nearest(name, recipe.tasks)}: recipe {recipe.name!r} has {known}.")
 
 
-def balancer_of(config: RunConfig) -> Balancer:
-  """The balancer of a configuration, on its scale."""
-  return rescale(build_balancer(config.balancer, config.balancer_options), config.scale)
-
-
-def engine_of(config: RunConfig) -> Engine | None:
-  """The engine of a configuration, if it names one."""
-  return None if config.engine is None else build_engine(config.engine, config.engine_options)
+def build(recipe: Recipe, tasks: Sequence[str], data: Description) -> Problem:
+  """The network and tasks of a recipe, for data of this description; the data themselves are not needed."""
+  adapted = recipe if recipe.adapt is None else recipe.adapt(data)
+  return Problem(adapted.net(tasks), {name: adapted.tasks[name] for name in tasks}, adapted.inputs)
 
 
 def step_options(config: RunConfig) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Balancers and engines from their names and command-line options."""
+"""Balancers, engines and recipes from their names and command-line options."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ import types
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from mtl_jax import balance, engine
+from mtl_jax import balance, engine, recipes
 from mtl_jax._core.errors import UserError, nearest
 from mtl_jax.balance import Balancer
 from mtl_jax.engine import Engine
+from mtl_jax.recipes import Recipe
 
 
 def build_balancer(name: str, options: Sequence[str] = ()) -> Balancer:
@@ -34,6 +35,15 @@ def build_engine(name: str, options: Sequence[str] = ()) -> Engine:
   'stacked'
   """
   return _build(engine, "engine", name, options)
+
+
+def build_recipe(name: str, options: Sequence[str] = ()) -> Recipe:
+  """The recipe `name`, one of the user's own too (`mtl.recipes.find`), with options as on the command line.
+
+  >>> build_recipe("digits", ["--num-pairs", "500"]).name
+  'digits'
+  """
+  return recipes.checked(name, _call(recipes.find(name), f"--recipe {name}", list(options)))
 
 
 def without_options(module: Any) -> list[str]:
@@ -58,7 +68,7 @@ def _call(function: Callable[..., Any], title: str, options: list[str]) -> Any:
   """`function` called with `options`, parsed by its signature."""
   import tyro
 
-  parameters = [name.replace("_", "-") for name in inspect.signature(function).parameters]
+  parameters = [name.replace("_", "-") for name in _named(function)]
   for word in options:
     option = word[2:].partition("=")[0].replace("_", "-")
     if word.startswith("--") and option not in parameters:
@@ -82,13 +92,19 @@ def _parseable(function: Callable[..., Any]) -> type:
   """A dataclass of the function's parameters that words can give: no functions, no optimizers."""
   hints = get_type_hints(function)
   fields = []
-  for name, parameter in inspect.signature(function).parameters.items():
-    hint = hints[name]
+  for name, parameter in _named(function).items():
+    hint = hints.get(name, type(parameter.default))  # functions of the user's own need not say it
     kind = functools.reduce(operator.or_, filter(_is_word, get_args(hint))) if _is_union(hint) else hint
     if kind is not type(None):
       default = () if parameter.default is parameter.empty else (dataclasses.field(default=parameter.default),)
       fields.append((name, kind, *default))
   return dataclasses.make_dataclass(function.__name__, fields)
+
+
+def _named(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+  """The parameters that can be given by their names."""
+  every = inspect.signature(function).parameters
+  return {name: p for name, p in every.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
 
 
 def _is_union(hint: Any) -> bool:

@@ -8,27 +8,26 @@ from pathlib import Path
 
 import jax
 
-from mtl_jax import recipes
 from mtl_jax._core.errors import UserError
 from mtl_jax.data import describe
 from mtl_jax.engine import Engine
-from mtl_jax.experiment.config import RunConfig, balancer_of, build, step_options
+from mtl_jax.experiment.config import Experiment, RunConfig, build, step_options
 from mtl_jax.plan import Report, open_topology, plan
 from mtl_jax.shard import AnyRules
 from mtl_jax.train.log import write_json
 
 
 def plan_run(
-  config: RunConfig,
+  experiment: Experiment,
   topology: str,
   engines: Sequence[Engine] | None,
   mesh: str | None = None,
   rules: AnyRules = None,
 ) -> list[Report]:
-  """What the train step of a configuration needs on a topology; `config.engine` is not looked at.
+  """What the train step of an experiment needs on a topology; its engine is not looked at.
 
   Args:
-    config: The configuration; its batch is that of all devices together.
+    experiment: The recipe and its configuration; the batch is that of all devices together.
     topology: As in `mtl_jax.plan.plan`.
     engines: As in `mtl_jax.plan.plan`.
     mesh: As in `mtl_jax.plan.plan`.
@@ -38,14 +37,14 @@ def plan_run(
     One report an engine.
   """
   target = open_topology(topology)  # first of all: CPU devices can only be made before JAX starts
-  splits = recipes.load(config.recipe).data(0)
+  config, recipe = experiment.config, experiment.recipe
+  splits = recipe.data(0)
   data = describe(splits.train, splits.about)
-  model = build(config, data)
   batch = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((config.batch_size, *leaf.shape), leaf.dtype), data.arrays)
   return plan(
-    model.problem,
-    balancer_of(config),
-    model.recipe.optimizer(config.learning_rate, config.steps),
+    build(recipe, config.tasks, data),
+    experiment.balancer,
+    recipe.optimizer(config.learning_rate, config.steps),
     batch,
     target,
     engines,

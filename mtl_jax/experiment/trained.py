@@ -1,121 +1,67 @@
-"""A run opened again: its best model."""
+"""A run of a recipe opened again: its best model."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
 
-import jax
-import numpy as np
-
+from mtl_jax import recipes
 from mtl_jax._core.errors import UserError
-from mtl_jax.data import Description
-from mtl_jax.experiment.config import Model, RunConfig, balancer_of, build, configure, engine_of
-from mtl_jax.train import Metrics, init_train_state, make_evaluate, predict_all
-from mtl_jax.train.checkpoint import Checkpoints, shapes_of
-from mtl_jax.train.run_dir import DATA, check_tasks, read_config, read_data
+from mtl_jax.experiment.config import build, check_known
+from mtl_jax.experiment.options import build_recipe
+from mtl_jax.recipes import Recipe
+from mtl_jax.train import Trained, load, making_of
+from mtl_jax.train.run_dir import read_config, read_data, tasks_of
 
 
-class Trained(NamedTuple):
-  """A finished or interrupted run, opened again.
+def recipe_of(run_dir: Path, name: str | None = None) -> Recipe:
+  """The recipe of a run, with the options that the run was started with.
 
-  Attributes:
-    config: Its configuration.
-    data: The description of the data that it is trained on.
-    model: The recipe, net and tasks, made from these two.
-    params: The parameters that are best so far.
-    state: The net's state that goes with them.
+  Args:
+    run_dir: The run directory.
+    name: As in `mtl.recipes.find`. None: the one that the run names, if it is one of the package: to open a run
+      executes no code of the user's that is not asked for.
+
+  Returns:
+    The recipe.
+
+  Raises:
+    UserError: The directory holds no run; or no name is given and the run is of the user's own problem.
   """
-
-  config: RunConfig
-  data: Description
-  model: Model
-  params: Any
-  state: Any
-
-  def predict(self, arrays: Mapping[str, Any]) -> dict[str, dict[str, np.ndarray]]:
-    """What each task's `output` says of every example: `{task: {name: (N, ...)}}`.
-
-    Args:
-      arrays: The inputs, `{key: (N, ...)}`, as those trained on.
-
-    Returns:
-      The outputs.
-
-    Raises:
-      UserError: As `mtl.train.predict_all`.
-    """
-    return predict_all(self.model.problem, self.params, self.state, arrays)
-
-  def evaluate(self, splits: Mapping[str, Mapping[str, Any]]) -> dict[str, Metrics]:
-    """Every metric of every task on every set of examples, `{split: {task: {metric: value}}}`.
-
-    Args:
-      splits: Inputs and labels, `{split: {key: (N, ...)}}`, as those trained on.
-
-    Returns:
-      The metrics.
-    """
-    evaluate = make_evaluate(self.model.problem)
-    return {name: evaluate(self.params, self.state, arrays) for name, arrays in splits.items()}
+  config = read_config(run_dir)
+  found = config.get("recipe")
+  if name is None and not isinstance(found, str):
+    raise UserError(
+      f"the run in {run_dir} names no recipe: give a file that makes its net and tasks, --recipe FILE.py."
+    )
+  if name is None and found not in recipes.names():
+    raise UserError(f"the run in {run_dir} is of a recipe of your own, {found!r}: give it by --recipe {found}.")
+  options = config.get("recipe_options") or []
+  return build_recipe(str(found) if name is None else name, [str(word) for word in options])
 
 
-def open_trained(run_dir: Path, warn: Callable[[str], None]) -> Trained:
-  """Opens a run directory: the model of its configuration, for data of its description, with its best parameters.
+def open_trained(run_dir: Path, recipe: Recipe | None = None, warn: Callable[[str], None] = warnings.warn) -> Trained:
+  """Opens a run directory: the recipe's net and tasks, for data of its description, with the best parameters.
 
   The recipe's data are not made, and nothing is initialised. A run of an older version, which kept no description, is
   refused, and the message says how to write it: resume the run, which is at once done with one that has ended.
 
   Args:
     run_dir: The run directory; nothing in it is changed.
-    warn: Tells of checkpoints that are damaged and left out.
+    recipe: The recipe; None: that of the run, if it is one of the package.
+    warn: As in `mtl.load`.
 
   Returns:
-    The run.
+    The model.
 
   Raises:
-    UserError: The directory holds no run, or no checkpoint yet; the description of the data is missing or damaged.
+    UserError: As in `recipe_of` and `mtl.load`.
   """
-  fields = {field.name for field in dataclasses.fields(RunConfig)}
-  stored = {k: tuple(v) if isinstance(v, list) else v for k, v in read_config(run_dir).items() if k in fields}
-  config = configure(str(stored.pop("recipe", "")), **stored)
+  recipe = recipe_of(run_dir) if recipe is None else recipe
+  tasks = tasks_of(run_dir)
+  check_known(recipe, tasks)
   data = read_data(run_dir)
-  try:
-    model = build(config, data)
-    template = shapes_of(lambda: _checkpointed(config, data, model))
-  except UserError:
-    raise
-  except Exception as error:  # whatever recipe and network make of data that they do not expect
-    raise UserError(
-      f"the model cannot be made from {run_dir / DATA} ({_first_line(error)}): if that file has been changed, delete "
-      "it and resume the run (--resume), which writes it anew."
-    ) from error
-  with Checkpoints(run_dir / "checkpoints", read_only=True) as checkpoints:
-    found = checkpoints.restore_newest(template, warn)
-  if found is None:
-    raise UserError(f"the run in {run_dir} has no checkpoint yet.")
-  check_tasks(run_dir, found[2], list(config.tasks))
-  params, state = found[1]["best"]
-  return Trained(config, data, model, params, state)
-
-
-def _first_line(error: Exception) -> str:
-  return f"{type(error).__name__}: {error}".strip().splitlines()[0][:200]
-
-
-def _checkpointed(config: RunConfig, data: Description, model: Model) -> dict[str, Any]:
-  """A tree like those that `fit` saves."""
-  tx = model.recipe.optimizer(config.learning_rate, config.steps)
-  example = jax.tree.map(lambda leaf: np.zeros((1, *leaf.shape), leaf.dtype), data.arrays)
-  start = init_train_state(
-    model.problem,
-    balancer_of(config),
-    tx,
-    example,
-    jax.random.key(0),
-    engine=engine_of(config),
-    frozen=config.frozen,
-  )
-  return {"train": start, "best": (start.params, start.state)}
+  with making_of(run_dir):
+    problem = build(recipe, tasks, data)
+  return load(run_dir, problem, warn=warn)

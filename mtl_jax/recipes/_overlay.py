@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-import mtl_jax as mtl
+from mtl_jax import tasks as families
 from mtl_jax.recipes._recipe import Arrays
 
 MAX_TILT = 45.0
 
 
-def tasks() -> dict[str, mtl.Task]:
+def tasks() -> dict[str, families.Task]:
   """`left` and `right`, the digits, and `tilt`, the angle of the right digit in degrees."""
   return {
-    "left": mtl.tasks.classification(label="left", num_classes=10),
-    "right": mtl.tasks.classification(label="right", num_classes=10),
+    "left": families.classification(label="left", num_classes=10),
+    "right": families.classification(label="right", num_classes=10),
     # The standard deviation of a uniform angle, so that the network's output has unit scale.
-    "tilt": mtl.tasks.regression(label="tilt", std=MAX_TILT / 3**0.5),
+    "tilt": families.regression(label="tilt", std=MAX_TILT / 3**0.5),
   }
 
 

@@ -37,10 +37,10 @@ class Splits(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-  """A runnable experiment.
+  """A runnable experiment, of this package or of the user's own.
 
   Attributes:
-    name: The name, that of the recipe's module.
+    name: The name; in this package that of the recipe's module.
     summary: One line for the list of recipes.
     data: `data(seed) -> Splits`.
     net: `net(names) -> Net` with heads for just those tasks, so that single-task baselines are the same network with

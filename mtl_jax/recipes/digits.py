@@ -6,7 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-import mtl_jax as mtl
+from mtl_jax import arch, nn
+from mtl_jax.adapters import from_linen
+from mtl_jax.data import source
+from mtl_jax.net import Net
 from mtl_jax.recipes import _overlay
 from mtl_jax.recipes._recipe import Recipe, Splits, adamw_cosine, choose
 
@@ -22,22 +25,22 @@ def digits(num_pairs: int = 20_000) -> Recipe:
   """
 
   def data(seed: int) -> Splits:
-    source = mtl.data.source.digits()
+    images = source.digits()
     rng = np.random.default_rng(seed)
     # Pairs are drawn within a part, so no handwriting seen in training is tested on, whatever the seeds.
-    parts = _overlay.parts(source["y"], shares=(0.7, 0.1), seed=0)
+    parts = _overlay.parts(images["y"], shares=(0.7, 0.1), seed=0)
     return Splits(
       *(
-        _overlay.pairs(source["x"][part], source["y"][part], count, shift=4, rng=rng)
+        _overlay.pairs(images["x"][part], images["y"][part], count, shift=4, rng=rng)
         for part, count in zip(parts, (num_pairs, 2000, 4000), strict=True)
       )
     )
 
-  def net(names: Sequence[str]) -> mtl.Net:
-    trunk = mtl.nn.CNN((32, 64), features=256, strides=2, pool=1)
+  def net(names: Sequence[str]) -> Net:
+    trunk = nn.CNN((32, 64), features=256, strides=2, pool=1)
     outs = {"left": 10, "right": 10, "tilt": 1}
-    heads = {name: mtl.nn.MLP((32,), out) for name, out in choose(outs, names).items()}
-    return mtl.arch.hard_sharing(mtl.from_linen(trunk), {n: mtl.from_linen(head) for n, head in heads.items()})
+    heads = {name: nn.MLP((32,), out) for name, out in choose(outs, names).items()}
+    return arch.hard_sharing(from_linen(trunk), {n: from_linen(head) for n, head in heads.items()})
 
   return Recipe(
     name="digits",

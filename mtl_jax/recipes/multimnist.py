@@ -6,7 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-import mtl_jax as mtl
+from mtl_jax import arch, nn
+from mtl_jax.adapters import from_linen
+from mtl_jax.data import source
+from mtl_jax.net import Net
 from mtl_jax.recipes import _overlay
 from mtl_jax.recipes._recipe import Recipe, Splits, adamw_cosine, choose
 
@@ -30,24 +33,24 @@ def multimnist(num_pairs: int = 60_000) -> Recipe:
   """
 
   def data(seed: int) -> Splits:
-    source = mtl.data.source.mnist()
+    mnist = source.mnist()
     rng = np.random.default_rng(seed)
 
     def pairs(x, y, count):
       return _overlay.pairs(x.astype(np.float32) / 255, y, count, shift=8, rng=rng)
 
-    train, valid, _ = _overlay.parts(source["train_y"], shares=(5 / 6, 1 / 6), seed=0)
+    train, valid, _ = _overlay.parts(mnist["train_y"], shares=(5 / 6, 1 / 6), seed=0)
     return Splits(
-      pairs(source["train_x"][train], source["train_y"][train], num_pairs),
-      pairs(source["train_x"][valid], source["train_y"][valid], 5000),
-      pairs(source["test_x"], source["test_y"], 10_000),
+      pairs(mnist["train_x"][train], mnist["train_y"][train], num_pairs),
+      pairs(mnist["train_x"][valid], mnist["train_y"][valid], 5000),
+      pairs(mnist["test_x"], mnist["test_y"], 10_000),
     )
 
-  def net(names: Sequence[str]) -> mtl.Net:
-    trunk = mtl.nn.CNN((16, 32, 64), features=256, strides=2, pool=1)
+  def net(names: Sequence[str]) -> Net:
+    trunk = nn.CNN((16, 32, 64), features=256, strides=2, pool=1)
     outs = {"left": 10, "right": 10, "tilt": 1}
-    heads = {name: mtl.nn.MLP((64,), out) for name, out in choose(outs, names).items()}
-    return mtl.arch.hard_sharing(mtl.from_linen(trunk), {n: mtl.from_linen(head) for n, head in heads.items()})
+    heads = {name: nn.MLP((64,), out) for name, out in choose(outs, names).items()}
+    return arch.hard_sharing(from_linen(trunk), {n: from_linen(head) for n, head in heads.items()})
 
   return Recipe(
     name="multimnist",

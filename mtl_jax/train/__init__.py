@@ -7,6 +7,7 @@ The whole loop:
 - `mean_loss`: a score by which the best parameters may be chosen.
 - `compile_programs`, `Programs`: the jitted functions of a run, to share them between runs.
 - `NonFiniteError`: a loss or gradient was not finite.
+- `load`, `Trained`: the best model of a run; `making_of`: tells in one line why it cannot be made.
 
 For a loop of your own:
 
@@ -21,6 +22,7 @@ from mtl_jax.train._bilevel_step import make_bilevel_step
 from mtl_jax.train._evaluate import Metrics, make_evaluate, make_predict, predict_all
 from mtl_jax.train._finish import Nonfinite, check_nonfinite
 from mtl_jax.train._fit import Fit, NonFiniteError, fit
+from mtl_jax.train._load import Trained, load, making_of
 from mtl_jax.train._loop import Loop
 from mtl_jax.train._programs import Programs, compile_programs
 from mtl_jax.train._score import mean_loss
@@ -35,14 +37,17 @@ __all__ = [
   "Nonfinite",
   "Programs",
   "TrainState",
+  "Trained",
   "check_nonfinite",
   "compile_programs",
   "fit",
   "init_train_state",
+  "load",
   "make_bilevel_step",
   "make_evaluate",
   "make_predict",
   "make_train_step",
+  "making_of",
   "mean_loss",
   "predict_all",
 ]

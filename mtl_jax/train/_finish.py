@@ -100,7 +100,7 @@ def finish(
   def after(state):
     value = jnp.sum(jnp.where(here, weights.astype(losses.dtype) * losses, 0.0))
     trained, fixed = partition(state.params, lambda path, _: path in with_gradient)
-    updates, opt_state = _update(tx, grads, state.opt_state, trained, value)
+    updates, opt_state = update(tx, grads, state.opt_state, trained, value)
     params = joined(optax.apply_updates(trained, updates), fixed)
     with_labels = {**heads, **present}  # a scalar for each
     if freeze_absent and with_labels:
@@ -135,14 +135,14 @@ def finish(
   return new, metrics
 
 
-def _update(
+def update(
   tx: optax.GradientTransformation, grads: Any, opt_state: Any, params: Any, value: jax.Array
 ) -> tuple[optax.Updates, optax.OptState]:
   """The optimizer's update, given what optax calls `value` and `grad` too."""
-  update = optax.with_extra_args_support(tx).update
+  transform = optax.with_extra_args_support(tx).update
   try:
     with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer step counts
-      return update(grads, opt_state, params, value=value, grad=grads)
+      return transform(grads, opt_state, params, value=value, grad=grads)
   except TypeError as error:
     missing = re.search(r"missing \d+ required keyword-only arguments?: (.*)", str(error))
     if missing is None:

@@ -27,8 +27,10 @@ from mtl_jax.shard.processes import failing
 from mtl_jax.tasks import Task, balanced
 from mtl_jax.train._arguments import as_arrays, check_mesh, check_needs
 from mtl_jax.train._evaluate import Inputs, Metrics
+from mtl_jax.train._fingerprint import fingerprint_of
 from mtl_jax.train._finish import Nonfinite, check_nonfinite
 from mtl_jax.train._loop import Loop
+from mtl_jax.train._packing import packing_of
 from mtl_jax.train._programs import batch_placement, compile_programs
 from mtl_jax.train._progress import Progress
 from mtl_jax.train._score import Best, judge, labelled
@@ -36,7 +38,7 @@ from mtl_jax.train._state import TrainState
 from mtl_jax.train.checkpoint import Checkpoints
 from mtl_jax.train.clock import Clock
 from mtl_jax.train.log import Log, flatten, read_log
-from mtl_jax.train.run_dir import check_tasks, go_on, of_run, open_run
+from mtl_jax.train.run_dir import Resume, check_tasks, go_on, of_run, open_run
 
 
 class NonFiniteError(UserError):
@@ -88,7 +90,7 @@ def fit(
   mesh: jax.sharding.Mesh | None = None,
   rules: shard.AnyRules = None,
   run_dir: str | Path | None = None,
-  resume: bool = False,
+  resume: Resume = False,
   progress: bool = True,
   loop: Loop | None = None,
 ) -> Fit:
@@ -130,7 +132,10 @@ def fit(
     rules: Which of them holds what of parameters and optimizer state: `"replicated"`, `"fsdp"`, `"zero"`,
       `"tensor_parallel"`, or rules of your own (`mtl.shard.Rules`); None: all hold everything.
     run_dir: Where configuration, logs and checkpoints go; None: nothing is written. Several processes share it.
-    resume: Go on with the run in `run_dir` from its newest undamaged checkpoint.
+    resume: Go on with the run in `run_dir` from its newest undamaged checkpoint. A run that was started with other
+      settings, training data or another optimizer is refused; `"anyway"`: it goes on with these, and a warning tells
+      what differs. With other `steps` the optimizer may be another, since its schedule may be one over the steps; a
+      warning says so.
     progress: Show a progress bar.
     loop: How the run is watched and kept: logs, checkpoints, probes (`mtl.train.Loop`).
 
@@ -152,6 +157,8 @@ def fit(
   check_needs("valid", valid, {"patience": patience, "score": score, "probe": loop.probe})
   kept = {"resume": resume, "checkpoint_every": loop.checkpoint_every, "tensorboard": loop.tensorboard}
   check_needs("run_dir", run_dir, kept)
+  if resume not in (True, False, "anyway"):
+    raise UserError(f"resume is {resume!r}, expected True, False or 'anyway'.")
   check_mesh(batch_size, mesh, rules, accumulate)
   train = as_arrays("train", train)
   data.check(train, tasks, inputs)
@@ -202,7 +209,8 @@ def fit(
     run_dir = Path(run_dir)
     with contextlib.ExitStack() as opening:
       described = {**loop.config, "fit": settings}
-      opening.enter_context(open_run(run_dir, described, resume, data.describe(train, loop.about)))
+      fingerprint = fingerprint_of(train, tx, state.params, frozen)
+      opening.enter_context(open_run(run_dir, described, resume, data.describe(train, loop.about), fingerprint))
       checkpoints = opening.enter_context(Checkpoints(run_dir / "checkpoints"))
       found = checkpoints.restore_newest({"train": state, "best": best_model}, _warn)
       if found is not None:
@@ -211,7 +219,7 @@ def fit(
         state, best_model, best = tree["train"], tree["best"], Best(**notes["best"])
         loader.set_state(notes["loader"])
         history = [line for line in read_log(run_dir) if line["step"] <= start]
-      go_on(run_dir, described, start)
+      go_on(run_dir, described, start, fingerprint, _warn)
       opened = opening.pop_all()
 
   clock = Clock()
@@ -251,7 +259,12 @@ def fit(
           if best.step == step:
             best_model = jax.tree.map(jnp.copy, model)
         if checkpoints is not None and is_checkpoint:
-          notes = {"tasks": list(tasks), "best": dataclasses.asdict(best), "loader": loader.get_state()}
+          notes = {
+            "tasks": list(tasks),
+            "packing": packing_of(state.params),
+            "best": dataclasses.asdict(best),
+            "loader": loader.get_state(),
+          }
           checkpoints.save(step, {"train": state, "best": best_model}, notes)
         clock.restart()
       if nonfinite == "skip" and int(state.skipped):

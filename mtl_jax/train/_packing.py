@@ -60,7 +60,7 @@ def pack_heads(
   groups += [(name,) for name in params["task"] if name not in names]
   if not any(group[1:] for group in groups) or not _alike_to(tx, params, groups):
     return params, state
-  return {**params, "task": packed(params["task"], groups)}, {**state, "task": packed(state["task"], groups)}
+  return packed_heads((params, state), groups)
 
 
 def _alike_to(tx: optax.GradientTransformation, params: Any, groups: Sequence[tuple[str, ...]]) -> bool:
@@ -95,6 +95,12 @@ def _alike_to(tx: optax.GradientTransformation, params: Any, groups: Sequence[tu
     return False
   pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
   return all(np.allclose(a, b, rtol=1e-4, atol=1e-6 * (1e-30 + np.abs(a).max(initial=0.0))) for a, b in pairs)
+
+
+def packed_heads(model: tuple[Any, Any], groups: Sequence[Sequence[str]]) -> tuple[Any, Any]:
+  """Parameters and state with the heads of each group in one tree."""
+  params, state = ({**t, "task": packed(t["task"], [tuple(names) for names in groups])} for t in model)
+  return params, state
 
 
 def packing_of(params: Any) -> list[list[str]]:

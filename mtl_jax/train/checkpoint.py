@@ -7,7 +7,7 @@ import os
 import shutil
 import warnings
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from mtl_jax._core.errors import UserError
 from mtl_jax._core.files import using
 from mtl_jax._core.quiet import Quiet
 from mtl_jax.train._checksum import checksums
-from mtl_jax.train._leaves import kinds, named_leaves, tree_of, tree_without_keys
+from mtl_jax.train._leaves import below, kinds, named_leaves, tree_of
 from mtl_jax.train._notes import Damaged, opened, sealed
 
 GIVE_UP_SECONDS = 10.0
@@ -30,14 +30,13 @@ UNFINISHED = ".orbax-checkpoint-tmp"
 def shapes_of(make: Callable[[], Any]) -> Any:
   """The shapes of the tree that `make()` returns, which is not run: a template to restore a checkpoint into.
 
-  PRNG keys are restored as their data, and all arrays to the first device of this process.
+  All arrays are restored to the first device of this process.
 
   >>> shapes_of(lambda: {"w": jnp.ones((2, 3))})["w"].shape
   (2, 3)
   """
   device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-  shapes = jax.eval_shape(lambda: tree_without_keys(make()))
-  return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device), shapes)
+  return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device), jax.eval_shape(make))
 
 
 class Checkpoints:
@@ -172,7 +171,38 @@ class Checkpoints:
     """
     leaves = named_leaves(template)
     note = self._note(step)
-    found, expected = note["leaves"], kinds(leaves)
+    abstract = {name: self._ocp.utils.to_shape_dtype_struct(leaf) for name, leaf in leaves.items()}
+    restored = self._checked(step, leaves, note["leaves"], note["checksums"], self._ocp.args.StandardRestore(abstract))
+    return tree_of(restored, template), note["notes"]
+
+  def restore_parts(
+    self, step: int, choose: Callable[[dict[str, Any]], Mapping[str, Any]]
+  ) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Some parts of the tree of a step, and its notes; nothing else of the tree is read.
+
+    Args:
+      step: One of `steps()`.
+      choose: A function of the notes that gives templates of the parts by their paths in the tree, such as `best.0`.
+
+    Returns:
+      The parts by their paths, and the notes.
+
+    Raises:
+      Exception: As `restore`.
+    """
+    note = self._note(step)
+    parts = choose(note["notes"])
+    leaves = {name: leaf for path, part in parts.items() for name, leaf in named_leaves(part, path).items()}
+    found, sums = ({n: v for n, v in note[key].items() if below(n, parts)} for key in ("leaves", "checksums"))
+    abstract = {name: self._ocp.utils.to_shape_dtype_struct(leaf) for name, leaf in leaves.items()}
+    args = self._ocp.checkpoint_utils.construct_restore_args(abstract)
+    restore = self._ocp.args.PyTreeRestore(abstract, restore_args=args, partial_restore=True)
+    restored = self._checked(step, leaves, found, sums, restore) if leaves or found else {}
+    return {path: tree_of(restored, part, path) for path, part in parts.items()}, note["notes"]
+
+  def _checked(self, step: int, leaves: Any, found: dict[str, str], sums: dict[str, str], restore: Any) -> Any:
+    """The leaves of a step that `restore` reads, if they are those `found` in the notes and have their checksums."""
+    expected = kinds(leaves)
     if found != expected:
       different = sorted(k for k in found.keys() | expected.keys() if found.get(k) != expected.get(k))
       name = different[0]
@@ -180,13 +210,12 @@ class Checkpoints:
         f"the checkpoint of step {step} is of another model: {name!r} is {found.get(name, 'missing')}, expected "
         f"{expected.get(name, 'nothing of that name')} (and {len(different) - 1} more differences)."
       )
-    abstract = {name: self._ocp.utils.to_shape_dtype_struct(leaf) for name, leaf in leaves.items()}
-    restored = self._read(step, tree=self._ocp.args.StandardRestore(abstract))["tree"]
-    sums = checksums(restored)
-    wrong = sorted(name for name in sums.keys() | note["checksums"] if sums.get(name) != note["checksums"].get(name))
+    restored = self._read(step, tree=restore)["tree"]
+    read = checksums(restored)
+    wrong = sorted(name for name in read.keys() | sums if read.get(name) != sums.get(name))
     if wrong:
       raise Damaged(f"{wrong[0]!r} is not what was saved" + (f", nor are {len(wrong) - 1} more" if wrong[1:] else ""))
-    return tree_of(restored, template), note["notes"]
+    return restored
 
   def _note(self, step: int) -> dict[str, Any]:
     return opened(self._read(step, notes=self._ocp.args.JsonRestore())["notes"], step)
@@ -194,8 +223,10 @@ class Checkpoints:
   def _read(self, step: int, **items: Any) -> Any:
     return self._run(lambda: self._manager.restore(step, args=self._ocp.args.Composite(**items)))
 
-  def restore_newest(self, template: Any, warn: Any) -> tuple[int, Any, dict[str, Any]] | None:
-    """The newest checkpoint that can be read, or None when there is none at all.
+  def restore_newest(
+    self, template: Any, warn: Any, restore: Callable[[int, Any], tuple[Any, dict[str, Any]]] | None = None
+  ) -> tuple[int, Any, dict[str, Any]] | None:
+    """The newest checkpoint that can be read, by `restore` or `restore_parts`, or None when there is none at all.
 
     A damaged one is an error with several processes. With one it is told to `warn` and moved aside to
     `damaged/<step>`, so that training can write that step again; opened read-only it stays where it is.
@@ -203,14 +234,18 @@ class Checkpoints:
     Raises:
       UserError: There are checkpoints, but none can be read; or they are of another model.
     """
+    if self._read_only and self._manager is not None:  # the run may write on meanwhile
+      self._run(self._manager.reload)
     steps = self.steps()
     for name in self._others(steps):
       warn(f"{self._directory / name} is no complete checkpoint: it is left out.")
     # The notes of all come first: a newer checkpoint may have got the name of an older one.
     readable = [step for step in reversed(steps) if self._unless_damaged(warn, self._note, step) is not None]
     for step in readable:
-      if (found := self._unless_damaged(warn, self.restore, step, template)) is not None:
+      if (found := self._unless_damaged(warn, restore or self.restore, step, template)) is not None:
         return step, *found
+    if any(self._is_gone(step) for step in steps):
+      return self.restore_newest(template, warn, restore)
     if steps:
       raise UserError(f"none of the {len(steps)} checkpoints in {self._directory} can be read.")
     return None
@@ -222,6 +257,8 @@ class Checkpoints:
     except UserError:
       raise
     except Exception as error:  # whatever the storage layers make of damaged files
+      if self._is_gone(step):
+        return None
       told = f"the checkpoint of step {step} is damaged ({self._reason(error)})"
       if self._read_only:
         warn(f"{told}: trying the one before.")
@@ -230,6 +267,10 @@ class Checkpoints:
       else:
         warn(f"{told}: moved to {self._set_aside(step)}, trying the one before.")
       return None
+
+  def _is_gone(self, step: int) -> bool:
+    """Whether a checkpoint, opened read-only, has been removed by the run, for newer ones."""
+    return self._read_only and not (self._directory / str(step)).exists()
 
   def _others(self, steps: list[int]) -> list[str]:
     """What lies beside the checkpoints, writes that were not finished apart."""

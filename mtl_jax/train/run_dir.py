@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,46 +13,56 @@ from mtl_jax._core.errors import UserError, some
 from mtl_jax._core.files import holds_more_than, locked, using
 from mtl_jax.data import description
 from mtl_jax.data.description import Description
+from mtl_jax.train._fingerprint import differences
 from mtl_jax.train.log import flatten, write_json
 
 CONFIG = "config.json"
 DATA = "data.json"
+FINGERPRINT = "fingerprint.json"
 RESUMED = "resumed"
-"""The key for the list of `{"step": where the run went on, "steps": [before, after]}`, of no meaning to the run."""
+"""The key for the list of `{"step": where the run went on, "steps": [before, after], "changed": what else}`, of no
+meaning to the run."""
 STEPS = ("steps", "fit/steps")
 """What may change when a run goes on."""
 
+Resume = bool | str
+"""Whether a run may go on; "anyway": even where it is not the one that was started."""
+
 
 @contextlib.contextmanager
-def open_run(run_dir: Path, config: Mapping[str, Any], resume: bool, data: Description) -> Iterator[None]:
-  """Creates the run directory with `config.json` and `data.json`, or checks that its run may go on; holds it meanwhile.
+def open_run(
+  run_dir: Path, config: Mapping[str, Any], resume: Resume, data: Description, fingerprint: Mapping[str, Any]
+) -> Iterator[None]:
+  """Creates the run directory with what is known of the run, or checks that its run may go on; holds it meanwhile.
 
   Several processes look at the same directory; process 0 makes and locks it.
 
   Args:
     run_dir: The directory.
-    config: What determines the run, as JSON.
+    config: What determines the run, as JSON; in `config.json`.
     resume: Go on with the run in the directory; a run that never started starts.
-    data: Of the training data. A run of an older version, which has none, gets it when it goes on.
+    data: Of the training data, in `data.json`. A run of an older version, which has none, gets it when it goes on.
+    fingerprint: Of the training data and the optimizer, in `fingerprint.json`; likewise.
 
   Yields:
     None; other processes cannot open the run until then.
 
   Raises:
     UserError: The directory holds a run and `resume` is false; it holds something else; another process has it open;
-      it cannot be written to; or the run was started with another configuration or with data of another description
-      (the keys that differ are named).
+      it cannot be written to; the run was started with data of another description (the keys that differ are named);
+      or, unless `resume` is "anyway", with another configuration, other data or another optimizer.
   """
   with contextlib.ExitStack() as held:
-    _check(run_dir, config, resume, data)
+    _check(run_dir, config, resume, data, fingerprint)
     shard.wait_for_all("run directory checked")  # before one of them makes it
     if shard.is_first():
       held.enter_context(locked(run_dir))
-      _check(run_dir, config, resume, data)  # once more: now nobody else makes it
+      _check(run_dir, config, resume, data, fingerprint)  # once more: now nobody else makes it
       if not _holds_run(run_dir):
         write_json(run_dir / CONFIG, config)
-      if not (run_dir / DATA).exists():
-        write_json(run_dir / DATA, data.as_json())
+      for name, value in ((DATA, data.as_json()), (FINGERPRINT, fingerprint)):
+        if not (run_dir / name).exists():
+          write_json(run_dir / name, value)
     shard.wait_for_all("run directory made")
     yield
 
@@ -62,16 +72,19 @@ def _holds_run(run_dir: Path) -> bool:
     return (run_dir / CONFIG).exists()
 
 
-def _check(run_dir: Path, config: Mapping[str, Any], resume: bool, data: Description) -> None:
+def _check(
+  run_dir: Path, config: Mapping[str, Any], resume: Resume, data: Description, fingerprint: Mapping[str, Any]
+) -> None:
   with using(run_dir):
     if run_dir.exists() and not run_dir.is_dir():
       raise UserError(f"{run_dir} is a file, expected a directory: choose another one.")
     if _holds_run(run_dir):
       if not resume:
         raise UserError(f"{run_dir} already holds a run: resume it (--resume) or choose another directory.")
-      _check_same(run_dir, read_config(run_dir), json.loads(json.dumps(config)))
       if (run_dir / DATA).exists():
         check_data(run_dir, data)
+      if resume != "anyway":
+        _check_same(run_dir, config, fingerprint)
     elif holds_more_than(run_dir, f"{CONFIG}.partial"):
       raise UserError(f"{run_dir} is not empty and holds no run (no {CONFIG}): choose another directory.")
 
@@ -89,6 +102,18 @@ def read_config(run_dir: Path) -> dict[str, Any]:
   if not isinstance(config, dict):
     raise UserError(f"{path} holds {type(config).__name__}, expected an object with the configuration of a run.")
   return config
+
+
+def tasks_of(run_dir: Path) -> list[str]:
+  """The tasks of a run, in the order of its state over tasks.
+
+  Raises:
+    UserError: The directory holds no run, or one whose configuration names no tasks.
+  """
+  found = flatten(read_config(run_dir)).get("fit/tasks")
+  if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+    raise UserError(f"{run_dir / CONFIG} names no tasks (fit/tasks), found {found!r}: it is of another version.")
+  return found
 
 
 def read_data(run_dir: Path) -> Description:
@@ -127,16 +152,48 @@ def _read_json(path: Path, advice: str) -> Any:
     raise UserError(f"{path} is not JSON ({error}){advice}.") from error
 
 
-def _check_same(run_dir: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-  before, now = flatten(old), flatten(new)
+def _check_same(run_dir: Path, config: Mapping[str, Any], fingerprint: Mapping[str, Any]) -> None:
+  """Fails where a run is another than the one that was started.
+
+  With another number of steps the optimizer may be another: its schedule may be one over the steps.
+  """
+  settings, steps, others = _changed(run_dir, config, fingerprint)
+  if settings:
+    raise UserError(f"the run in {run_dir} was started with another configuration: {'; '.join(settings)}.")
+  if steps:
+    others.pop("optimizer", None)
+  if others:
+    told = "; ".join(f"{what}: {how}" for what, how in others.items())
+    raise UserError(
+      f"the run in {run_dir} is not this one, {told}: to go on with it all the same, pass resume='anyway' "
+      "(--resume-anyway)."
+    )
+
+
+def _changed(
+  run_dir: Path, config: Mapping[str, Any], fingerprint: Mapping[str, Any]
+) -> tuple[list[str], list[int] | None, dict[str, str]]:
+  """What is other than when the run was started: settings, numbers of steps, and data and optimizer."""
+  before, now = flatten(read_config(run_dir)), flatten(json.loads(json.dumps(config)))
   different = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))
-  different = [key for key in different if key not in (*STEPS, RESUMED)]
-  if different:
-    told = "; ".join(f"{k} was {before.get(k)!r}, is {now.get(k)!r}" for k in different)
-    raise UserError(f"the run in {run_dir} was started with another configuration: {told}.")
+  settings = [f"{k} was {before.get(k)!r}, is {now.get(k)!r}" for k in different if k not in (*STEPS, RESUMED)]
+  steps = [before.get("fit/steps"), now["fit/steps"]] if "fit/steps" in different else None
+  return settings, steps, differences(_read_fingerprint(run_dir), fingerprint)
 
 
-def of_run(run_dir: str | Path | None, resume: bool, option: str) -> int | None:
+def _read_fingerprint(run_dir: Path) -> Mapping[str, Any]:
+  """The fingerprint of a run; nothing of one of an older version."""
+  path = run_dir / FINGERPRINT
+  with using(path):
+    if not path.exists():
+      return {}
+  stored = _read_json(path, ": delete it and resume the run (--resume), which writes it anew")
+  if not isinstance(stored, dict) or not all(isinstance(part, dict) for part in stored.values()):
+    raise UserError(f"{path} holds no fingerprint: delete it and resume the run (--resume), which writes it anew.")
+  return stored
+
+
+def of_run(run_dir: str | Path | None, resume: Resume, option: str) -> int | None:
   """A number among the options of `fit` that the run to resume was started with; None if there is no such run."""
   if run_dir is None or not resume or not _holds_run(Path(run_dir)):
     return None
@@ -144,31 +201,30 @@ def of_run(run_dir: str | Path | None, resume: bool, option: str) -> int | None:
   return found if isinstance(found, int) else None
 
 
-def go_on(run_dir: Path, config: Mapping[str, Any], step: int) -> None:
-  """Writes down that the run goes on after `step` with the steps of `config`, if these are others than before.
+def go_on(
+  run_dir: Path, config: Mapping[str, Any], step: int, fingerprint: Mapping[str, Any], warn: Callable[[str], None]
+) -> None:
+  """Writes down, and tells, what is other from now on in a run that goes on after `step`.
 
   Raises:
     UserError: The run has done more steps already.
   """
-  old, steps = read_config(run_dir), config["fit"]["steps"]
-  if steps < step:
-    raise UserError(f"the run in {run_dir} has done {step} steps already, so steps cannot be {steps}: choose more.")
-  before = flatten(old).get("fit/steps")
-  if steps != before and shard.is_first():
-    resumed = [*old.get(RESUMED, []), {"step": step, "steps": [before, steps]}]
+  settings, steps, others = _changed(run_dir, config, fingerprint)
+  if config["fit"]["steps"] < step:
+    least = f"so steps cannot be {config['fit']['steps']}: choose more."
+    raise UserError(f"the run in {run_dir} has done {step} steps already, {least}")
+  if steps and others.get("optimizer"):
+    others["optimizer"] = f"a schedule over the steps was one over {steps[0]} steps and is one over {steps[1]} steps"
+  changed = [*settings, *(f"{what}: {how}" for what, how in others.items())]
+  if changed:
+    warn(f"from step {step} on the run in {run_dir} is another, {'; '.join(changed)}.")
+  shard.wait_for_all("changes of the run told")  # before one of them writes them down
+  if fingerprint != _read_fingerprint(run_dir) and shard.is_first():
+    write_json(run_dir / FINGERPRINT, fingerprint)
+  if (steps or changed) and shard.is_first():
+    news = {"step": step, **({"steps": steps} if steps else {}), **({"changed": changed} if changed else {})}
+    resumed = [*read_config(run_dir).get(RESUMED, []), news]
     write_json(run_dir / CONFIG, {**config, RESUMED: resumed})
-
-
-def other_steps(run_dir: Path, config: Mapping[str, Any]) -> tuple[int, int] | None:
-  """The steps done and the number planned before, where the run may go on to another number, that of `config`."""
-  if not _holds_run(run_dir):
-    return None
-  old = read_config(run_dir)
-  now = json.loads(json.dumps({**config, "steps": old.get("steps")}))
-  done = max((int(path.name) for path in (run_dir / "checkpoints").glob("*") if path.name.isdecimal()), default=0)
-  if old.get("steps") == config["steps"] or any(old.get(key) != now[key] for key in now) or config["steps"] < done:
-    return None
-  return done, old["steps"]
 
 
 def check_tasks(run_dir: Path, notes: Mapping[str, Any], tasks: list[str]) -> None:

@@ -56,7 +56,7 @@ def test_evaluate(trained, capsys):
 def no_data(monkeypatch):
   """The recipe's data cannot be made."""
   recipe = dataclasses.replace(recipes.load("digits"), data=lambda seed: pytest.fail("made the data"))
-  monkeypatch.setattr(recipes, "load", lambda name: recipe)
+  monkeypatch.setattr(recipes, "find", lambda name: lambda: recipe)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_evaluate_on_a_file_needs_no_data_of_the_recipe(trained, tmp_path, capsy
 def test_evaluate_refuses_data_that_are_not_those_of_the_run(trained, tmp_path, capsys, monkeypatch, test_data):
   narrow = test_data | {"x": test_data["x"][:, :10]}
   recipe = dataclasses.replace(recipes.load("digits"), data=lambda seed: recipes.Splits(narrow, narrow, narrow))
-  monkeypatch.setattr(recipes, "load", lambda name: recipe)
+  monkeypatch.setattr(recipes, "find", lambda name: lambda: recipe)
   assert main(["evaluate", str(trained)]) == 2
   told = "was started with other data: 'x' was float32[12, 12, 1], is float32[10, 12, 1]."
   assert told in capsys.readouterr().err

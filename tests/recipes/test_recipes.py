@@ -166,9 +166,9 @@ def test_multimnist_learns(multimnist):
 
 
 def test_scale_of_the_weights():
-  from mtl_jax.experiment.config import balancer_of, configure
+  from mtl_jax.experiment import configure
 
   for scale, expected in (("paper", 1.0), ("sum", 1.0), ("mean", 1 / 3)):
-    balancer = balancer_of(configure("digits", balancer="equal", scale=scale))
+    balancer = configure("digits", balancer="equal", scale=scale).balancer
     weights, _ = balancer.weigh(mtl.balance.Stats(jnp.ones(3)), balancer.init(3))
     np.testing.assert_allclose(weights, expected)

@@ -42,7 +42,7 @@ def programs(nonfinite):
   return mtl.train.compile_programs(NET, TASKS, mtl.balance.pcgrad(), TX, arrays(500, 0), nonfinite=nonfinite)
 
 
-def run(run_dir=None, *, steps=60, train=None, loop=None, **options):
+def run(run_dir=None, *, steps=60, train=None, loop=None, tx=TX, **options):
   """A run of the problem; `loop`: the fields of `Loop` that differ."""
   options = {"eval_every": 10, "progress": False, "batch_size": 32, "valid": arrays(100, 1)} | options
   loop = {"log_every": 5} | (loop or {})
@@ -50,7 +50,7 @@ def run(run_dir=None, *, steps=60, train=None, loop=None, **options):
   if "programs" not in loop and not {"accumulate", "compute_dtype"} & set(options):
     loop["programs"] = programs(options.get("nonfinite", "stop"))
   balancer = mtl.balance.pcgrad()
-  return mtl.fit(NET, TASKS, balancer, TX, train, steps=steps, run_dir=run_dir, loop=mtl.train.Loop(**loop), **options)
+  return mtl.fit(NET, TASKS, balancer, tx, train, steps=steps, run_dir=run_dir, loop=mtl.train.Loop(**loop), **options)
 
 
 def digest(params):

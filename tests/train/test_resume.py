@@ -13,7 +13,11 @@ import optax
 import pytest
 
 import mtl_jax as mtl
+from mtl_jax import recipes
 from mtl_jax._core.files import LOCK, locked
+from mtl_jax.experiment import configure, open_trained, train_run
+from mtl_jax.experiment.run import compile_run
+from mtl_jax.recipes._recipe import adamw_cosine
 from mtl_jax.train.log import read_log
 from tests._launch import finish, start
 from tests.train._run import NET, TASKS, TX, Trunk, arrays, digest, run
@@ -211,37 +215,28 @@ def test_a_run_that_kept_no_description_gets_one_when_it_goes_on(run_of_20):
     run(run_of_20, steps=20, resume=True)
 
 
-def _recipe(monkeypatch, optimizer):
-  """A small recipe of that optimizer."""
-  from mtl_jax import recipes
-  from mtl_jax.recipes._recipe import Recipe, Splits
-
-  splits = Splits(arrays(200, 0), arrays(50, 1), arrays(50, 2))
-  recipe = Recipe("small", "Small.", lambda seed: splits, lambda names: NET, TASKS, optimizer, 1e-2, 20, 32, 10)
-  monkeypatch.setattr(recipes, "load", lambda name: recipe)
-  return splits
+def _recipe(optimizer):
+  """A small recipe of that optimizer, and its data."""
+  splits = recipes.Splits(arrays(200, 0), arrays(50, 1), arrays(50, 2))
+  recipe = recipes.Recipe("small", "Small.", lambda seed: splits, lambda names: NET, TASKS, optimizer, 1e-2, 20, 32, 10)
+  return recipe, splits
 
 
 @pytest.mark.slow
-def test_a_schedule_over_the_steps_changes_and_says_so(tmp_path, monkeypatch):
-  from mtl_jax.experiment.config import configure
-  from mtl_jax.experiment.run import train_run
-  from mtl_jax.recipes._recipe import adamw_cosine
-
-  splits = _recipe(monkeypatch, adamw_cosine)
-  train_run(configure("small"), splits, run_dir=tmp_path / "run", progress=False)
-  told = r"the learning rate was scheduled over 20 steps and is over 30 steps from step 20 on\."
-  with pytest.warns(UserWarning, match=told):
-    train_run(configure("small", steps=30), splits, run_dir=tmp_path / "run", resume=True, progress=False)
+def test_a_schedule_over_the_steps_changes_and_says_so(tmp_path):
+  recipe, splits = _recipe(adamw_cosine)
+  train_run(configure(recipe), splits, run_dir=tmp_path / "run", progress=False)
+  told = "optimizer: a schedule over the steps was one over 20 steps and is one over 30 steps"
+  with pytest.warns(UserWarning, match=rf"^from step 20 on the run in .*run is another, {told}\.$"):
+    train_run(configure(recipe, steps=30), splits, run_dir=tmp_path / "run", resume=True, progress=False)
   config = json.loads((tmp_path / "run" / "config.json").read_text())
-  assert config["steps"] == 30 and config["resumed"] == [{"step": 20, "steps": [20, 30]}]
+  assert config["steps"] == 30 and config["resumed"] == [{"step": 20, "steps": [20, 30], "changed": [told]}]
+  train_run(configure(recipe, steps=30), splits, run_dir=tmp_path / "run", resume=True, progress=False)
 
 
-def _adapted(monkeypatch):
+def _adapted():
   """The small recipe with as many classes as its data name, and those data."""
-  from mtl_jax import recipes
-
-  splits = _recipe(monkeypatch, lambda rate, steps: optax.adam(rate))._replace(about={"classes": ["no", "yes"]})
+  plain, splits = _recipe(lambda rate, steps: optax.adam(rate))
 
   def adapt(data):
     trunk, count = mtl.from_linen(Trunk()), len(data.about["classes"])
@@ -250,33 +245,29 @@ def _adapted(monkeypatch):
     return dataclasses.replace(recipe, net=lambda names: mtl.arch.hard_sharing(trunk, heads), tasks=tasks)
 
   recipe = dataclasses.replace(
-    recipes.load("small"),
+    plain,
     adapt=adapt,
     data=lambda seed: pytest.fail("made the data"),
     net=lambda names: pytest.fail("made the net without its data"),
-    tasks=dict.fromkeys(TASKS),
+    tasks=dict.fromkeys(TASKS, mtl.tasks.binary("none")),
   )
-  monkeypatch.setattr(recipes, "load", lambda name: recipe)
-  return splits
+  return recipe, splits._replace(about={"classes": ["no", "yes"]})
 
 
 @pytest.mark.slow
-def test_without_a_schedule_nothing_is_said_and_the_run_opens_without_its_data(tmp_path, monkeypatch):
-  from mtl_jax.experiment import configure, open_trained, train_run
-  from mtl_jax.experiment.run import compile_run
-
-  splits, directory = _adapted(monkeypatch), tmp_path / "run"
-  config = configure("small", balancer="random")  # which remembers a key
-  loop = mtl.train.Loop(programs=compile_run(config, splits))
+def test_without_a_schedule_nothing_is_said_and_the_run_opens_without_its_data(tmp_path):
+  (recipe, splits), directory = _adapted(), tmp_path / "run"
+  experiment = configure(recipe, balancer="random")  # which remembers a key
+  loop = mtl.train.Loop(programs=compile_run(experiment, splits))
   options = {"run_dir": directory, "loop": loop, "progress": False}
   options["score"] = lambda metrics: 1.0  # never better than the first evaluation, so the best model is not the last
-  train_run(config, splits, **options)
-  config = dataclasses.replace(config, steps=30)
-  fit, test = train_run(config, splits, resume=True, **options)
+  train_run(experiment, splits, **options)
+  longer = experiment._replace(config=dataclasses.replace(experiment.config, steps=30))
+  fit, test = train_run(longer, splits, resume=True, **options)
   assert fit.best_step == 10
-  opened = open_trained(directory, pytest.fail)
-  assert digest((opened.params, opened.state)) == digest((fit.params, fit.net_state))
-  assert opened.data.about == splits.about and opened.config == config
+  opened = open_trained(directory, recipe, pytest.fail)
+  assert digest((opened.params, opened.state)) == digest((fit.params, fit.net_state)) and opened.step == 10
+  assert opened.data.about == splits.about and list(opened.problem.tasks) == list(TASKS)
   assert opened.evaluate({"test": splits.test}) == {"test": test}
   expected = mtl.train.predict_all(NET, TASKS, fit.params, fit.net_state, splits.test)
   found = opened.predict({"x": splits.test["x"]})
@@ -284,17 +275,56 @@ def test_without_a_schedule_nothing_is_said_and_the_run_opens_without_its_data(t
   for task, named in expected.items():
     for name, values in named.items():
       np.testing.assert_array_equal(found[task][name], values)
-  path = directory / "config.json"
-  path.write_text(json.dumps(json.loads(path.read_text()) | {"tasks": ["size", "kind"]}))
-  with pytest.raises(mtl.UserError, match=r"in the order \['kind', 'size'\], expected \['size', 'kind'\]"):
-    open_trained(directory, pytest.fail)
+  with pytest.raises(mtl.UserError, match=r"run is of a recipe of your own, 'small': give it by --recipe small\.$"):
+    open_trained(directory)
 
 
-def test_a_recipe_whose_input_a_run_does_not_keep_is_refused_before_training(tmp_path, monkeypatch):
-  from mtl_jax.experiment import configure, train_run
-
-  splits = _recipe(monkeypatch, lambda rate, steps: optax.adam(rate))
+def test_a_recipe_whose_input_a_run_does_not_keep_is_refused_before_training(tmp_path):
+  recipe, splits = _recipe(lambda rate, steps: optax.adam(rate))
   splits = splits._replace(train=splits.train | {"x": {0: splits.train["x"]}})
   with pytest.raises(mtl.UserError, match=r"input 'x' is PyTreeDef\({0: \*}\), but a run keeps dictionaries by words"):
-    train_run(configure("small"), splits, run_dir=tmp_path / "run", progress=False)
+    train_run(configure(recipe), splits, run_dir=tmp_path / "run", progress=False)
   assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+  ("change", "told"),
+  [
+    ({"train": arrays(250, 0)}, "data: examples 500 -> 250"),
+    ({"train": arrays(500, 3)}, "data: 500 examples as before, other contents"),
+    ({"tx": optax.adam(1.0)}, "optimizer: other settings"),
+    ({"batch_size": 16}, "another configuration: fit/batch_size was 32, is 16"),
+  ],
+)
+def test_a_run_goes_on_with_other_data_or_another_optimizer_only_when_told_to(run_of_20, change, told):
+  before = (run_of_20 / "fingerprint.json").read_text()
+  with pytest.raises(mtl.UserError) as caught:
+    run(run_of_20, steps=20, resume=True, **change)
+  assert told in str(caught.value) and "\n" not in str(caught.value)
+  assert (run_of_20 / "fingerprint.json").read_text() == before
+  if "configuration" not in told:
+    assert str(caught.value).endswith(f"{told}: to go on with it all the same, pass resume='anyway' (--resume-anyway).")
+  with pytest.warns(UserWarning, match=f"from step 20 on the run in .*run is another, .*{told[-9:]}"):
+    run(run_of_20, steps=20, resume="anyway", **change)
+  (resumed,) = json.loads((run_of_20 / "config.json").read_text())["resumed"]
+  assert resumed["step"] == 20 and told.endswith(resumed["changed"][0])
+  run(run_of_20, steps=20, resume=True, **change)  # which is now the run's own
+
+
+def test_fingerprints_of_optimizers_are_compared_within_one_version_of_jax(run_of_20):
+  path = run_of_20 / "fingerprint.json"
+  now = json.loads(path.read_text())
+  path.write_text(json.dumps(now | {"optimizer": {"jax": "0.0.1", "program": "other"}}))
+  run(run_of_20, steps=20, resume=True)
+  assert json.loads(path.read_text()) == now
+  path.unlink()  # as in a run of an older version
+  run(run_of_20, steps=20, resume=True)
+  assert json.loads(path.read_text()) == now
+  path.write_text("[]")
+  with pytest.raises(mtl.UserError, match=r"fingerprint.json holds no fingerprint: delete it and resume the run"):
+    run(run_of_20, steps=20, resume=True)
+
+
+def test_what_resume_may_be():
+  with pytest.raises(mtl.UserError, match=r"resume is 'always', expected True, False or 'anyway'\."):
+    run("run", resume="always")

@@ -1,0 +1,163 @@
+"""`load`: the best model of a run directory, for whoever has the net, without the data and without the optimizer."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mtl_jax._core.errors import UserError, nearest
+from mtl_jax._core.inputs import Inputs, input_keys, input_of
+from mtl_jax._core.packed import unpacked
+from mtl_jax.data import Description
+from mtl_jax.net import Net
+from mtl_jax.problem import Problem
+from mtl_jax.tasks import Task
+from mtl_jax.train._evaluate import Metrics, make_evaluate, predict_all
+from mtl_jax.train._packing import packed_heads
+from mtl_jax.train.checkpoint import Checkpoints, shapes_of
+from mtl_jax.train.run_dir import DATA, read_data, tasks_of
+
+
+class Trained(NamedTuple):
+  """The best model of a run.
+
+  Attributes:
+    problem: The net, its tasks and their inputs.
+    params: The parameters that were best on the validation data; the last ones without such data.
+    state: The net's state that goes with them.
+    step: The step they are from.
+    data: The description of the data that it is trained on.
+  """
+
+  problem: Problem
+  params: Any
+  state: Any
+  step: int
+  data: Description
+
+  def predict(self, arrays: Mapping[str, Any]) -> dict[str, dict[str, np.ndarray]]:
+    """What each task's `output` says of every example: `{task: {name: (N, ...)}}`.
+
+    Args:
+      arrays: The inputs, `{key: (N, ...)}`, as those trained on.
+
+    Returns:
+      The outputs.
+
+    Raises:
+      UserError: As `mtl.train.predict_all`.
+    """
+    return predict_all(self.problem, self.params, self.state, arrays)
+
+  def evaluate(self, splits: Mapping[str, Mapping[str, Any]]) -> dict[str, Metrics]:
+    """Every metric of every task on every set of examples, `{split: {task: {metric: value}}}`.
+
+    Args:
+      splits: Inputs and labels, `{split: {key: (N, ...)}}`, as those trained on.
+
+    Returns:
+      The metrics.
+    """
+    evaluate = make_evaluate(self.problem)
+    return {name: evaluate(self.params, self.state, arrays) for name, arrays in splits.items()}
+
+
+def load(
+  run_dir: str | Path,
+  net: Net | Problem,
+  tasks: Mapping[str, Task] | None = None,
+  *,
+  inputs: Inputs = "x",
+  warn: Callable[[str], None] = warnings.warn,
+) -> Trained:
+  """The best parameters of a run, finished or not, on the first device of this process, wherever it is trained.
+
+  The shapes come from the description of the data that the run keeps, and from `net.init`, which is not run; of the
+  newest checkpoint, just the best model is read. The training data and the optimizer are not needed.
+
+  Args:
+    run_dir: The `run_dir` of `mtl.fit`, or of `mtl-jax train`; nothing in it is changed.
+    net: The net that was trained, or the problem in place of net, tasks and inputs.
+    tasks: Its tasks, which tell what `predict` and `evaluate` make of its outputs. None: the parameters are all that
+      is wanted.
+    inputs: As in `mtl.objective`.
+    warn: Is told of checkpoints that are damaged and left out.
+
+  Returns:
+    The model.
+
+  Raises:
+    UserError: The directory holds no run, no checkpoint yet, or no description of its data; the run has other tasks,
+      or the net parameters of other names, shapes or dtypes.
+
+  >>> import tempfile, flax.linen as nn, optax, mtl_jax as mtl
+  >>> net = mtl.arch.hard_sharing(mtl.from_linen(nn.Dense(4)), {"size": mtl.from_linen(nn.Dense(1))})
+  >>> tasks, data = {"size": mtl.tasks.regression("size")}, {"x": np.ones((8, 3), np.float32), "size": np.ones(8)}
+  >>> data["size"] = data["size"].astype(np.float32)
+  >>> with tempfile.TemporaryDirectory() as run_dir:
+  ...   options = {"steps": 2, "batch_size": 4, "run_dir": run_dir, "progress": False}
+  ...   done = mtl.fit(net, tasks, mtl.balance.equal(), optax.sgd(0.1), data, **options)
+  ...   trained = mtl.load(run_dir, net, tasks)
+  >>> trained.step, trained.predict({"x": data["x"]})["size"]["value"].shape
+  (2, (8,))
+  """
+  run_dir = Path(run_dir)
+  problem = net if isinstance(net, Problem) else Problem(net, tasks or {}, inputs)
+  trained_on = tasks_of(run_dir)
+  if problem.tasks and set(problem.tasks) != set(trained_on):
+    raise UserError(f"the run in {run_dir} has the tasks {_listed(trained_on)}, found {_listed(problem.tasks)}.")
+  data = read_data(run_dir)
+  with making_of(run_dir):
+    example = input_of(data.arrays, next(iter(input_keys(trained_on, problem.inputs).values())))
+    _, heads = jax.eval_shape(lambda: _model(problem.net, example))
+  for name in trained_on:
+    if name not in heads:
+      known = _listed(heads)
+      raise UserError(f"the run in {run_dir} has the task {name!r}{nearest(name, heads)}, the net only {known}.")
+
+  def best(notes: dict[str, Any]) -> dict[str, Any]:
+    """Where the best model is; before an evaluation with a finite score, the last one is the best there is."""
+    places = ("best.0", "best.1") if notes["best"]["step"] else ("train.params", "train.state")
+    model = shapes_of(lambda: packed_heads(_model(problem.net, example)[0], notes.get("packing", [])))
+    return dict(zip(places, model, strict=True))
+
+  with Checkpoints(run_dir / "checkpoints", read_only=True) as checkpoints:
+    found = checkpoints.restore_newest(best, warn, checkpoints.restore_parts)
+  if found is None:
+    raise UserError(f"the run in {run_dir} has no checkpoint yet: wait for its first one, or train.")
+  step, parts, notes = found
+  params, state = map(unpacked, parts.values())
+  return Trained(problem, params, state, notes["best"]["step"] or step, data)
+
+
+@contextlib.contextmanager
+def making_of(run_dir: Path) -> Iterator[None]:
+  """Makes whatever a net or recipe raises, on data that it does not expect, one line that names the description."""
+  try:
+    yield
+  except UserError:
+    raise
+  except Exception as error:
+    reason = f"{type(error).__name__}: {error}".strip().splitlines()[0][:200]
+    raise UserError(
+      f"the model cannot be made from {run_dir / DATA} ({reason}): if that file has been changed, delete "
+      "it and resume the run (--resume), which writes it anew."
+    ) from error
+
+
+def _model(net: Net, example: Any) -> Any:
+  """Parameters and state of a net, and its predictions, for inputs like an example."""
+  x = jax.tree.map(lambda leaf: jnp.asarray(np.zeros((1, *leaf.shape), leaf.dtype)), example)
+  params, state = net.init(jax.random.key(0), x)
+  return (params, state), net.apply(params, state, x)[0]
+
+
+def _listed(names: Any) -> str:
+  return ", ".join(names)
