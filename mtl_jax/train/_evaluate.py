@@ -15,8 +15,8 @@ from mtl_jax._core import devices
 from mtl_jax._core.axes import behind
 from mtl_jax._core.checks import check_numbers
 from mtl_jax._core.inputs import Inputs, input_keys, input_of, keys_read
-from mtl_jax.data.arrays import as_arrays, size_of
-from mtl_jax.data.checking import check_inputs, check_lengths
+from mtl_jax.data.arrays import as_arrays, check_lengths
+from mtl_jax.data.checking import check_inputs
 from mtl_jax.net import Net
 from mtl_jax.problem import of_problem
 from mtl_jax.tasks import Task
@@ -55,8 +55,8 @@ def make_evaluate(
   *,
   batch_size: int = 256,
   mesh: jax.sharding.Mesh | None = None,
-) -> Callable[[Any, Any, Mapping[str, Any]], Metrics]:
-  """A function `(params, state, arrays) -> {task: {metric: value}}` over a whole data set.
+) -> Callable[[Any, Any, Any], Metrics]:
+  """A function `(params, state, data) -> {task: {metric: value}}` over a whole data set, arrays or any source.
 
   Each batch is one jitted call that returns metric states, which are moved to the host; there they are merged and
   computed once at the end. The last batch is padded, and padding counts for nothing.
@@ -66,7 +66,7 @@ def make_evaluate(
     tasks: The tasks; every metric of each, and `loss`, is computed over its labelled examples.
     inputs: As in `mtl.objective`.
     batch_size: Examples a call.
-    mesh: Divide each batch over the axis `data` of this mesh. Every process passes the same arrays.
+    mesh: Divide each batch over the axis `data` of this mesh. Every process passes the same data.
 
   Returns:
     The function; it compiles at its first call only.
@@ -102,10 +102,10 @@ def make_evaluate(
   jitted = jax.jit(batch_states, out_shardings=everywhere)
   pieces = 1 if mesh is None else mesh.shape[devices.DATA]
 
-  def evaluate(params, state, arrays):
-    arrays = as_arrays(arrays)
-    size = min(batch_size, size_of(arrays))
-    batches = data.pad_batches(arrays, -(-size // pieces) * pieces)
+  def evaluate(params, state, examples):
+    source = data.as_source(examples)
+    size = min(batch_size, len(source))
+    batches = data.pad_batches(source, -(-size // pieces) * pieces)
     if placement is not None:
       batches = (shard.place(batch, placement) for batch in batches)
     parts = list(_on_host(jitted(params, state, batch, valid) for batch, valid in batches))
@@ -152,9 +152,8 @@ def predict_all(
   run = jax.jit(lambda p, s, batch: {name: tasks[name].output(y) for name, y in predict(p, s, batch).items()})
   keys = keys_read(inputs)
   arrays = as_arrays({key: input_of(arrays, key, "data") for key in keys})
-  check_lengths(arrays)
+  size = min(batch_size, check_lengths(arrays))
   check_inputs(arrays, keys)
-  size = min(batch_size, size_of(arrays))
   parts = []
   for batch, valid in data.pad_batches(arrays, size):
     outputs = jax.device_get(run(params, state, batch))
