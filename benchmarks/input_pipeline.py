@@ -22,7 +22,7 @@ from mtl_jax.data import source
 from mtl_jax.train.clock import waiting_for_data
 
 
-def main(steps: int = 300, batch_size: int = 128, batches: int = 200) -> None:
+def main(steps: int = 60, batch_size: int = 128, batches: int = 30) -> None:
   """Writes benchmarks/results/input_pipeline.md.
 
   Args:
@@ -40,7 +40,7 @@ def main(steps: int = 300, batch_size: int = 128, batches: int = 200) -> None:
   with tempfile.TemporaryDirectory() as directory:
     for name, data in sources(Path(directory), arrays, batch_size).items():
       speed = examples_per_second(data, batch_size, batches)
-      loop = mtl.train.Loop(log_every=20, programs=programs)
+      loop = mtl.train.Loop(log_every=10, programs=programs)
       result = mtl.fit(
         net, recipe.tasks, balancer, tx, data, inputs=recipe.inputs, steps=steps, batch_size=batch_size, progress=False,
         loop=loop,

@@ -43,11 +43,13 @@ def place(parts: Mapping[Part, Any], shapes: Any, sharding: Any) -> Any:
     return batch if sharding is None else jax.device_put(batch, sharding)
 
   def placed(leaf: Any, *found: Any) -> Any:
-    own: dict[Part, Any] = dict(zip(parts, found, strict=True))
+    rows: dict[Part, Any] = dict(zip(parts, found, strict=True))
+
+    def own(index: Any) -> Any:
+      return rows[_rows(index, leaf.shape)][:, *index[1:]]
+
     # device_put would compare the batch between processes, a collective that may not run beside the step's.
-    return jax.make_array_from_callback(
-      leaf.shape, sharding, lambda index: own[_rows(index, leaf.shape)][:, *index[1:]]
-    )
+    return jax.make_array_from_callback(leaf.shape, sharding, own)
 
   return jax.tree.map(placed, shapes, *parts.values())
 

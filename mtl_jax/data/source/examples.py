@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -11,6 +11,30 @@ import numpy as np
 from mtl_jax._core.errors import UserError
 from mtl_jax.data.arrays import as_arrays
 from mtl_jax.data.source.protocol import check_rows, spec_of_rows
+
+
+def stacked(
+  examples: Sequence[Any], spec: Mapping[str, Any], single: Callable[[int], dict[str, Any]]
+) -> dict[str, Any]:
+  """Examples as a batch, `{key: (B, ...)}`.
+
+  Args:
+    examples: The examples, in dictionaries.
+    spec: Of one example.
+    single: The example at a place as a batch of one, by its place: asked of those that are not just as the spec says,
+      such as with lists for arrays; raises where one is of another shape.
+  """
+  wanted, structure = jax.tree.flatten(dict(spec))
+  kinds = [(leaf.shape, leaf.dtype) for leaf in wanted]
+  columns = [[] for _ in wanted]
+  for place, example in enumerate(examples):
+    leaves, found = jax.tree.flatten(example)
+    leaves = list(map(np.asarray, leaves))
+    if found != structure or [(leaf.shape, leaf.dtype) for leaf in leaves] != kinds:
+      leaves = [leaf[0] for leaf in jax.tree.leaves(single(place))]
+    for column, leaf in zip(columns, leaves, strict=True):
+      column.append(leaf)
+  return jax.tree.unflatten(structure, [np.stack(column) for column in columns])
 
 
 class Examples:
@@ -39,15 +63,14 @@ class Examples:
 
   def rows(self, numbers: np.ndarray) -> dict[str, Any]:
     """The examples of these numbers, stacked."""
-    singles = []
-    for number, example in zip(numbers.tolist(), self._examples(numbers), strict=True):
-      single = self._single(number, example)
-      check_rows(f"example {number % len(self)} of {self._what}", single, self.spec, 1)
-      singles.append(single)
-    return {
-      key: jax.tree.map(lambda *leaves: np.concatenate(leaves), *(single[key] for single in singles))
-      for key in self.spec
-    }
+    examples = self._examples(numbers)
+
+    def single(place):
+      found = self._single(int(numbers[place]), examples[place])
+      check_rows(f"example {numbers[place] % len(self)} of {self._what}", found, self.spec, 1)
+      return found
+
+    return stacked(examples, self.spec, single)
 
   def _examples(self, numbers: np.ndarray) -> Sequence[Any]:
     import grain

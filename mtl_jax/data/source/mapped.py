@@ -11,6 +11,7 @@ import numpy as np
 from mtl_jax._core.errors import UserError
 from mtl_jax.data.arrays import as_arrays
 from mtl_jax.data.source.convert import as_source
+from mtl_jax.data.source.examples import stacked
 from mtl_jax.data.source.protocol import Reading, Source, check_rows, read, spec_of_rows
 
 Function = Callable[[dict[str, Any], np.random.Generator], Mapping[str, Any]]
@@ -22,32 +23,42 @@ class Mapped:
   def __init__(self, source: Source, function: Function, seed: int, reading: Reading):
     """Calls the function once, for the spec."""
     self._source, self._function, self._seed, self.reading = source, function, seed, reading
-    self.spec = spec_of_rows(self._single(0, read(source, np.array([0])), 0))
+    (first,) = self._results(np.array([0]))
+    self.spec = spec_of_rows(_single(0, first))
 
   def __len__(self) -> int:
     return len(self._source)
 
   def rows(self, numbers: np.ndarray) -> dict[str, Any]:
     """The examples of these numbers, each after the function."""
-    batch, singles = read(self._source, numbers), []
-    for place, number in enumerate(numbers.tolist()):
-      single = self._single(number, batch, place)
-      check_rows(f"the function of mapped, for example {number % len(self)},", single, self.spec, 1)
-      singles.append(single)
-    return {
-      key: jax.tree.map(lambda *leaves: np.concatenate(leaves), *(single[key] for single in singles))
-      for key in self.spec
-    }
+    found = self._results(numbers)
 
-  def _single(self, number: int, batch: Mapping[str, Any], place: int) -> dict[str, Any]:
-    example = {key: jax.tree.map(lambda leaf: leaf[place], entry) for key, entry in batch.items()}
-    epoch, number = divmod(number, len(self))
-    found = self._function(example, np.random.default_rng([self._seed, epoch, number]))
-    if not isinstance(found, Mapping) or not found:
-      raise UserError(
-        f"the function of mapped returned {found!r:.80} for example {number}, expected a dictionary of arrays."
-      )
-    return as_arrays({key: jax.tree.map(lambda leaf: np.asarray(leaf)[None], entry) for key, entry in found.items()})
+    def single(place):
+      number = numbers[place] % len(self)
+      example = _single(int(number), found[place])
+      check_rows(f"the function of mapped, for example {number},", example, self.spec, 1)
+      return example
+
+    return stacked(found, self.spec, single)
+
+  def _results(self, numbers: np.ndarray) -> list[Any]:
+    """What the function returns for the examples of these numbers."""
+    leaves, structure = jax.tree.flatten(read(self._source, numbers))
+    results = []
+    for place, number in enumerate(numbers.tolist()):
+      example = jax.tree.unflatten(structure, [leaf[place] for leaf in leaves])
+      rng = np.random.default_rng([self._seed, *divmod(number, len(self))])  # of epoch and example
+      results.append(self._function(example, rng))
+    return results
+
+
+def _single(number: int, found: Any) -> dict[str, Any]:
+  """A result as a batch of one."""
+  if not isinstance(found, Mapping) or not found:
+    raise UserError(
+      f"the function of mapped returned {found!r:.80} for example {number}, expected a dictionary of arrays."
+    )
+  return as_arrays({key: jax.tree.map(lambda leaf: np.asarray(leaf)[None], entry) for key, entry in found.items()})
 
 
 def mapped(source: Any, function: Function, *, seed: int = 0, threads: int = 0, workers: int = 0) -> Mapped:
