@@ -55,7 +55,8 @@ def main(steps: int = 60, batch_size: int = 128, batches: int = 30) -> None:
   write(
     "input_pipeline.md",
     f"# Sources of data\n\n`python benchmarks/input_pipeline.py --steps {steps}`\n\n"
-    f"{describe('grain', 'pyarrow', 'array_record')}; load average {os.getloadavg()[2]:.0f}.\n\nThe {len(arrays['x'])} training examples of `digits`, "
+    f"{describe('grain', 'pyarrow', 'array_record')}; load average "
+    f"{os.getloadavg()[2]:.0f}.\n\nThe {len(arrays['x'])} training examples of `digits`, "
     f"batches of {batch_size} in shuffled order. *Examples a second*: batches drawn as fast as they come, on the "
     "host. "
     f"*Waiting for data*: the share of the time of {steps} PCGrad steps of the recipe's network in which the device "
