@@ -120,8 +120,15 @@ def functions(module):
 
 @pytest.mark.parametrize(
   "names",
-  [mtl.balance.names(), mtl.engine.names(), recipes.names(), functions(mtl.tasks), functions(mtl.arch)],
-  ids=["balancers", "engines", "recipes", "tasks", "architectures"],
+  [
+    mtl.balance.names(),
+    mtl.engine.names(),
+    recipes.names(),
+    functions(mtl.tasks),
+    functions(mtl.arch),
+    functions(mtl.data.source),
+  ],
+  ids=["balancers", "engines", "recipes", "tasks", "architectures", "sources"],
 )
 def test_tables_name_everything_there_is(names):
   tables = "".join(line for line in README.splitlines() if line.startswith("|"))

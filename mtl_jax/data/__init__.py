@@ -1,13 +1,14 @@
-"""Data: batches of arrays in memory, validation before training, and sources of known data sets.
+"""Data: sources of examples, batches of them, validation before training, descriptions.
 
-A data set is a dictionary of arrays, `{key: (N, ...)}`, one row per example.
+A data set is a dictionary of arrays, `{key: (N, ...)}`, one row per example, or a source that is read by number.
 
 - `batches`: shuffled batches to train on, which can be resumed.
 - `pad_batches`: all examples once and in order, to evaluate on.
 - `check`: refuses data that training would fail on.
 - `describe`, `Description`: what is known of a data set without its examples.
 - `fingerprint`, `Fingerprint`: by which a resumed run knows its data again.
-- `source`: known data sets.
+- `join`: data sets that label the same examples in part as one.
+- `Source`, `as_source`: what can be read by number; `source`: files and known data sets.
 """
 
 from mtl_jax.data import source
@@ -16,5 +17,20 @@ from mtl_jax.data._pad import pad_batches
 from mtl_jax.data.checking import check
 from mtl_jax.data.description import Description, describe
 from mtl_jax.data.fingerprint import Fingerprint, fingerprint
+from mtl_jax.data.join import join
+from mtl_jax.data.source.convert import as_source
+from mtl_jax.data.source.protocol import Source
 
-__all__ = ["Description", "Fingerprint", "batches", "check", "describe", "fingerprint", "pad_batches", "source"]
+__all__ = [
+  "Description",
+  "Fingerprint",
+  "Source",
+  "as_source",
+  "batches",
+  "check",
+  "describe",
+  "fingerprint",
+  "join",
+  "pad_batches",
+  "source",
+]

@@ -1,25 +1,28 @@
-"""`batches`, shuffled training batches of in-memory arrays as a Grain pipeline that can be resumed exactly."""
+"""`batches`, shuffled training batches of any source as a Grain pipeline that can be resumed exactly."""
 
 from __future__ import annotations
 
-import functools
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
-import numpy as np
 
 from mtl_jax._core.errors import UserError
-from mtl_jax.data.arrays import as_arrays, leaves_of, take
-from mtl_jax.data.checking import check_lengths
+from mtl_jax.data._order import Order
+from mtl_jax.data._place import Part, batch_of, parts_of, place
+from mtl_jax.data.arrays import leaves_of, take
+from mtl_jax.data.source.convert import as_source
+from mtl_jax.data.source.protocol import Source, read, reading_of
+from mtl_jax.data.source.stream import Stream
 
 if TYPE_CHECKING:
   import grain
 
 
 def batches(
-  arrays: Mapping[str, Any],
+  data: Any,
   batch_size: int,
   *,
   seed: int = 0,
@@ -28,21 +31,22 @@ def batches(
   drop_remainder: bool = True,
   sharding: Any = None,
 ) -> grain.IterDataset:
-  """Batches of arrays that fit in memory, in an order that depends on nothing but the seed.
+  """Batches of a source, in an order that depends on nothing but the seed.
 
   Each epoch is a permutation of its own, and with `repeat` a batch may span the end of one epoch and the start of the
   next, so that every example is seen equally often. `iterator.get_state()` is a small dictionary for the checkpoint;
   after `iterator.set_state(state)` the next batch is the one that would have followed, prefetched or not.
 
   Args:
-    arrays: `{key: (N, ...)}`, all of the same length; entries may be trees of arrays.
+    data: `{key: (N, ...)}`, all of the same length, entries may be trees of arrays; or whatever else `as_source` takes.
+      A `stream` has batches and an order of its own.
     batch_size: B, the examples of a batch, over all devices.
     seed: Of the order, at least 0.
-    shuffle: Permute each epoch; False: in the order of the arrays.
+    shuffle: Permute each epoch; False: in the order of the source.
     repeat: Go on without end; False: one epoch.
     drop_remainder: Leave out the last, smaller batch. Only matters without `repeat`, which has no last batch.
     sharding: A `jax.sharding.Sharding` or device. Batches are then placed there by a background thread, two
-      ahead. With several processes each passes the same arrays and seed and copies its own rows. None: numpy arrays.
+      ahead. With several processes each passes the same source and seed and reads its own rows. None: numpy arrays.
 
   Returns:
     The data set; `iter` of it gives batches `{key: (B, ...)}`.
@@ -51,6 +55,7 @@ def batches(
     UserError: No examples, arrays of different lengths, a batch size below 1 or above N (when the remainder is
       dropped) or that does not divide over the devices, or a negative seed.
 
+  >>> import numpy as np
   >>> ds = batches({"x": np.arange(5)}, 2, shuffle=False)
   >>> iterator = iter(ds)
   >>> [next(iterator)["x"].tolist() for _ in range(3)]
@@ -58,60 +63,93 @@ def batches(
   """
   import grain
 
-  from mtl_jax.data._closing import closed_at_exit
+  from mtl_jax.data._numbered import numbered
 
-  arrays = as_arrays(arrays)
-  size = check_lengths(arrays)
-  _check_options(size, batch_size, seed, drop_remainder)
-  indices = _order(size, batch_size, seed if shuffle else None, repeat)
+  if isinstance(data, Stream):
+    sizes, rows_from = _drawn(data, batch_size, shuffle, repeat)
+  else:
+    data = as_source(data)
+    _check_options(len(data), batch_size, seed, drop_remainder)
+    order = Order(len(data), seed if shuffle else None)
+    sizes, rows_from = _numbered_rows(data, order, batch_size, repeat, drop_remainder)
+  shapes = {size: batch_of(data.spec, size) for size in sizes}
+  for batch in shapes.values():
+    _check_divides(batch, sharding)
+  parts = {size: parts_of(batch, sharding) for size, batch in shapes.items()}
 
-  # Grain's shuffle and batch cost 20 us per example. Here an element is a whole batch, drawn by its number.
-  length = sys.maxsize if repeat else size // batch_size if drop_remainder else -(-size // batch_size)
-  if isinstance(sharding, jax.sharding.Sharding):
-    _check_divides(arrays, [indices(0).size] if repeat else {indices(0).size, indices(length - 1).size}, sharding)
-  in_line = grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)
-  ds = grain.MapDataset.range(length).map(lambda number: _gather(arrays, indices(number), sharding))
-  ds = ds.to_iter_dataset(in_line)
-  if sharding is None:
-    return ds
-  return closed_at_exit(grain.experimental.ThreadPrefetchIterDataset(ds, prefetch_buffer_size=2))
+  def placed(element):
+    size, rows = element
+    return place(dict(zip(parts[size], rows, strict=True)), shapes[size], sharding)
 
+  def start_at(number):
+    iterator = iter(rows_from(number, parts).map(placed))
+    if sharding is None:
+      return iterator
+    return grain.experimental.ThreadPrefetchDatasetIterator(iterator, 2)
 
-def _order(size: int, batch_size: int, seed: int | None, repeat: bool) -> Callable[[int], np.ndarray]:
-  """`indices(number)`, the rows of batch `number` of the stream of epochs; without a seed in the arrays' order."""
-
-  @functools.lru_cache(maxsize=2)
-  def epoch(number: int) -> np.ndarray:
-    return np.arange(size) if seed is None else np.random.default_rng([seed, number]).permutation(size)
-
-  def indices(number: int) -> np.ndarray:
-    start = number * batch_size
-    stop = start + batch_size if repeat else min(start + batch_size, size)
-    epochs = range(start // size, -(-stop // size))
-    return np.concatenate([epoch(e)[max(start - e * size, 0) : stop - e * size] for e in epochs])
-
-  return indices
+  return numbered(start_at)
 
 
-def _gather(arrays: Mapping[str, Any], rows: np.ndarray, sharding: Any) -> dict[str, Any]:
-  """Some rows of the arrays, where they belong; each process copies those of its own devices alone."""
-  if not isinstance(sharding, jax.sharding.Sharding) or sharding.is_fully_addressable:
-    batch = take(arrays, rows)
-    return batch if sharding is None else jax.device_put(batch, sharding)
+_RowsFrom = Callable[[int, Mapping[int, Sequence[Part]]], Any]
+"""The batches from a number on, as a `grain.IterDataset` of (size, rows of each part); the parts by size."""
 
-  def placed(leaf: np.ndarray) -> jax.Array:
-    @functools.cache  # devices that differ in other axes than that of the examples hold the same
-    def own(start: int, stop: int) -> np.ndarray:
-      return leaf[rows[start:stop]]
 
-    def part(index: Any) -> np.ndarray:
-      start, stop, _ = index[0].indices(rows.size)
-      return own(start, stop)[:, *index[1:]]
+def _numbered_rows(
+  source: Source, order: Order, batch_size: int, repeat: bool, drop_remainder: bool
+) -> tuple[set[int], _RowsFrom]:
+  """The sizes that batches of a source have, and the batches."""
+  import grain
+  from absl import flags
 
-    # device_put would compare the batch between processes, a collective that may not run beside the step's.
-    return jax.make_array_from_callback((rows.size, *leaf.shape[1:]), sharding, part)
+  end = sys.maxsize if repeat else len(source)
+  count = end // batch_size if drop_remainder else -(-end // batch_size)
+  sizes = {min(batch_size, end - number * batch_size) for number in (0, count - 1)}
+  threads, workers = reading_of(source)
 
-  return {key: jax.tree.map(placed, value) for key, value in arrays.items()}
+  def rows_from(start, parts):
+    # Grain's shuffle and batch cost 20 us per example. Here an element is a whole batch, drawn by its number.
+    ds = grain.MapDataset.range(start, count).map(_Rows(source, order, batch_size, end, parts))
+    ds = ds.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads))
+    if not workers:
+      return ds
+    if not flags.FLAGS.is_parsed():
+      flags.FLAGS.mark_as_parsed()  # Grain's processes read flags, which have no values in programs without absl.app
+    return ds.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2))
+
+  return sizes, rows_from
+
+
+class _Rows(NamedTuple):
+  """The size of a batch and the rows of each of its parts, by its number; other processes get it too."""
+
+  source: Source
+  order: Order
+  batch_size: int
+  end: int
+  parts: Mapping[int, Sequence[Part]]
+
+  def __call__(self, number: int) -> tuple[int, list[Any]]:
+    start = number * self.batch_size
+    numbers = self.order(start, min(start + self.batch_size, self.end))
+    return len(numbers), [read(self.source, numbers[first:last]) for first, last in self.parts[len(numbers)]]
+
+
+def _drawn(stream: Stream, batch_size: int, shuffle: bool, repeat: bool) -> tuple[set[int], _RowsFrom]:
+  """The size that batches of a stream have, and the batches."""
+  from mtl_jax.data._drawn import Drawn
+
+  if not (shuffle and repeat):
+    raise UserError("a stream has an order of its own and no end: leave out shuffle and repeat.")
+
+  def rows_from(start, parts):
+    if start:
+      told = f"a stream cannot go back: {start} batches are drawn and dropped; exact only if they are those of before."
+      warnings.warn(told, stacklevel=3)
+    ranges = parts[batch_size]
+    ds = Drawn(stream, batch_size, start)
+    return ds.map(lambda batch: (batch_size, [take(batch, slice(*part)) for part in ranges]))
+
+  return {batch_size}, rows_from
 
 
 def _check_options(size: int, batch_size: int, seed: int, drop_remainder: bool) -> None:
@@ -126,13 +164,14 @@ def _check_options(size: int, batch_size: int, seed: int, drop_remainder: bool) 
     raise UserError(f"seed is {seed}, expected at least 0.")
 
 
-def _check_divides(arrays: Mapping[str, Any], sizes: Iterable[int], sharding: jax.sharding.Sharding) -> None:
-  for path, value in leaves_of(arrays).items():
-    for size in sizes:
-      try:
-        sharding.shard_shape((size, *value.shape[1:]))
-      except ValueError as error:
-        raise UserError(
-          f"{size} examples of {path!r}, {value.shape[1:]} each, do not divide over the {sharding.num_devices} devices "
-          "of the sharding: choose another batch_size, and drop_remainder=True."
-        ) from error
+def _check_divides(shapes: Any, sharding: Any) -> None:
+  if not isinstance(sharding, jax.sharding.Sharding):
+    return
+  for path, leaf in leaves_of(shapes).items():
+    try:
+      sharding.shard_shape(leaf.shape)
+    except ValueError as error:
+      raise UserError(
+        f"{leaf.shape[0]} examples of {path!r}, {leaf.shape[1:]} each, do not divide over the {sharding.num_devices} "
+        "devices of the sharding: choose another batch_size, and drop_remainder=True."
+      ) from error

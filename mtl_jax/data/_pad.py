@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from mtl_jax._core.errors import UserError
-from mtl_jax.data.arrays import as_arrays, take
-from mtl_jax.data.checking import check_lengths
+from mtl_jax.data.source.convert import as_source
+from mtl_jax.data.source.protocol import read
 
 
-def pad_batches(arrays: Mapping[str, Any], batch_size: int) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
+def pad_batches(data: Any, batch_size: int) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
   """All examples once and in order, in batches of one size, so that a jitted evaluation compiles once.
 
   Args:
-    arrays: `{key: (N, ...)}`, all of the same length; entries may be trees of arrays.
+    data: `{key: (N, ...)}`, all of the same length, entries may be trees of arrays; or whatever else `as_source` takes.
     batch_size: B.
 
   Returns:
@@ -31,14 +31,14 @@ def pad_batches(arrays: Mapping[str, Any], batch_size: int) -> Iterator[tuple[di
   [0 1] [1. 1.]
   [2 2] [1. 0.]
   """
-  arrays = as_arrays(arrays)
-  size = check_lengths(arrays)
+  source = as_source(data)
+  size = len(source)
   if batch_size < 1:
     raise UserError(f"batch_size is {batch_size}, expected at least 1.")
 
   def generate():
     for start in range(0, size, batch_size):
       rows = np.arange(start, start + batch_size)
-      yield take(arrays, np.minimum(rows, size - 1)), (rows < size).astype(np.float32)
+      yield read(source, np.minimum(rows, size - 1)), (rows < size).astype(np.float32)
 
   return generate()

@@ -38,9 +38,24 @@ def leaves_of(arrays: Mapping[str, Any]) -> dict[str, Any]:
   return found
 
 
-def size_of(arrays: Mapping[str, Any]) -> int:
-  """The number of examples of a data set or batch that has been checked."""
-  return len(jax.tree.leaves(arrays)[0])
+def check_lengths(arrays: Mapping[str, Any]) -> int:
+  """The number of examples, at least 1 and the same in all arrays.
+
+  Raises:
+    UserError: It is not, or there are no arrays.
+  """
+  leaves = leaves_of(arrays)
+  if not leaves:
+    raise UserError("the data set holds no arrays, expected {key: array of N examples}.")
+  first = next(iter(leaves))
+  for path, values in leaves.items():
+    if values.ndim == 0:
+      raise UserError(f"array {path!r} is a scalar, expected one entry per example, (N, ...).")
+    if len(values) != len(leaves[first]):
+      raise UserError(f"array {path!r} has {len(values)} examples, expected {len(leaves[first])} as in {first!r}.")
+  if len(leaves[first]) == 0:
+    raise UserError(f"the data set is empty: array {first!r} has shape {leaves[first].shape}, expected examples.")
+  return len(leaves[first])
 
 
 def take(arrays: Mapping[str, Any], rows: Any) -> dict[str, Any]:

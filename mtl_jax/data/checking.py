@@ -11,15 +11,19 @@ import numpy as np
 from mtl_jax._core.errors import UserError
 from mtl_jax._core.held import check_distinct, check_held
 from mtl_jax._core.inputs import Inputs, input_of, keys_read
-from mtl_jax.data.arrays import as_arrays, leaves_of
+from mtl_jax.data.arrays import leaves_of
+from mtl_jax.data.sample import sample
 from mtl_jax.tasks import Task
 
 
-def check(arrays: Mapping[str, Any], tasks: Mapping[str, Task], inputs: Inputs = "x") -> None:
+def check(data: Any, tasks: Mapping[str, Task], inputs: Inputs = "x") -> None:
   """Refuses a data set that training would fail on, or worse, learn nonsense from.
 
+  Arrays in memory are looked at whole; of other sources at most 1024 examples, evenly spread, and of a stream the first
+  batch.
+
   Args:
-    arrays: The whole data set, `{key: (N, ...)}`; entries may be trees of arrays.
+    data: The data set, `{key: (N, ...)}`, entries may be trees of arrays; or whatever else `as_source` and `fit` take.
     tasks: The tasks, each of which checks its own labels, mask and weights.
     inputs: As in `mtl.objective`.
 
@@ -33,8 +37,14 @@ def check(arrays: Mapping[str, Any], tasks: Mapping[str, Task], inputs: Inputs =
   ...
   mtl_jax.UserError: array 'y' has 2 examples, expected 3 as in 'x'.
   """
-  arrays = as_arrays(arrays)
-  check_lengths(arrays)
+  arrays, told = sample(data)
+  try:
+    _check(arrays, tasks, inputs)
+  except UserError as error:
+    raise UserError(f"{str(error).removesuffix('.')}{told}.") from error if told else None
+
+
+def _check(arrays: Mapping[str, Any], tasks: Mapping[str, Task], inputs: Inputs) -> None:
   keys = keys_read(inputs)
   check_inputs(arrays, keys)
   # Labels are left to their tasks, since those that do not count may hold anything.
@@ -45,26 +55,6 @@ def check(arrays: Mapping[str, Any], tasks: Mapping[str, Task], inputs: Inputs =
     _check_finite(path, values)
   for name, task in tasks.items():
     task.check(name, arrays)
-
-
-def check_lengths(arrays: Mapping[str, Any]) -> int:
-  """The number of examples, at least 1 and the same in all arrays.
-
-  Raises:
-    UserError: It is not, or there are no arrays.
-  """
-  leaves = leaves_of(arrays)
-  if not leaves:
-    raise UserError("the data set holds no arrays, expected {key: array of N examples}.")
-  first = next(iter(leaves))
-  for path, values in leaves.items():
-    if values.ndim == 0:
-      raise UserError(f"array {path!r} is a scalar, expected one entry per example, (N, ...).")
-    if len(values) != len(leaves[first]):
-      raise UserError(f"array {path!r} has {len(values)} examples, expected {len(leaves[first])} as in {first!r}.")
-  if len(leaves[first]) == 0:
-    raise UserError(f"the data set is empty: array {first!r} has shape {leaves[first].shape}, expected examples.")
-  return len(leaves[first])
 
 
 def check_inputs(arrays: Mapping[str, Any], keys: Iterable[str]) -> None:

@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 
 from mtl_jax._core.errors import UserError
-from mtl_jax.data.arrays import as_arrays, leaves_of
+from mtl_jax.data.arrays import leaves_of
+from mtl_jax.data.sample import spec_of
 
 
 class Description(NamedTuple):
@@ -31,11 +32,11 @@ class Description(NamedTuple):
     return {"arrays": {key: _written(entry) for key, entry in self.arrays.items()}, "about": self.about}
 
 
-def describe(arrays: Mapping[str, Any], about: Mapping[str, Any] | None = None) -> Description:
+def describe(data: Any, about: Mapping[str, Any] | None = None) -> Description:
   """The description of a data set.
 
   Args:
-    arrays: The data set, `{key: (N, ...)}`; entries may be trees of arrays.
+    data: The data set, `{key: (N, ...)}`, entries may be trees of arrays; or whatever else `as_source` and `fit` take.
     about: What else is said of the data: anything that JSON holds, and numpy's arrays and numbers.
 
   Returns:
@@ -49,15 +50,11 @@ def describe(arrays: Mapping[str, Any], about: Mapping[str, Any] | None = None) 
   >>> described.arrays["x"].shape, described.about
   ((3,), {'mean': [1.0, 1.0, 1.0], 'unit': 'm'})
   """
-  shapes = {
-    key: jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), entry)
-    for key, entry in as_arrays(arrays).items()
-  }
   try:
     text = json.dumps(dict(about or {}), default=_plain, allow_nan=False)
   except (TypeError, ValueError, RecursionError) as error:
     raise UserError(f"about holds what JSON does not ({error}): say it in numbers, words, lists and dicts.") from error
-  return read(Description(shapes, json.loads(text)).as_json())
+  return read(Description(dict(spec_of(data)), json.loads(text)).as_json())
 
 
 def read(stored: Any) -> Description:

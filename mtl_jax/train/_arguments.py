@@ -9,18 +9,6 @@ import jax
 
 from mtl_jax import shard
 from mtl_jax._core.errors import UserError
-from mtl_jax.data.arrays import as_arrays as read_arrays
-
-
-def as_arrays(option: str, arrays: Any) -> dict[str, Any]:
-  """The data of an option as numpy arrays, made once of whatever `np.asarray` takes, such as lists.
-
-  Raises:
-    UserError: No dictionary, or a value that is no array.
-  """
-  if not isinstance(arrays, Mapping):
-    raise UserError(f"{option} is a {type(arrays).__name__}, expected a dictionary of arrays, {{key: (N, ...)}}.")
-  return read_arrays(arrays)
 
 
 def check_needs(what: str, given: Any, options: Mapping[str, Any]) -> None:

@@ -14,8 +14,8 @@ from mtl_jax import shard
 from mtl_jax._core import devices
 from mtl_jax._core.checks import check_numbers
 from mtl_jax._core.inputs import Inputs, input_keys, input_of, keys_read
-from mtl_jax.data.arrays import as_arrays, size_of
-from mtl_jax.data.checking import check_inputs, check_lengths
+from mtl_jax.data.arrays import as_arrays, check_lengths
+from mtl_jax.data.checking import check_inputs
 from mtl_jax.net import Net
 from mtl_jax.problem import of_problem
 from mtl_jax.tasks import Task
@@ -65,8 +65,8 @@ def make_evaluate(
   *,
   batch_size: int = 256,
   mesh: jax.sharding.Mesh | None = None,
-) -> Callable[[Any, Any, Mapping[str, Any]], Metrics]:
-  """A function `(params, state, arrays) -> {task: {metric: value}}` over a whole data set.
+) -> Callable[[Any, Any, Any], Metrics]:
+  """A function `(params, state, data) -> {task: {metric: value}}` over a whole data set, arrays or any source.
 
   Each batch is one jitted call that makes metric states; those that do not grow are merged on the devices, others on
   the host (see `mtl.tasks.metrics.Metric`). The last batch is padded, and padding counts for nothing.
@@ -76,7 +76,7 @@ def make_evaluate(
     tasks: The tasks; every metric of each, and `loss`, is computed over its labelled examples.
     inputs: As in `mtl.objective`.
     batch_size: Examples a call.
-    mesh: Divide each batch over the axis `data` of this mesh. Every process passes the same arrays.
+    mesh: Divide each batch over the axis `data` of this mesh. Every process passes the same data.
 
   Returns:
     The function; it compiles at its first call only.
@@ -114,11 +114,11 @@ def make_evaluate(
   merge = jax.jit(add, donate_argnums=0, out_shardings=everywhere)
   pieces = 1 if mesh is None else mesh.shape[devices.DATA]
 
-  def evaluate(params, state, arrays):
-    arrays = as_arrays(arrays)
+  def evaluate(params, state, examples):
+    source = data.as_source(examples)
     params, state = together(net, params, state)
-    size = min(batch_size, size_of(arrays))
-    batches = data.pad_batches(arrays, -(-size // pieces) * pieces)
+    size = min(batch_size, len(source))
+    batches = data.pad_batches(source, -(-size // pieces) * pieces)
     if placement is not None:
       batches = (shard.place(batch, placement) for batch in batches)
     each = (
@@ -186,9 +186,8 @@ def predict_all(
     return judge_all(net, of_task, lambda name, prediction, _: tasks[name].output(prediction), params, state, batch)
 
   arrays = as_arrays({key: input_of(arrays, key, "data") for key in keys})
-  check_lengths(arrays)
+  size = min(batch_size, check_lengths(arrays))
   check_inputs(arrays, keys)
-  size = min(batch_size, size_of(arrays))
   parts = []
   for batch, valid in data.pad_batches(arrays, size):
     outputs = jax.device_get(run(params, state, batch))

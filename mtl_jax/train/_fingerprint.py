@@ -15,15 +15,13 @@ from mtl_jax.data import fingerprint
 from mtl_jax.train._finish import update
 
 
-def fingerprint_of(
-  train: Mapping[str, Any], tx: optax.GradientTransformation, params: Any, frozen: Frozen
-) -> dict[str, Any]:
+def fingerprint_of(train: Any, tx: optax.GradientTransformation, params: Any, frozen: Frozen) -> dict[str, Any]:
   """The fingerprints of a run, as JSON.
 
   The optimizer's is of its traced program, which is another with any other setting, and in another version of JAX.
 
   Args:
-    train: The training data, `{key: (N, ...)}`.
+    train: The training data.
     tx: The optimizer.
     params: The parameters; only shapes and dtypes matter.
     frozen: As in `fit`.

@@ -20,12 +20,13 @@ from mtl_jax._core.errors import UserError
 from mtl_jax._core.frozen import Frozen
 from mtl_jax._core.packed import entries, unpacked
 from mtl_jax.balance.balancer import Balancer
+from mtl_jax.data.source.stream import Stream
 from mtl_jax.engine import Engine
 from mtl_jax.net import Net
 from mtl_jax.problem import of_problem
 from mtl_jax.shard.processes import failing
 from mtl_jax.tasks import Task, balanced
-from mtl_jax.train._arguments import as_arrays, check_mesh, check_needs
+from mtl_jax.train._arguments import check_mesh, check_needs
 from mtl_jax.train._evaluate import Inputs, Metrics
 from mtl_jax.train._fingerprint import fingerprint_of
 from mtl_jax.train._finish import Nonfinite, check_nonfinite
@@ -35,6 +36,7 @@ from mtl_jax.train._programs import batch_placement, compile_programs
 from mtl_jax.train._progress import Progress
 from mtl_jax.train._score import Best, judge, labelled
 from mtl_jax.train._state import TrainState
+from mtl_jax.train._transform import Transform
 from mtl_jax.train.checkpoint import Checkpoints
 from mtl_jax.train.clock import Clock
 from mtl_jax.train.log import Log, flatten, read_log
@@ -71,14 +73,15 @@ def fit(
   tasks: Mapping[str, Task],
   balancer: Balancer,
   tx: optax.GradientTransformation,
-  train: Mapping[str, Any],
+  train: Any,
   *,
   steps: int,
   batch_size: int = 128,
-  valid: Mapping[str, Any] | None = None,
+  valid: Any = None,
   inputs: Inputs = "x",
   engine: Engine | None = None,
   seed: int = 0,
+  transform: Transform | None = None,
   eval_every: int | None = None,
   patience: int | None = None,
   score: Callable[[Metrics], float] | None = None,
@@ -94,7 +97,7 @@ def fit(
   progress: bool = True,
   loop: Loop | None = None,
 ) -> Fit:
-  r"""Trains a multi-task net on arrays in memory.
+  r"""Trains a multi-task net on arrays in memory, or on any source of data.
 
   The run is a function of its arguments: killed at any time and resumed, it ends with bit-identical parameters.
 
@@ -111,13 +114,16 @@ def fit(
     tasks: The tasks of the net.
     balancer: How the task gradients are combined.
     tx: The optimizer; learning-rate schedules are optax's.
-    train: The training data, `{key: (N, ...)}`, numpy arrays or what `np.asarray` takes; checked before anything else.
+    train: The training data, `{key: (N, ...)}`, numpy arrays or what `np.asarray` takes; whatever else
+      `mtl.data.as_source` takes; or an `mtl.data.source.stream`. Checked before anything else (`mtl.data.check`).
     steps: The number of steps. A run that is resumed with more of them goes on as if it had been started so.
     batch_size: Examples a step, over all devices.
-    valid: The validation data. With it, the parameters with the best score are kept.
+    valid: The validation data, arrays or any source. With it, the parameters with the best score are kept.
     inputs: As in `mtl.objective`.
     engine: How gradients are computed; None: the cheapest exact one for the balancer.
-    seed: Of initialisation, shuffling and dropout.
+    seed: Of initialisation, shuffling, transforms and dropout.
+    transform: `transform(batch, key) -> batch`, JAX code for training batches alone, run inside the step; it keeps keys
+      and shapes. Code in numpy goes to `mtl.data.source.mapped`.
     eval_every: Steps between evaluations; None: ten in all, and in a run that is resumed as before.
     patience: Stop after this many evaluations without a better score; None: never.
     score: What "best" means: a function of `{task: {metric: value}}` over the tasks with validation labels, lower is
@@ -160,11 +166,12 @@ def fit(
   if resume not in (True, False, "anyway"):
     raise UserError(f"resume is {resume!r}, expected True, False or 'anyway'.")
   check_mesh(batch_size, mesh, rules, accumulate)
-  train = as_arrays("train", train)
+  if not isinstance(train, Stream):
+    train = data.as_source(train, "train")
   data.check(train, tasks, inputs)
   scored: list[str] = []
   if valid is not None:
-    valid = as_arrays("valid", valid)
+    valid = data.as_source(valid, "valid")
     data.check(valid, tasks, inputs)
     scored = labelled(balanced(tasks), valid, _warn)
   if eval_every is None:
@@ -177,7 +184,11 @@ def fit(
     "compute_dtype": None if compute_dtype is None else jnp.dtype(compute_dtype).name,
     "nonfinite": nonfinite,
   }
-  settings |= {"score": None if score is None else getattr(score, "__qualname__", type(score).__name__)}
+  functions = {"score": score, "transform": transform}
+  settings |= {
+    name: None if given is None else getattr(given, "__qualname__", type(given).__name__)
+    for name, given in functions.items()
+  }
 
   programs = loop.programs
   if programs is None:
@@ -189,6 +200,7 @@ def fit(
       train,
       inputs=inputs,
       engine=engine,
+      transform=transform,
       accumulate=accumulate,
       compute_dtype=compute_dtype,
       nonfinite=nonfinite,

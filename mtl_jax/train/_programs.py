@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 import optax
 
 from mtl_jax import shard
@@ -13,7 +14,7 @@ from mtl_jax._core.checks import check_compute_dtype, check_numbers
 from mtl_jax._core.frozen import Frozen
 from mtl_jax.arch.microbatch import microbatch
 from mtl_jax.balance.balancer import Balancer
-from mtl_jax.data.arrays import as_arrays, take
+from mtl_jax.data.sample import spec_of
 from mtl_jax.engine import Engine
 from mtl_jax.net import Net
 from mtl_jax.objective import objective
@@ -23,6 +24,7 @@ from mtl_jax.train._evaluate import Inputs, Metrics, make_evaluate
 from mtl_jax.train._finish import Nonfinite
 from mtl_jax.train._state import TrainState, init_train_state
 from mtl_jax.train._step import make_train_step
+from mtl_jax.train._transform import Transform, transforming
 
 
 class Programs(NamedTuple):
@@ -31,12 +33,12 @@ class Programs(NamedTuple):
   Attributes:
     create: `create(key) -> train_state`, the state before the first step.
     step: `step(train_state, batch) -> (train_state, metrics)`, jitted, its state donated.
-    evaluate: `evaluate(params, state, arrays) -> {task: {metric: value}}`.
+    evaluate: `evaluate(params, state, data) -> {task: {metric: value}}`.
   """
 
   create: Callable[[jax.Array], TrainState]
   step: Callable[[TrainState, Any], tuple[TrainState, dict[str, Any]]]
-  evaluate: Callable[[Any, Any, Mapping[str, Any]], Metrics]
+  evaluate: Callable[[Any, Any, Any], Metrics]
 
 
 @of_problem
@@ -45,10 +47,11 @@ def compile_programs(
   tasks: Mapping[str, Task],
   balancer: Balancer,
   tx: optax.GradientTransformation,
-  train: Mapping[str, Any],
+  train: Any,
   *,
   inputs: Inputs = "x",
   engine: Engine | None = None,
+  transform: Transform | None = None,
   accumulate: int = 1,
   compute_dtype: Any = None,
   nonfinite: Nonfinite = "stop",
@@ -69,6 +72,7 @@ def compile_programs(
     train: Data of the shapes and dtypes of the training data; one example is enough.
     inputs: As in `mtl.objective`.
     engine: As in `fit`.
+    transform: As in `fit`.
     accumulate: As in `fit`.
     compute_dtype: As in `fit`.
     nonfinite: As in `fit`.
@@ -97,13 +101,14 @@ def compile_programs(
     mesh=mesh,
     rules=rules,
   )
-  example = take(as_arrays(train), slice(1))
+  example = jax.tree.map(lambda leaf: np.zeros((1, *leaf.shape), leaf.dtype), dict(spec_of(train)))
   evaluate = make_evaluate(net, tasks, inputs, mesh=mesh)
 
   def create(key):
     return init_train_state(net, tasks, balancer, tx, example, key, inputs=inputs, engine=engine, frozen=frozen)
 
   batches = batch_placement(mesh)
+  step = transforming(step, transform, batches)
   if mesh is None:
     jitted = jax.jit(step, donate_argnums=0, out_shardings=batches)
     return Programs(lambda key: shard.place(create(key), batches), jitted, evaluate)

@@ -87,7 +87,7 @@ def judge(
   return dataclasses.replace(best, evaluations_since=best.evaluations_since + 1)
 
 
-def labelled(tasks: Mapping[str, Task], valid: Mapping[str, Any], warn: Callable[[str], None]) -> list[str]:
+def labelled(tasks: Mapping[str, Task], valid: Any, warn: Callable[[str], None]) -> list[str]:
   """The tasks that can be scored: those with labels in the validation data. The others are told to `warn`.
 
   Raises:
@@ -103,7 +103,7 @@ def labelled(tasks: Mapping[str, Task], valid: Mapping[str, Any], warn: Callable
   return found
 
 
-def _has_label(mask: Callable[[Mapping[str, Any]], Any], valid: Mapping[str, Any]) -> bool:
+def _has_label(mask: Callable[[Mapping[str, Any]], Any], valid: Any) -> bool:
   from mtl_jax import data
 
   return any(np.any(np.asarray(mask(batch)) > 0) for batch, _ in data.pad_batches(valid, 256))

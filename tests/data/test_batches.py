@@ -13,6 +13,8 @@ import pytest
 from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
 from mtl_jax import UserError, data
+from mtl_jax.data import _place
+from mtl_jax.data.source.in_memory import InMemory
 
 
 def _arrays(size):
@@ -108,17 +110,34 @@ def test_placement():
   assert all(isinstance(value, jax.Array) and value.sharding == sharding for value in batch.values())
 
 
-def test_several_processes_place_their_parts(monkeypatch):
-  from mtl_jax.data import _batches
-
-  sharding = SingleDeviceSharding(jax.devices()[0])
+def test_several_processes_read_and_place_their_own_rows(monkeypatch):
+  """A process that holds the second half of each batch reads no other row."""
+  device = jax.devices()[0]
+  sharding = SingleDeviceSharding(device)
   monkeypatch.setattr(SingleDeviceSharding, "is_fully_addressable", property(lambda self: False))
   # device_put over processes compares the batch between them.
   monkeypatch.setattr(jax, "device_put", lambda *args: pytest.fail("device_put called"))
-  arrays = {"y": np.arange(4, dtype=np.int32), "x": {"a": -np.arange(4, dtype=np.int32)}}
-  placed = _batches._gather(arrays, np.array([2, 3, 0]), sharding)
-  assert isinstance(placed["y"], jax.Array) and placed["y"].tolist() == [2, 3, 0]
-  assert isinstance(placed["x"]["a"], jax.Array) and placed["x"]["a"].tolist() == [-2, -3, 0]
+  shapes = _place.batch_of({"y": jax.ShapeDtypeStruct((), np.int32), "x": jax.ShapeDtypeStruct((2,), np.int32)}, 4)
+  assert _place.parts_of(shapes, sharding) == [(0, 4)]
+  whole = {"y": np.arange(4, dtype=np.int32), "x": np.arange(8, dtype=np.int32).reshape(4, 2)}
+  placed = _place.place({(0, 4): whole}, shapes, sharding)
+  assert isinstance(placed["y"], jax.Array) and placed["y"].tolist() == [0, 1, 2, 3]
+  assert placed["x"].tolist() == whole["x"].tolist()
+
+  half = {device: (slice(2, 4),)}
+  monkeypatch.setattr(SingleDeviceSharding, "addressable_devices_indices_map", lambda self, shape: half)
+  asked = []
+
+  class Asked(InMemory):
+    def rows(self, numbers):
+      asked.append(numbers.tolist())
+      return super().rows(numbers)
+
+  monkeypatch.setattr(_place.jax, "make_array_from_callback", lambda shape, sharding, own: own((slice(2, 4),)))
+  iterator = iter(data.batches(Asked(_arrays(8)), 4, shuffle=False, sharding=sharding))
+  assert [next(iterator)["y"].tolist() for _ in range(2)] == [[2, 3], [6, 7]]
+  iterator.close()
+  assert asked[:2] == [[2, 3], [6, 7]]
 
 
 @pytest.mark.parametrize("device", [False, True])

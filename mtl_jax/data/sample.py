@@ -1,0 +1,52 @@
+"""What can be known of data by looking at some of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mtl_jax.data.arrays import as_arrays
+from mtl_jax.data.source.convert import as_source
+from mtl_jax.data.source.in_memory import InMemory
+from mtl_jax.data.source.protocol import Source, read, spec_of_rows
+from mtl_jax.data.source.stream import Stream
+
+AT_MOST = 1024
+"""Examples of a sample."""
+
+
+class Sample(NamedTuple):
+  """Some examples of a data set.
+
+  Attributes:
+    arrays: `{key: (n, ...)}`.
+    told: Which examples these are, for messages; empty: all.
+  """
+
+  arrays: dict[str, Any]
+  told: str
+
+
+def spec_of(data: Any) -> Mapping[str, Any]:
+  """The shapes and dtypes of one example of whatever training takes."""
+  if isinstance(data, Mapping):
+    return spec_of_rows(as_arrays(data))
+  return data.spec if isinstance(data, Source | Stream) else as_source(data).spec
+
+
+def sample(data: Any) -> Sample:
+  """All arrays in memory; of other sources at most 1024 examples, evenly spread; of a stream the first batch.
+
+  >>> sample({"x": np.arange(3)}).arrays
+  {'x': array([0, 1, 2])}
+  """
+  if isinstance(data, Stream):
+    return Sample(data.first, " (in the first batch of the stream)")
+  source = as_source(data)
+  if isinstance(source, InMemory):
+    return Sample(source.arrays, "")
+  every = -(-len(source) // AT_MOST)
+  told = f" (counted in a sample, every {every}th example)" if every > 1 else ""
+  return Sample(read(source, np.arange(0, len(source), every)), told)
