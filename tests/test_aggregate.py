@@ -112,7 +112,6 @@ def stacked_gradients():
 
 
 @pytest.mark.parametrize("name", ["uncertainty", "pcgrad"])  # one that looks at losses, one at G
-@pytest.mark.slow
 def test_the_update_is_that_of_the_train_step(name):
   objective, net, tasks, batch, params, state = start()
   balancer = getattr(mtl.balance, name)()

@@ -9,7 +9,6 @@ from mtl_jax.analysis import gradient_cosines
 from tests.engine._problem import problem
 
 
-@pytest.mark.slow
 def test_gradient_cosines():
   net, tasks, batch, _ = problem(3)
 
