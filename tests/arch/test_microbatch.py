@@ -1,5 +1,7 @@
 """Accumulation by pieces: the same losses and gradients as the whole batch, with the memory of a piece."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -11,9 +13,8 @@ import mtl_jax as mtl
 from tests.engine._problem import Trunk, problem
 
 
-@pytest.mark.parametrize("cut", [True, False])
-@pytest.mark.slow
-def test_losses_and_gradients_are_those_of_the_whole_batch(cut):
+@pytest.mark.parametrize(("cut", "counts"), [(True, (4, 24)), (False, (2,))])
+def test_losses_and_gradients_are_those_of_the_whole_batch(cut, counts):
   net, tasks, batch, _ = problem(3, cut=cut, batch=24)
   # Labels missing in some pieces only: a mean of the pieces' means would be wrong.
   tasks["t0"] = mtl.tasks.regression("y_t0", mask="known")
@@ -22,30 +23,45 @@ def test_losses_and_gradients_are_those_of_the_whole_batch(cut):
 
   def gradients(net):
     objective = mtl.objective(net, tasks)
-    return jax.jacrev(lambda p: jnp.stack([*objective(p, state, batch, None)[0].values()]))(params)
+    return jax.jit(jax.jacrev(lambda p: jnp.stack([*objective(p, state, batch, None)[0].values()])))(params)
 
   whole = gradients(net)
-  for count in (2, 4, 24):
+  for count in counts:
     pieces = gradients(mtl.arch.microbatch(net, count))
     for a, b in zip(jax.tree.leaves(pieces), jax.tree.leaves(whole), strict=True):
       np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("engine", sorted({*mtl.engine.names()} - {"auto"}))  # which takes one of the others
-@pytest.mark.slow
-def test_every_engine_takes_it_and_checkpoints(engine):
-  """The trunk in four pieces, and the trunk's layers computed again in the backward pass: the same step."""
+def after_a_step(engine, net, tasks, batch):
+  """The parameters after a step from the same state, with MGDA where the engine serves it."""
   balancer = mtl.balance.equal() if engine == "losses" else mtl.balance.mgda()
-  made, tx, results = getattr(mtl.engine, engine)(), optax.sgd(0.1), []
-  for count, trunk in ((1, Trunk()), (4, Trunk()), (4, nn.remat(Trunk)())):
-    net, tasks, batch, _ = problem(3, trunk=trunk)
-    net = mtl.arch.microbatch(net, count)
-    state = mtl.init_train_state(net, tasks, balancer, tx, batch, jax.random.key(0), engine=made)
-    step = jax.jit(mtl.make_train_step(mtl.objective(net, tasks), balancer, tx, made))
-    results.append(jax.tree.leaves(step(state, batch)[0].params))
-  for other in results[1:]:
-    for a, b in zip(results[0], other, strict=True):
-      np.testing.assert_allclose(a, b, atol=1e-5)
+  made, tx = getattr(mtl.engine, engine)(), optax.sgd(0.1)
+  state = mtl.init_train_state(net, tasks, balancer, tx, batch, jax.random.key(0), engine=made)
+  step = jax.jit(mtl.make_train_step(mtl.objective(net, tasks), balancer, tx, made))
+  return jax.tree.leaves(step(state, batch)[0].params)
+
+
+@functools.cache
+def of_the_whole_batch(engine):
+  net, tasks, batch, _ = problem(3, trunk=Trunk())
+  return after_a_step(engine, net, tasks, batch)
+
+
+# `factored` and `gram` look at each operation of the trunk, so they are shown pieces without checkpoints, too.
+CASES = [(engine, nn.remat(Trunk)) for engine in sorted({*mtl.engine.names()} - {"auto"})]  # which takes another
+CASES += [("factored", Trunk), ("gram", Trunk)]
+
+
+@pytest.mark.parametrize(("engine", "trunk"), CASES)
+@pytest.mark.slow
+def test_every_engine_takes_it_and_checkpoints(engine, trunk):
+  """The trunk in four pieces, and the trunk's layers computed again in the backward pass: the same step."""
+  net, tasks, batch, _ = problem(3, trunk=trunk())
+  found = after_a_step(engine, mtl.arch.microbatch(net, 4), tasks, batch)
+  own = engine in ("losses", "features", "sketched")  # the others find the same G, and so take the same step
+  whole = of_the_whole_batch(engine if own else "stacked")
+  for a, b in zip(found, whole, strict=True):
+    np.testing.assert_allclose(a, b, atol=1e-5)
 
 
 def test_predictions_keep_the_order_of_examples_and_statistics_move():

@@ -3,9 +3,6 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
-
 import mtl_jax as mtl
 
 
@@ -25,7 +22,6 @@ class Method(NamedTuple):
     continuous: Weights change little where the gradients do.
     least: The fewest tasks it takes.
     main: The first task is not like the others: there is no method on the others alone.
-    among: `among(indices) -> Balancer`, the method for some of the tasks, where that is not `make` of their number.
   """
 
   make: Callable[[int], mtl.balance.Balancer]
@@ -40,19 +36,13 @@ class Method(NamedTuple):
   continuous: bool = True
   least: int = 1
   main: bool = False
-  among: Callable[[jax.Array], mtl.balance.Balancer] | None = None
 
 
 TABLE: dict[str, Method] = {
   "aligned": Method(lambda t: mtl.balance.aligned(), equivariant=True),
   "cagrad": Method(lambda t: mtl.balance.cagrad(c=1.0), equivariant=True, non_conflicting=True),
   "config": Method(lambda t: mtl.balance.config(), equivariant=True, linear=True),
-  "constant": Method(
-    lambda t: mtl.balance.constant([1.0 + i for i in range(t)]),
-    nonnegative=True,
-    linear=True,
-    among=lambda some: mtl.balance.constant(1.0 + some.astype(jnp.float32)),
-  ),
+  "constant": Method(lambda t: mtl.balance.constant([1.0 + i for i in range(t)]), nonnegative=True, linear=True),
   "cosmos": Method(lambda t: mtl.balance.cosmos(), equivariant=True),
   "db": Method(lambda t: mtl.balance.db(), nonnegative=True, equivariant=True),
   "dualproj": Method(

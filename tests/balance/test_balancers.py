@@ -1,5 +1,7 @@
 """Properties that balancers claim, over matrices of every rank and scale. Add a method in `_table.py`."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -73,16 +75,16 @@ def test_nonnegative(name, tasks):
   assert run(name, hostile(tasks))[1].min() >= 0.0
 
 
-@over("equivariant", [2, 9])
+@over("equivariant", [2, 3])
 def test_permutation_equivariant(name, tasks):
-  order = np.random.default_rng(0).permutation(tasks) if tasks > 2 else np.array([1, 0])
   j = well_posed(tasks)
   update, weights, _ = run(name, j)
-  permuted_update, permuted, _ = run(name, j[:, order], losses(tasks)[:, order])
-  np.testing.assert_allclose(permuted, weights[:, order], rtol=1e-3, atol=1e-3)
   # A solver that stops a relative gap of about 1e-6 from the optimum leaves its square root in the update.
   scale = (np.abs(weights) * norms(j)).sum(axis=1, keepdims=True)
-  assert (np.abs(permuted_update - update) <= 2e-3 * scale).all()
+  for order in map(list, itertools.permutations(range(tasks))):
+    permuted_update, permuted, _ = run(name, j[:, order], losses(tasks)[:, order])
+    np.testing.assert_allclose(permuted, weights[:, order], rtol=1e-3, atol=1e-3)
+    assert (np.abs(permuted_update - update) <= 2e-3 * scale).all()
 
 
 @over("non_conflicting", TASKS)

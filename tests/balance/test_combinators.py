@@ -14,16 +14,15 @@ from tests.balance._matrices import initial, losses, run, well_posed
 from tests.engine._problem import one_step, problem
 
 
-@pytest.mark.slow
 def test_chain_balances_the_weighted_losses():
   j, scales = well_posed(3), np.array([0.5, 2.0, 3.0], np.float32)
   both = mtl.balance.chain(mtl.balance.constant(scales), mtl.balance.mgda(normalize="loss"))
-  state = both.init(3)
+  inner = mtl.balance.mgda(normalize="loss")
+  weigh, weigh_scaled, state = jax.jit(both.weigh), jax.jit(inner.weigh), both.init(3)
   for rows, row_losses in zip(j[:5], losses(3), strict=False):
-    weights, state = both.weigh(Stats(jnp.asarray(row_losses), jnp.asarray(rows @ rows.T)), state)
+    weights, state = weigh(Stats(jnp.asarray(row_losses), jnp.asarray(rows @ rows.T)), state)
     scaled = scales[:, None] * rows
-    inner = mtl.balance.mgda(normalize="loss")
-    expected, _ = inner.weigh(Stats(jnp.asarray(scales * row_losses), jnp.asarray(scaled @ scaled.T)), inner.init(3))
+    expected, _ = weigh_scaled(Stats(jnp.asarray(scales * row_losses), jnp.asarray(scaled @ scaled.T)), inner.init(3))
     np.testing.assert_allclose(weights, scales * expected, rtol=1e-4, atol=1e-6)
   np.testing.assert_allclose(both.head_weights(weights, state), scales)  # heads: the weighter's part alone
 
@@ -40,20 +39,20 @@ def test_chain_passes_losses_after_the_update_on():
 def test_log_losses_do_not_see_units():
   units = np.array([1e-3, 1.0, 50.0], np.float32)
   balancer = mtl.balance.log_losses(mtl.balance.nash())
-  state = balancer.init(3)
+  weigh, state = jax.jit(balancer.weigh), balancer.init(3)
   for rows, row_losses in zip(well_posed(3)[:5], losses(3), strict=False):
-    plain, _ = balancer.weigh(Stats(jnp.asarray(row_losses), jnp.asarray(rows @ rows.T)), state)
+    plain, _ = weigh(Stats(jnp.asarray(row_losses), jnp.asarray(rows @ rows.T)), state)
     other = units[:, None] * rows
-    found, _ = balancer.weigh(Stats(jnp.asarray(units * row_losses), jnp.asarray(other @ other.T)), state)
+    found, _ = weigh(Stats(jnp.asarray(units * row_losses), jnp.asarray(other @ other.T)), state)
     np.testing.assert_allclose(found * units, plain, rtol=1e-3)
 
 
 def test_smooth_averages_weights_from_the_first_on():
   given = np.random.default_rng(0).uniform(size=(6, 3)).astype(np.float32)
   balancer = mtl.balance.smooth(mtl.balance.constant(lambda step: jnp.asarray(given)[step]), beta=0.8)
-  state, expected = balancer.init(3), given[0]
+  weigh, state, expected = jax.jit(balancer.weigh), balancer.init(3), given[0]
   for row in given:
-    weights, state = balancer.weigh(Stats(jnp.ones(3)), state)
+    weights, state = weigh(Stats(jnp.ones(3)), state)
     expected = 0.8 * expected + 0.2 * row
     np.testing.assert_allclose(weights, expected, rtol=1e-5)
 
@@ -64,25 +63,25 @@ def test_smooth_averages_weights_from_the_first_on():
 )
 def test_rescale_between_sum_and_mean(balancer, factor):
   stats = Stats(jnp.asarray(losses(3)[0]), jnp.asarray(well_posed(3)[0] @ well_posed(3)[0].T))
-  plain, _ = balancer.weigh(stats, balancer.init(3))
   other = mtl.balance.rescale(balancer, "mean" if factor < 1 else "sum")
-  np.testing.assert_allclose(other.weigh(stats, other.init(3))[0], plain * factor, rtol=1e-5)
   same = mtl.balance.rescale(other, other.scale)
-  np.testing.assert_allclose(same.weigh(stats, same.init(3))[0], plain * factor, rtol=1e-5)
+  plain, rescaled, again = jax.jit(lambda: [each.weigh(stats, each.init(3))[0] for each in (balancer, other, same)])()
+  np.testing.assert_allclose(rescaled, plain * factor, rtol=1e-5)
+  np.testing.assert_allclose(again, plain * factor, rtol=1e-5)
 
 
-def mgda_of(rows):
+def mgda_of(grams):
   inner = mtl.balance.mgda()
-  weigh = jax.vmap(lambda gram: inner.weigh(Stats(jnp.ones(3), gram), inner.init(3))[0])
-  return weigh(jnp.asarray(rows @ rows.transpose(0, 2, 1)))
+  return jax.jit(jax.vmap(lambda gram: inner.weigh(Stats(jnp.ones(3), gram), inner.init(3))[0]))(grams)
 
 
 def test_groups_are_balanced_each_by_itself():
   j = well_posed(3)
   update, _, states = run("per_group", j)
-  for part in (slice(0, 4), slice(4, 11)):
+  parts = slice(0, 4), slice(4, 11)
+  each = mgda_of(np.concatenate([j[:, :, part] @ j[:, :, part].transpose(0, 2, 1) for part in parts]))
+  for part, weights in zip(parts, np.split(np.asarray(each), 2), strict=True):
     rows = j[:, :, part]
-    weights = mgda_of(rows)
     np.testing.assert_allclose(update[:, part], np.einsum("nt,ntp->np", weights, rows), rtol=1e-3, atol=1e-3)
   assert states.weights.shape == (len(j), 2, 3)
 

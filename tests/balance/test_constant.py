@@ -19,6 +19,12 @@ def test_given_weights(weights):
   np.testing.assert_array_equal(found, [1.0, 0.5])
 
 
+def test_tasks_that_are_present_keep_their_weights():
+  balancer = mtl.balance.constant([1.0, 2.0, 3.0])
+  stats = Stats(jnp.array([3.0, 0.0, 4.0]), present=jnp.array([True, False, True]))
+  np.testing.assert_array_equal(balancer.weigh(stats, balancer.init(3))[0], [1.0, 0.0, 3.0])
+
+
 def test_schedule():
   balancer = mtl.balance.constant(lambda step: jnp.array([1.0, 0.0]) + 0.25 * step.astype(jnp.float32))
 

@@ -29,7 +29,7 @@ def vaccine(j: np.ndarray, target: np.ndarray, orders: np.ndarray) -> tuple[np.n
   return update, met
 
 
-@pytest.mark.parametrize("tasks", [2, 3, 9])
+@pytest.mark.parametrize("tasks", [3, 9])
 def test_equals_vaccines_of_the_vectors_in_the_same_orders(tasks):
   rng = np.random.default_rng(tasks)
   matrices = well_posed(tasks).astype(np.float64)

@@ -27,7 +27,7 @@ def unit(grams):
   return grams / np.linalg.norm(grams, axis=(1, 2), keepdims=True)
 
 
-@pytest.mark.parametrize("tasks", [1, 2, 3, 9])
+@pytest.mark.parametrize("tasks", [1, 3, 9])
 def test_solves_g_a_equals_one_over_a(tasks):
   j = well_posed(tasks).astype(np.float64)
   grams = unit(j @ j.transpose(0, 2, 1)).astype(np.float32).astype(np.float64)
@@ -68,7 +68,7 @@ def test_the_update_is_no_longer_than_max_norm(max_norm=30.0):
   assert (length > max_norm).any() and (length < max_norm).any()
 
 
-@pytest.mark.parametrize("tasks", [2, 9])
+@pytest.mark.parametrize("tasks", [3, 40])
 def test_the_limit_holds_on_hostile_matrices(tasks):
   j = hostile(tasks)
   update, _, _ = run("nash", j)

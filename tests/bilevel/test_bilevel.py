@@ -25,6 +25,11 @@ def quadratic(tasks: int, seed: int = 0) -> Levels:
   return Levels({"w": jnp.asarray(rng.normal(size=5), jnp.float32)}, losses(0), losses(1), *[jnp.ones(tasks, bool)] * 2)
 
 
+def learn(method, levels):
+  """What the method makes of its first state: train weights, validation weights, the next state."""
+  return jax.jit(lambda: method.learn(levels, method.init(3)))()
+
+
 def unrolled(levels, weights, rate):
   gradient = jax.grad(lambda p: jnp.sum(weights * levels.train(p)))(levels.params)
   return levels.valid(jax.tree.map(lambda p, g: p - rate * g, levels.params, gradient))
@@ -34,9 +39,9 @@ def unrolled(levels, weights, rate):
 def test_auto_lambda_descends_on_the_validation_loss_after_a_step(primary):
   levels, rate = quadratic(3), 0.01
   method = mtl.bilevel.auto_lambda(inner_learning_rate=rate, primary=primary, optimizer=optax.sgd(1.0))
-  weights, valid_weights, state = method.learn(levels, method.init(3))
+  weights, valid_weights, state = learn(method, levels)
   counted = jnp.ones(3) if primary is None else jnp.array(primary, jnp.float32)
-  expected = jax.grad(lambda w: jnp.sum(counted * unrolled(levels, w, rate)))(jnp.full(3, 0.1))
+  expected = jax.jit(jax.grad(lambda w: jnp.sum(counted * unrolled(levels, w, rate))))(jnp.full(3, 0.1))
   np.testing.assert_allclose(weights, 0.1 - expected, rtol=1e-4)
   np.testing.assert_array_equal(method.report(state)["weights"], weights)
   assert valid_weights is None
@@ -45,8 +50,9 @@ def test_auto_lambda_descends_on_the_validation_loss_after_a_step(primary):
 def test_moml_follows_the_shortest_combination_of_the_hypergradients():
   levels, rate = quadratic(3), 0.01
   method = mtl.bilevel.moml(inner_learning_rate=rate, optimizer=optax.sgd(1.0))
-  weights, _, state = method.learn(levels, method.init(3))
-  rows = np.asarray(jax.jacobian(lambda s: unrolled(levels, jax.nn.softmax(s), rate))(jnp.zeros(3)), np.float64)
+  weights, _, state = learn(method, levels)
+  hypergradients = jax.jit(jax.jacobian(lambda s: unrolled(levels, jax.nn.softmax(s), rate)))
+  rows = np.asarray(hypergradients(jnp.zeros(3)), np.float64)
   rows /= np.linalg.norm(rows, axis=1, keepdims=True)
   best = min(
     (np.linalg.norm(np.array([a, b, 1 - a - b]) @ rows), a, b)
@@ -58,22 +64,20 @@ def test_moml_follows_the_shortest_combination_of_the_hypergradients():
 
 
 @pytest.mark.parametrize("phi", [0.01, 0.5, 3.0])
-@pytest.mark.slow
 def test_forum_solves_its_quadratic_program(phi):
+  stack = np.stack([np.random.default_rng(seed).normal(size=(4, 6)) for seed in range(8)])  # three tasks, then q
+  directions, qs = stack[:, :3] / np.linalg.norm(stack[:, :3], axis=2, keepdims=True), stack[:, 3]
+  gram, across = np.einsum("nti,nsi->nts", directions, directions), np.einsum("nti,ni->nt", directions, qs)
+  given = (jnp.asarray(x, jnp.float32) for x in (gram, across, np.sum(qs**2, axis=1)))
+  found = jax.jit(jax.vmap(lambda *each: constrained_shares(*each, phi)))(*given)
   binds = 0
-  for seed in range(8):
-    rng = np.random.default_rng(seed)
-    rows, q = rng.normal(size=(3, 6)), rng.normal(size=6)
-    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+  for shares, rows, q in zip(np.asarray(found, np.float64), directions, qs, strict=True):
 
     def value(z, rows=rows, q=q):
       return 0.5 * np.sum((z[:3] @ rows + z[3] * q) ** 2) - z[3] * phi * (q @ q)
 
     on_simplex = {"type": "eq", "fun": lambda z: z[:3].sum() - 1}
     exact = minimize(value, [1 / 3] * 3 + [0.1], bounds=[(0, None)] * 4, constraints=on_simplex, tol=1e-12)
-    shares = np.asarray(
-      constrained_shares(*(jnp.asarray(x, jnp.float32) for x in (rows @ rows.T, rows @ q, q @ q)), phi), np.float64
-    )
     multiplier = max(0.0, phi - shares @ rows @ q / (q @ q))
     assert value(np.append(shares, multiplier)) <= exact.fun + 1e-5
     binds += multiplier > 0
@@ -83,14 +87,14 @@ def test_forum_solves_its_quadratic_program(phi):
 def test_forum_by_hand():
   levels = quadratic(3)
   method = mtl.bilevel.forum(phi=0.5, inner_learning_rate=0.01, inner_steps=2, optimizer=optax.sgd(1.0))
-  train_weights, valid_weights, state = method.learn(levels, method.init(3))
+  train_weights, valid_weights, state = learn(method, levels)
   w = jnp.ones(3) / 3
-  near = levels.params
+  near, descent = levels.params, jax.jit(jax.grad(lambda p: jnp.sum(w * levels.train(p))))
   for _ in range(2):
-    near = jax.tree.map(lambda p, g: p - 0.01 * g, near, jax.grad(lambda p: jnp.sum(w * levels.train(p)))(near))
+    near = jax.tree.map(lambda p, g: p - 0.01 * g, near, descent(near))
   q = lambda s, p: jnp.sum(jax.nn.softmax(s) * (levels.train(p) - levels.train(near)))  # noqa: E731
-  of_s, of_p = jax.grad(q, argnums=(0, 1))(jnp.zeros(3), levels.params)
-  upper = np.asarray(jax.jacobian(levels.valid)(levels.params)["w"])
+  of_s, of_p = jax.jit(jax.grad(q, argnums=(0, 1)))(jnp.zeros(3), levels.params)
+  upper = np.asarray(jax.jit(jax.jacobian(levels.valid))(levels.params)["w"])
   directions = upper / np.linalg.norm(upper, axis=1, keepdims=True)
   square = float(jnp.sum(of_s**2) + jnp.sum(of_p["w"] ** 2))
   shares = np.asarray(state.shares)
@@ -127,9 +131,10 @@ def test_auto_lambda_turns_away_from_a_harmful_task():
     *[jnp.ones(3, bool)] * 2,
   )
   method = mtl.bilevel.auto_lambda(learning_rate=0.01, inner_learning_rate=rate, primary=(True, False, False))
+  step = jax.jit(lambda state: method.learn(levels_at(jnp.zeros(2)), state))
   state = method.init(3)
   for _ in range(20):
-    weights, _, state = method.learn(levels_at(jnp.zeros(2)), state)
+    weights, _, state = step(state)
   assert weights[1] > 0.15 > 0.05 > weights[2]
 
 
