@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeGuard
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 
@@ -36,7 +37,7 @@ class Packed(Mapping[str, Any]):
     group, place = self._places[name]
     if not self.groups[group][1:]:
       return self.trees[group]
-    return jax.tree.map(lambda leaf: _entry(leaf, place, self.axis), self.trees[group])
+    return entry(self.trees[group], place, self.axis)
 
   def __iter__(self) -> Iterator[str]:
     return iter(self.order)
@@ -72,12 +73,23 @@ class Packed(Mapping[str, Any]):
     return cls(groups, trees, order, axis)
 
 
-def _entry(leaf: Any, place: int, axis: int) -> Any:
-  if isinstance(leaf, jax.Array) and not isinstance(leaf, np.ndarray):
-    return jax.lax.index_in_dim(leaf, place, axis, keepdims=False)
-  if isinstance(leaf, jax.ShapeDtypeStruct):
-    return jax.ShapeDtypeStruct((*leaf.shape[:axis], *leaf.shape[axis + 1 :]), leaf.dtype)
-  return leaf[(slice(None),) * axis + (place,)]
+def entry(tree: Any, place: int, axis: int = 0) -> Any:
+  """The entry of a stacked tree at a place of its axis.
+
+  >>> entry({"w": jnp.arange(3)}, 1)
+  {'w': Array(1, dtype=int32)}
+  """
+
+  def one(leaf: Any) -> Any:
+    if isinstance(leaf, jax.core.Tracer):
+      return jax.lax.index_in_dim(leaf, place, axis, keepdims=False)
+    if isinstance(leaf, jax.Array):  # one program for all places
+      return jax.lax.dynamic_index_in_dim(leaf, place, axis, keepdims=False)
+    if isinstance(leaf, jax.ShapeDtypeStruct):
+      return jax.ShapeDtypeStruct((*leaf.shape[:axis], *leaf.shape[axis + 1 :]), leaf.dtype)
+    return leaf[(slice(None),) * axis + (place,)]
+
+  return jax.tree.map(one, tree)
 
 
 def stack(trees: Sequence[Any], axis: int = 0) -> Any:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from mtl_jax._core.errors import UserError
-from mtl_jax._core.packed import FROM
+from mtl_jax._core.packed import FROM, entry
 from mtl_jax.net import Cut, Net, from_cut
 
 
@@ -65,5 +65,5 @@ def init_heads(heads: Mapping[str, Net], keys: Mapping[str, jax.Array], features
       continue
     init = heads[names[0]].init
     made = jax.jit(jax.vmap(init, in_axes=(0, None)))(jnp.stack([keys[name] for name in names]), features)
-    found |= {name: jax.tree.map(lambda leaf, i=i: leaf[i], made) for i, name in enumerate(names)}
+    found |= {name: entry(made, i) for i, name in enumerate(names)}
   return {name: found[name] for name in heads}

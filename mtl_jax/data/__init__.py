@@ -7,6 +7,7 @@ A data set is a dictionary of arrays, `{key: (N, ...)}`, one row per example, or
 - `check`: refuses data that training would fail on.
 - `describe`, `Description`: what is known of a data set without its examples.
 - `fingerprint`, `Fingerprint`: by which a resumed run knows its data again.
+- `mixture`, `Mixture`: several sources, each with the examples of some tasks; `as_mixture`: what is one.
 - `join`: data sets that label the same examples in part as one.
 - `Source`, `as_source`: what can be read by number; `source`: files and known data sets.
 """
@@ -18,19 +19,23 @@ from mtl_jax.data.checking import check
 from mtl_jax.data.description import Description, describe
 from mtl_jax.data.fingerprint import Fingerprint, fingerprint
 from mtl_jax.data.join import join
+from mtl_jax.data.mixture import Mixture, as_mixture, mixture
 from mtl_jax.data.source.convert import as_source
 from mtl_jax.data.source.protocol import Source
 
 __all__ = [
   "Description",
   "Fingerprint",
+  "Mixture",
   "Source",
+  "as_mixture",
   "as_source",
   "batches",
   "check",
   "describe",
   "fingerprint",
   "join",
+  "mixture",
   "pad_batches",
   "source",
 ]

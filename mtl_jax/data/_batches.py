@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 
 from mtl_jax._core.errors import UserError
+from mtl_jax.data._entries import packing
 from mtl_jax.data._order import Order
 from mtl_jax.data._place import Part, batch_of, parts_of, place
 from mtl_jax.data.arrays import leaves_of, take
+from mtl_jax.data.mixed import Mixed, placed_lanes
+from mtl_jax.data.mixture import Mixture
 from mtl_jax.data.source.convert import as_source
 from mtl_jax.data.source.protocol import Source, read, reading_of
 from mtl_jax.data.source.stream import Stream
@@ -65,10 +68,12 @@ def batches(
 
   from mtl_jax.data._numbered import numbered
 
+  if isinstance(data, Mixture):
+    return _mixed(data, batch_size, seed if shuffle else None, repeat, sharding)
   if isinstance(data, Stream):
     sizes, rows_from = _drawn(data, batch_size, shuffle, repeat)
   else:
-    data = as_source(data)
+    data = packing(as_source(data))
     _check_options(len(data), batch_size, seed, drop_remainder)
     order = Order(len(data), seed if shuffle else None)
     sizes, rows_from = _numbered_rows(data, order, batch_size, repeat, drop_remainder)
@@ -86,6 +91,29 @@ def batches(
     if sharding is None:
       return iterator
     return grain.experimental.ThreadPrefetchDatasetIterator(iterator, 2)
+
+  return numbered(start_at)
+
+
+def _mixed(data: Mixture, batch_size: int, seed: int | None, repeat: bool, sharding: Any) -> Any:
+  """Batches of a mixture, which have no end."""
+  import grain
+
+  from mtl_jax.data._numbered import numbered
+
+  if not repeat:
+    raise UserError("the sources of a mixture end at different times: leave out repeat=False.")
+  mixed = Mixed(data, batch_size, seed)
+  for lane in mixed.lanes:
+    _check_divides(batch_of(dict(lane.spec), lane.size), sharding)
+  parts, batch = placed_lanes(mixed, sharding)
+  threads = max(reading_of(source).threads for source in data.sources.values())
+
+  def start_at(number):
+    ds = grain.MapDataset.range(number, sys.maxsize).map(lambda n: mixed(n, parts))
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
+    iterator = iter(ds.to_iter_dataset(options).map(batch))
+    return iterator if sharding is None else grain.experimental.ThreadPrefetchDatasetIterator(iterator, 2)
 
   return numbered(start_at)
 

@@ -12,13 +12,14 @@ class Order:
 
   Args:
     size: The examples of an epoch.
-    seed: Each epoch's permutation depends on it and on the epoch alone; None: the order of the examples.
+    seed: A number, or several; each epoch's permutation depends on it and on the epoch alone. None: the order of the
+      examples.
 
   >>> Order(3, None)(2, 7).tolist()
   [2, 3, 4, 5, 6]
   """
 
-  def __init__(self, size: int, seed: int | None):
+  def __init__(self, size: int, seed: int | tuple[int, ...] | None):
     """Draws nothing yet."""
     self._size, self._seed = size, seed
     self._epochs: dict[int, np.ndarray] = {}  # the last two: a batch may span an end
@@ -31,10 +32,11 @@ class Order:
     epochs = range(start // size, -(-stop // size))
     return np.concatenate([self._epoch(seed, e)[max(start - e * size, 0) : stop - e * size] for e in epochs])
 
-  def _epoch(self, seed: int, number: int) -> np.ndarray:
+  def _epoch(self, seed: int | tuple[int, ...], number: int) -> np.ndarray:
     known = self._epochs
     if number not in known:  # another thread may do the same, to the same end
-      found = np.random.default_rng([seed, number]).permutation(self._size) + number * self._size
+      rng = np.random.default_rng([*(seed if isinstance(seed, tuple) else (seed,)), number])
+      found = rng.permutation(self._size) + number * self._size
       self._epochs = known = {**dict(list(known.items())[-1:]), number: found}
     return known[number]
 

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from mtl_jax._core.errors import UserError
+from mtl_jax._core.packed import is_packed
 
 
 def as_arrays(arrays: Mapping[str, Any]) -> dict[str, Any]:
@@ -32,7 +33,10 @@ def leaves_of(arrays: Mapping[str, Any]) -> dict[str, Any]:
   ['x/image', 'x/text', 'a']
   """
   found = {}
-  for key, value in arrays.items():
+  entries = (
+    zip([names[0] for names in arrays.groups], arrays.trees, strict=True) if is_packed(arrays) else arrays.items()
+  )
+  for key, value in entries:
     for path, leaf in jax.tree_util.tree_leaves_with_path(value):
       found["/".join(filter(None, [str(key), jax.tree_util.keystr(path, simple=True, separator="/")]))] = leaf
   return found

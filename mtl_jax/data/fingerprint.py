@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mtl_jax.data.arrays import leaves_of
+from mtl_jax.data.mixture import Mixture
 from mtl_jax.data.sample import sample
 from mtl_jax.data.source.convert import as_source
 from mtl_jax.data.source.stream import Stream
@@ -47,6 +48,11 @@ def fingerprint(data: Any) -> Fingerprint:
   """
   if isinstance(data, Stream):
     return Fingerprint(0, "")
+  if isinstance(data, Mixture):
+    each = {name: fingerprint(source) for name, source in data.sources.items()}
+    told = repr((each, dict(data.rates), data.sizes, data.turns)).encode()
+    total = sum(one.examples for one in each.values())
+    return Fingerprint(total, hashlib.blake2b(told, digest_size=16).hexdigest())
   source, arrays = as_source(data), sample(data).arrays
   digest = hashlib.blake2b(digest_size=16)
   for path, leaf in sorted(leaves_of(arrays).items()):

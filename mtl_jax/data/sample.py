@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mtl_jax.data.arrays import as_arrays
+from mtl_jax.data.mixture import Mixture
 from mtl_jax.data.source.convert import as_source
 from mtl_jax.data.source.in_memory import InMemory
 from mtl_jax.data.source.protocol import Source, read, spec_of_rows
@@ -33,7 +34,7 @@ def spec_of(data: Any) -> Mapping[str, Any]:
   """The shapes and dtypes of one example of whatever training takes."""
   if isinstance(data, Mapping):
     return spec_of_rows(as_arrays(data))
-  return data.spec if isinstance(data, Source | Stream) else as_source(data).spec
+  return data.spec if isinstance(data, Source | Stream | Mixture) else as_source(data).spec
 
 
 def sample(data: Any) -> Sample:

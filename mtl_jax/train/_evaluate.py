@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -13,9 +13,10 @@ import numpy as np
 from mtl_jax import shard
 from mtl_jax._core import devices
 from mtl_jax._core.checks import check_numbers
-from mtl_jax._core.inputs import Inputs, input_keys, input_of, keys_read
+from mtl_jax._core.inputs import Inputs, Keys, input_keys, input_of, keys_read
 from mtl_jax.data.arrays import as_arrays, check_lengths
 from mtl_jax.data.checking import check_inputs
+from mtl_jax.data.mixed import padded
 from mtl_jax.net import Net
 from mtl_jax.problem import of_problem
 from mtl_jax.tasks import Task
@@ -66,7 +67,7 @@ def make_evaluate(
   batch_size: int = 256,
   mesh: jax.sharding.Mesh | None = None,
 ) -> Callable[[Any, Any, Any], Metrics]:
-  """A function `(params, state, data) -> {task: {metric: value}}` over a whole data set, arrays or any source.
+  """A function `(params, state, data) -> {task: {metric: value}}` over a whole data set, any source or mixture.
 
   Each batch is one jitted call that makes metric states; those that do not grow are merged on the devices, others on
   the host (see `mtl.tasks.metrics.Metric`). The last batch is padded, and padding counts for nothing.
@@ -87,7 +88,31 @@ def make_evaluate(
   from mtl_jax import data
 
   check_numbers({"batch_size": batch_size})
-  keys, metrics = input_keys(tasks, inputs), {name: all_metrics(task) for name, task in tasks.items()}
+  pieces = 1 if mesh is None else mesh.shape[devices.DATA]
+  by_layout: dict[Any, Callable[..., Metrics]] = {}
+
+  def batches_of(examples):
+    source = data.as_source(examples)
+    size = min(batch_size, len(source))
+    return data.pad_batches(source, -(-size // pieces) * pieces)
+
+  def evaluate(params, state, examples):
+    mixture = data.as_mixture(examples, tasks, inputs, "the data to evaluate on")
+    layout = None if mixture is None else tuple(mixture.tasks.items())
+    if layout not in by_layout:
+      seen = (tasks, input_keys(tasks, inputs)) if mixture is None else mixture.through(tasks, inputs, filled=True)
+      by_layout[layout] = _evaluation(net, *seen, mesh)
+    batches = batches_of(examples) if mixture is None else ((b, None) for b in padded(mixture, batch_size, pieces))
+    return by_layout[layout](params, state, batches)
+
+  return evaluate
+
+
+def _evaluation(
+  net: Net, tasks: Mapping[str, Task], keys: Mapping[str, Keys], mesh: jax.sharding.Mesh | None
+) -> Callable[[Any, Any, Iterator[tuple[Any, Any]]], Metrics]:
+  """A function `(params, state, batches) -> {task: {metric: value}}`; with each batch the weights of its examples."""
+  metrics = {name: all_metrics(task) for name, task in tasks.items()}
   merges: dict[tuple[Names, str], Any] = {}
 
   def batch_states(params, state, batch, valid):
@@ -96,11 +121,8 @@ def make_evaluate(
 
   def states_of(valid, name, prediction, batch):
     task = tasks[name]
-    losses, label, weights = (
-      jnp.asarray(task.loss(prediction, batch)),
-      task.label(batch),
-      weights_of(task, batch, valid),
-    )
+    losses, label = jnp.asarray(task.loss(prediction, batch)), task.label(batch)
+    weights = weights_of(task, batch, valid)
     check_shapes(name, losses, weights)
     states = {key: metric.update(prediction, label, weights) for key, metric in task.metrics.items()}
     return {**states, "loss": _LOSS.update(losses, label, weights)}
@@ -112,13 +134,9 @@ def make_evaluate(
   everywhere = None if mesh is None else jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
   jitted = jax.jit(batch_states, out_shardings=everywhere)
   merge = jax.jit(add, donate_argnums=0, out_shardings=everywhere)
-  pieces = 1 if mesh is None else mesh.shape[devices.DATA]
 
-  def evaluate(params, state, examples):
-    source = data.as_source(examples)
+  def run(params, state, batches):
     params, state = together(net, params, state)
-    size = min(batch_size, len(source))
-    batches = data.pad_batches(source, -(-size // pieces) * pieces)
     if placement is not None:
       batches = (shard.place(batch, placement) for batch in batches)
     each = (
@@ -143,7 +161,7 @@ def make_evaluate(
         of_each[name][key] = value
     return {name: {key: of_each[name][key] for key in metrics[name]} for name in tasks}
 
-  return evaluate
+  return run
 
 
 @of_problem

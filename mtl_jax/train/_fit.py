@@ -76,7 +76,7 @@ def fit(
   train: Any,
   *,
   steps: int,
-  batch_size: int = 128,
+  batch_size: int | None = None,
   valid: Any = None,
   inputs: Inputs = "x",
   engine: Engine | None = None,
@@ -115,10 +115,12 @@ def fit(
     balancer: How the task gradients are combined.
     tx: The optimizer; learning-rate schedules are optax's.
     train: The training data, `{key: (N, ...)}`, numpy arrays or what `np.asarray` takes; whatever else
-      `mtl.data.as_source` takes; or an `mtl.data.source.stream`. Checked before anything else (`mtl.data.check`).
+      `mtl.data.as_source` takes; or an `mtl.data.source.stream`. `{task: data}`, or an `mtl.data.mixture`: tasks with
+      examples of their own. Checked before anything else (`mtl.data.check`).
     steps: The number of steps. A run that is resumed with more of them goes on as if it had been started so.
-    batch_size: Examples a step, over all devices.
-    valid: The validation data, arrays or any source. With it, the parameters with the best score are kept.
+    batch_size: Examples a step, over all devices and all sources of a mixture; None: 128, or the sizes of the mixture.
+    valid: The validation data, arrays, any source, or `{task: data}`. With it, the parameters with the best score are
+      kept.
     inputs: As in `mtl.objective`.
     engine: How gradients are computed; None: the cheapest exact one for the balancer.
     seed: Of initialisation, shuffling, transforms and dropout.
@@ -155,8 +157,14 @@ def fit(
   """
   from mtl_jax import data
 
-  counts = {"steps": steps, "batch_size": batch_size, "seed": seed, "accumulate": accumulate, "eval_every": eval_every}
   loop = Loop() if loop is None else loop
+  mixture = data.as_mixture(train, tasks, inputs)
+  if mixture is not None:
+    batch_size = mixture.batch_size(batch_size)
+    train = mixture if loop.programs is not None else mixture.sized(batch_size)
+  elif batch_size is None:
+    batch_size = 128
+  counts = {"steps": steps, "batch_size": batch_size, "seed": seed, "accumulate": accumulate, "eval_every": eval_every}
   check_numbers({**counts, "patience": patience})
   check_compute_dtype(compute_dtype)
   check_nonfinite(nonfinite)
@@ -166,12 +174,12 @@ def fit(
   if resume not in (True, False, "anyway"):
     raise UserError(f"resume is {resume!r}, expected True, False or 'anyway'.")
   check_mesh(batch_size, mesh, rules, accumulate)
-  if not isinstance(train, Stream):
+  if mixture is None and not isinstance(train, Stream):
     train = data.as_source(train, "train")
   data.check(train, tasks, inputs)
   scored: list[str] = []
   if valid is not None:
-    valid = data.as_source(valid, "valid")
+    valid = data.as_mixture(valid, tasks, inputs, "valid") or data.as_source(valid, "valid")
     data.check(valid, tasks, inputs)
     scored = labelled(balanced(tasks), valid, _warn)
   if eval_every is None:

@@ -7,11 +7,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from mtl_jax._core.axes import behind
 from mtl_jax._core.inputs import Keys, input_of
-from mtl_jax._core.packed import groups_of, is_packed, packed
+from mtl_jax._core.packed import entry, groups_of, is_packed, packed
 from mtl_jax._jaxpr.alike import merged
 from mtl_jax._jaxpr.branches import Branch, Head, judged
 from mtl_jax.net import Net
@@ -69,16 +68,16 @@ def by_task(found: Mapping[Names, Any], order: Iterable[str]) -> dict[str, Any]:
   each = {}
   for names, made in found.items():
     for i, name in enumerate(names):
-      each[name] = jax.tree.map(lambda leaf, i=i: leaf[i], made) if names[1:] else made
+      each[name] = entry(made, i) if names[1:] else made
   return {name: each[name] for name in order}
 
 
 def weights_of(task: Task, batch: Any, valid: Any) -> jax.Array:
-  """The weights of the examples of a batch, those of the task's mask; 0 for filling."""
+  """The weights of the examples of a batch, those of the task's mask, and 0 for filling; `valid` None: in the mask."""
   if task.mask is None:
     return valid
   weights = jnp.asarray(task.mask(batch)).astype(jnp.float32)
-  return weights * behind(valid, weights.ndim)
+  return weights if valid is None else weights * behind(valid, weights.ndim)
 
 
 def merger(names: Names, key: str, tasks: Mapping[str, Mapping[str, Any]], like: Any) -> Callable[..., Any] | None:
@@ -119,7 +118,7 @@ def values_of(
   """The metric of each task of a group, from its states on the host."""
   found = {}
   for i, name in enumerate(names):
-    own = [jax.tree.map(lambda x, i=i: np.asarray(x)[i], state) if names[1:] else state for state in states]
+    own = [entry(state, i) if names[1:] else state for state in states]
     metric = tasks[name][key]
     found[name] = float(metric.compute(metric.merge(own)))
   return found

@@ -10,10 +10,12 @@ import numpy as np
 import optax
 
 from mtl_jax import shard
+from mtl_jax._core import devices
 from mtl_jax._core.checks import check_compute_dtype, check_numbers
 from mtl_jax._core.frozen import Frozen
 from mtl_jax.arch.microbatch import microbatch
 from mtl_jax.balance.balancer import Balancer
+from mtl_jax.data.mixture import as_mixture, by_source, completing
 from mtl_jax.data.sample import spec_of
 from mtl_jax.engine import Engine
 from mtl_jax.net import Net
@@ -89,6 +91,11 @@ def compile_programs(
   """
   check_numbers({"accumulate": accumulate})
   check_compute_dtype(compute_dtype)
+  evaluate = make_evaluate(net, tasks, inputs, mesh=mesh)
+  mixture = as_mixture(train, tasks, inputs)
+  if mixture is not None:
+    train = mixture
+    tasks, inputs = mixture.through(tasks, inputs, filled=mixture.filled)
   losses = objective(microbatch(net, accumulate), tasks, inputs, compute_dtype=compute_dtype)
   step = make_train_step(
     losses,
@@ -102,12 +109,14 @@ def compile_programs(
     rules=rules,
   )
   example = jax.tree.map(lambda leaf: np.zeros((1, *leaf.shape), leaf.dtype), dict(spec_of(train)))
-  evaluate = make_evaluate(net, tasks, inputs, mesh=mesh)
 
   def create(key):
     return init_train_state(net, tasks, balancer, tx, example, key, inputs=inputs, engine=engine, frozen=frozen)
 
   batches = batch_placement(mesh)
+  if mixture is not None:
+    step = completing(step, mixture, 1 if mesh is None else mesh.shape[devices.DATA])
+    transform = transform and by_source(mixture, transform)
   step = transforming(step, transform, batches)
   if mesh is None:
     jitted = jax.jit(step, donate_argnums=0, out_shardings=batches)

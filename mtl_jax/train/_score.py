@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mtl_jax._core.errors import UserError
+from mtl_jax.data.mixture import Mixture
 from mtl_jax.tasks import Task
 from mtl_jax.train._evaluate import Metrics
 
@@ -93,7 +94,13 @@ def labelled(tasks: Mapping[str, Task], valid: Any, warn: Callable[[str], None])
   Raises:
     UserError: There is none.
   """
-  found = [name for name, task in tasks.items() if task.mask is None or _has_label(task.mask, valid)]
+  parts = valid.parts(tasks, "") if isinstance(valid, Mixture) else [("", valid, tasks, "")]
+  has = {
+    name: task.mask is None or _has_label(task.mask, source)
+    for _, source, some, _ in parts
+    for name, task in some.items()
+  }
+  found = [name for name in tasks if has[name]]
   if not found:
     raise UserError(f"the validation data have no label of any task ({', '.join(tasks)}): leave out valid=.")
   missing = [repr(name) for name in tasks if name not in found]

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from mtl_jax._core.errors import UserError, some
+from mtl_jax._core.packed import is_packed, packed
 from mtl_jax.data.arrays import leaves_of
 from mtl_jax.train._state import TrainState
 
@@ -39,7 +40,8 @@ def transforming(step: _Step, transform: Transform | None, sharding: Any) -> _St
     key = jax.random.fold_in(jax.random.fold_in(state.key, np.uint32(2**32 - 1)), state.step)
     found = transform(dict(batch), key)
     _check(batch, found)
-    return step(state, jax.lax.with_sharding_constraint(dict(found), sharding))
+    groups, axis = (batch.groups, batch.axis) if is_packed(batch) else ([], 0)
+    return step(state, jax.lax.with_sharding_constraint(packed(dict(found), groups, axis), sharding))
 
   return transformed
 

@@ -38,6 +38,8 @@ def as_source(data: Any, what: str = "data") -> Source:
     return data
   if isinstance(data, Mapping):
     return InMemory(data)
+  if hasattr(data, "sources"):
+    raise UserError(f"{what} is a mixture of several sources, expected one: only fit and make_evaluate take mixtures.")
   if isinstance(data, Stream):
     raise UserError(f"{what} is a stream, whose examples have no numbers: only fit(train=) takes one.")
   if isinstance(data, Source):

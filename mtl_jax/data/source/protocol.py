@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from mtl_jax._core.errors import UserError, some
+from mtl_jax._core.packed import is_packed
 from mtl_jax.data.arrays import leaves_of
 
 
@@ -56,7 +57,7 @@ def reading_of(source: Source) -> Reading:
   return getattr(source, "reading", Reading())
 
 
-def read(source: Source, numbers: np.ndarray) -> dict[str, Any]:
+def read(source: Source, numbers: np.ndarray) -> Any:
   """Some examples of a source, which are what its spec says.
 
   Raises:
@@ -64,7 +65,7 @@ def read(source: Source, numbers: np.ndarray) -> dict[str, Any]:
   """
   found = source.rows(numbers)
   check_rows(type(source).__name__, found, source.spec, len(numbers))
-  return dict(found)
+  return found if is_packed(found) else dict(found)
 
 
 def spec_of_rows(rows: Mapping[str, Any]) -> dict[str, Any]:

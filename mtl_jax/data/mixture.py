@@ -1,0 +1,303 @@
+"""`mixture`, several sources, each with the examples of some tasks, as the training data of one model."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+
+from mtl_jax._core.errors import UserError, nearest
+from mtl_jax._core.inputs import Inputs, Keys, input_keys, keys_read
+from mtl_jax.data.source.convert import as_source
+from mtl_jax.data.source.protocol import Source
+from mtl_jax.tasks import Task
+
+WEIGHT = "~weight"
+"""The entry of a source in a batch that tells examples, 1, from filling, 0."""
+
+Rates = Literal["equal", "proportional"] | float | Mapping[str, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Mixture:
+  """Several sources; made by `mixture`.
+
+  Attributes:
+    sources: `{name: source}`.
+    tasks: `{name: tasks}`, whose examples these are.
+    rates: The share of each source in the examples of training.
+    sizes: The examples of each in a batch, where they are given.
+    turns: Whether each batch is of one source alone.
+  """
+
+  sources: Mapping[str, Source]
+  tasks: Mapping[str, tuple[str, ...]]
+  rates: Mapping[str, float]
+  sizes: Mapping[str, int] | None = None
+  turns: bool = False
+
+  @property
+  def spec(self) -> dict[str, Any]:
+    """The shapes and dtypes of one example of each source, under `<source>/<key>`."""
+    return {f"{name}/{key}": leaf for name, source in self.sources.items() for key, leaf in source.spec.items()}
+
+  def batch_size(self, given: int | None) -> int:
+    """The examples of a batch over all sources.
+
+    Raises:
+      UserError: It is given twice.
+    """
+    if self.sizes is None:
+      return 128 if given is None else given
+    total = sum(self.sizes.values())
+    if given not in (None, total):
+      raise UserError(f"batch_size is {given}, but the mixture has sizes of its own, {total} in all: leave one out.")
+    return total
+
+  def shares(self, batch_size: int) -> dict[str, float]:
+    """The examples of each source in a joint batch; a source has `floor((n + 1) s) - floor(n s)` in batch n."""
+    return {name: self.sizes[name] if self.sizes else rate * batch_size for name, rate in self.rates.items()}
+
+  @property
+  def filled(self) -> bool:
+    """Whether batches may hold filling, or lack sources: then their weights say what counts."""
+    return self.turns or self.sizes is None
+
+  def sized(self, batch_size: int) -> Mixture:
+    """The mixture with sizes, where its rates deal out whole numbers of examples; else as it is."""
+    shares = self.shares(batch_size)
+    if self.filled and not self.turns and all(share >= 1 and share == round(share) for share in shares.values()):
+      return dataclasses.replace(self, sizes={name: round(share) for name, share in shares.items()})
+    return self
+
+  def steps(self, batch_size: int | None = None, *, epochs: float = 1, of: Literal["longest", "shortest"] = "longest"):
+    """The steps in which the source that takes the longest, or shortest, to be seen has been seen `epochs` times.
+
+    Args:
+      batch_size: As in `fit`.
+      epochs: How often each of its examples is seen.
+      of: Which source counts.
+
+    Returns:
+      The number of steps, for `fit(steps=)`.
+
+    >>> two = mixture({"a": {"x": np.zeros(30)}, "b": {"x": np.zeros(90)}}, sizes=10)
+    >>> two.steps(), two.steps(of="shortest")
+    (9, 3)
+    """
+    shares = self.shares(self.batch_size(batch_size))
+    each = [len(source) / shares[name] for name, source in self.sources.items() if shares[name] > 0]
+    return math.ceil(epochs * (max if of == "longest" else min)(each))
+
+  def through(
+    self, tasks: Mapping[str, Task], inputs: Inputs, *, filled: bool
+  ) -> tuple[dict[str, Task], dict[str, Keys]]:
+    """Tasks and inputs that read the batch of a mixture: each task sees the entries of its own source.
+
+    Args:
+      tasks: Tasks and inputs of one source.
+      inputs: As in `mtl.objective`.
+      filled: Whether batches have weights.
+    """
+    source_of, keys = {task: name for name, some in self.tasks.items() for task in some}, input_keys(tasks, inputs)
+
+    def own(name: str, key: Keys) -> Keys:
+      return f"{name}/{key}" if isinstance(key, str) else tuple(f"{name}/{part}" for part in key)
+
+    seen = {name: _seen(task, source_of[name], filled) for name, task in tasks.items()}
+    return seen, {name: own(source_of[name], keys[name]) for name in tasks}
+
+  def parts(self, tasks: Mapping[str, Task], inputs: Inputs) -> Iterator[tuple[str, Source, dict[str, Task], Inputs]]:
+    """Each source with its tasks and their inputs."""
+    keys = input_keys(tasks, inputs)
+    for name, source in self.sources.items():
+      some = {task: tasks[task] for task in self.tasks[name]}
+      yield name, source, some, {task: keys[task] for task in some}
+
+
+def mixture(
+  sources: Mapping[Any, Any],
+  *,
+  sizes: int | Mapping[Any, int] | None = None,
+  rates: Rates = "equal",
+  turns: bool = False,
+) -> Mixture:
+  r"""Training data of several tasks that have examples of their own.
+
+  $$ r_s \propto N_s^{1 / \tau} $$
+
+  Every source goes through its own epochs, in an order that depends on the seed alone. A task's loss is the mean over
+  the examples of its source, whose other tasks, and whose number of examples, cost it nothing.
+
+  Args:
+    sources: `{task: data}`, or `{(task, task, ...): data}` for tasks that share examples. Data are arrays
+      `{key: (N, ...)}` or whatever else `as_source` takes; keys may be the same in all.
+    sizes: The examples of each source in a batch, one number for all or `{source: number}`. None: `batch_size` of `fit`
+      is dealt out by `rates`.
+    rates: The share of each source: `"equal"`, `"proportional"` to its N, a number for the temperature $\tau$ (1:
+      proportional, large: equal), or `{source: rate}`, which are normalised. With `sizes` they say nothing but, in
+      turns, how often.
+    turns: Each batch is of one source alone, chosen by the rates; the tasks of others are absent from that step. Each
+      source has a program of its own, so this is for few sources.
+
+  Returns:
+    The mixture, for `fit(train=)`; `fit(train={task: data})` makes one with these defaults.
+
+  Raises:
+    UserError: No sources, a source without examples, a task in two sources, or rates that are all zero, negative or
+      for sources that are not there.
+
+  >>> data = mixture({"a": {"x": np.zeros((30, 2))}, ("b", "c"): {"x": np.zeros((90, 3))}}, rates="proportional")
+  >>> data.shares(8), data.tasks["b+c"]
+  ({'a': 2.0, 'b+c': 6.0}, ('b', 'c'))
+  """
+  if not sources:
+    raise UserError("a mixture needs at least one source, found none: pass {task: data}.")
+  tasks = {_name(key): (key,) if isinstance(key, str) else tuple(key) for key in sources}
+  seen: dict[str, str] = {}
+  for name, some in tasks.items():
+    for task in some:
+      if task in seen:
+        raise UserError(f"task {task!r} has two sources, {seen[task]!r} and {name!r}: join their examples first.")
+      seen[task] = name
+  for name in tasks:
+    if "/" in name:
+      raise UserError(f"source {name!r} has a slash in its name, which separates sources and their entries: rename it.")
+  found = {_name(key): as_source(data, f"source {_name(key)!r}") for key, data in sources.items()}
+  shares = _rates(rates, found)
+  if sizes is not None:
+    given = dict.fromkeys(found, sizes) if isinstance(sizes, int) else {_name(key): n for key, n in sizes.items()}
+    _check_names("sizes", given, found)
+    for name in found:
+      if given.get(name, 0) < 1:
+        raise UserError(f"sizes has {given.get(name)!r} for source {name!r}, expected at least 1.")
+    return Mixture(found, tasks, shares, {name: int(given[name]) for name in found}, turns)
+  return Mixture(found, tasks, shares, None, turns)
+
+
+def as_mixture(data: Any, tasks: Mapping[str, Task], inputs: Inputs, what: str = "train") -> Mixture | None:
+  """The mixture that data are; None: they are one source.
+
+  A dictionary by tasks is a mixture: none of its keys is an input, and each of its values is a data set.
+
+  Raises:
+    UserError: A task without a source, or a source without a task.
+  """
+  if isinstance(data, Mapping) and data and not set(keys_read(inputs)) & set(data):
+    if all(isinstance(value, Mapping | Source) and not hasattr(value, "shape") for value in data.values()):
+      data = mixture(data)
+  if not isinstance(data, Mixture):
+    return None
+  known = [task for some in data.tasks.values() for task in some]
+  for task in known:
+    if task not in tasks:
+      raise UserError(
+        f"{what} has a source for {task!r}, which is no task{nearest(task, tasks)}: name it {_told(tasks)}."
+      )
+  for task in tasks:
+    if task not in known:
+      raise UserError(f"{what} has no source for task {task!r}, only for {_told(known)}: add its examples.")
+  return data
+
+
+def _name(key: Any) -> str:
+  return key if isinstance(key, str) else "+".join(key)
+
+
+def _told(names: Any) -> str:
+  return ", ".join(map(repr, names))
+
+
+def _check_names(what: str, given: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+  for name in given:
+    if name not in known:
+      raise UserError(f"{what} has {name!r}, which is no source{nearest(name, known)}: there are {_told(known)}.")
+
+
+def _rates(rates: Rates, sources: Mapping[str, Source]) -> dict[str, float]:
+  if rates == "equal":
+    found: dict[str, float] = dict.fromkeys(sources, 1.0)
+  elif rates == "proportional":
+    found = {name: float(len(source)) for name, source in sources.items()}
+  elif isinstance(rates, Mapping):
+    given = {_name(key): float(rate) for key, rate in rates.items()}
+    _check_names("rates", given, sources)
+    found = {name: given.get(name, 0.0) for name in sources}
+  elif isinstance(rates, int | float) and rates > 0:
+    found = {name: len(source) ** (1 / rates) for name, source in sources.items()}
+  else:
+    raise UserError(f"rates is {rates!r}, expected 'equal', 'proportional', a temperature above 0 or {{source: rate}}.")
+  if not all(math.isfinite(rate) and rate >= 0 for rate in found.values()) or not sum(found.values()):
+    raise UserError(f"rates is {found}, expected numbers of at least 0, not all of them 0.")
+  total = sum(found.values())
+  return {name: rate / total for name, rate in found.items()}
+
+
+class _View(Mapping[str, Any]):
+  """The entries of one source in the batch of a mixture."""
+
+  def __init__(self, batch: Mapping[str, Any], source: str):
+    self._batch, self._source = batch, source
+
+  def __getitem__(self, key: str) -> Any:
+    return self._batch[f"{self._source}/{key}"]
+
+  def __iter__(self) -> Iterator[str]:
+    start = f"{self._source}/"
+    return (key[len(start) :] for key in self._batch if key.startswith(start) and not key.endswith(WEIGHT))
+
+  def __len__(self) -> int:
+    return sum(1 for _ in self)
+
+
+def _seen(task: Task, source: str, filled: bool) -> Task:
+  """A task that reads its source's entries."""
+
+  def mask(batch: Any) -> Any:
+    weight = batch[f"{source}/{WEIGHT}"] if filled else None
+    if task.mask is None:
+      return weight
+    own = jnp.asarray(task.mask(_View(batch, source)))
+    return own if weight is None else own * jnp.reshape(weight, (-1, *[1] * (own.ndim - 1))).astype(own.dtype)
+
+  return dataclasses.replace(
+    task,
+    loss=lambda prediction, batch: task.loss(prediction, _View(batch, source)),
+    label=lambda batch: task.label(_View(batch, source)),
+    mask=mask if filled or task.mask is not None else None,
+  )
+
+
+def by_source(data: Mixture, transform: Any) -> Any:
+  """`transform(batch, key)` of `{source: {key: array}}`, for batches of a mixture."""
+
+  def flat(batch: Mapping[str, Any], key: jax.Array) -> dict[str, Any]:
+    nested = {name: dict(_View(batch, name)) for name in data.sources}
+    found = transform({name: part for name, part in nested.items() if part}, key)
+    if not isinstance(found, Mapping) or not all(isinstance(part, Mapping) for part in found.values()):
+      raise UserError("transform returned no dictionary of batches, expected {source: {key: array}} as it was given.")
+    kept = {path: value for path, value in batch.items() if path.endswith(WEIGHT)}
+    return {f"{name}/{entry}": value for name, part in found.items() for entry, value in part.items()} | kept
+
+  return flat
+
+
+def completing(step: Any, data: Mixture, count: int) -> Any:
+  """The step on batches of some of the sources: the others have `count` examples of filling each."""
+  if not data.turns:
+    return step
+
+  def completed(state: Any, batch: Mapping[str, Any]) -> Any:
+    found = dict(batch)
+    for name, source in data.sources.items():
+      if f"{name}/{WEIGHT}" not in batch:
+        found[f"{name}/{WEIGHT}"] = jnp.zeros(count, jnp.float32)
+        for key, entry in source.spec.items():
+          found[f"{name}/{key}"] = jax.tree.map(lambda leaf: jnp.zeros((count, *leaf.shape), leaf.dtype), entry)
+    return step(state, found)
+
+  return completed
