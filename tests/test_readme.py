@@ -80,7 +80,7 @@ def test_train_step_and_fit_learn_every_task(namespaces):
 @pytest.mark.slow
 def test_the_readers_own_problem_trains_and_opens(tmp_path, capsys):
   file, directory = tmp_path / "my.py", str(tmp_path / "run")
-  file.write_text(BLOCKS[2])
+  file.write_text(next(block for block in BLOCKS if "def recipe(" in block))
   assert main(["train", str(file), "--recipe.width", "16", "--run-dir", directory]) == 0
   assert main(["evaluate", directory, "--recipe", str(file)]) == 0
   test = json.loads((tmp_path / "run" / "test.json").read_text())["test"]

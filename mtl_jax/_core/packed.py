@@ -164,7 +164,7 @@ class Opened:
           both = zip(jax.tree.leaves(self.entries[name]), jax.tree.leaves(tree), strict=True)
           self._places |= {id(leaf): (whole, batch.axis, place) for leaf, whole in both}
 
-  def stack(self, leaves: Sequence[Any]) -> jax.Array:
+  def stack(self, leaves: Sequence[Any]) -> Any:
     """Some leaves of its entries, or other arrays, along a leading axis: what they lie in, where they lie in one."""
     places = [self._places[id(leaf)] for leaf in leaves if id(leaf) in self._places]
     if len(places) < len(leaves) or len({id(whole) for whole, _, _ in places}) > 1:

@@ -24,7 +24,7 @@ def _figure(*args: Any, **kwargs: Any) -> Any:
   return figure
 
 
-def series(history: History, kind: str, key: str) -> tuple[list[int], list[float]]:
+def series(history: History, kind: str, key: str) -> tuple[list[int], list[Any]]:
   """The steps and values of one logged quantity."""
   points = [(line["step"], line[key]) for line in history if line["kind"] == kind and line.get(key) is not None]
   return [step for step, _ in points], [value for _, value in points]

@@ -48,6 +48,12 @@ class Mixture:
   def batch_size(self, given: int | None) -> int:
     """The examples of a batch over all sources.
 
+    Args:
+      given: As in `fit`; None: the sizes of the mixture, else 128.
+
+    Returns:
+      The number.
+
     Raises:
       UserError: It is given twice.
     """
@@ -59,7 +65,14 @@ class Mixture:
     return total
 
   def shares(self, batch_size: int) -> dict[str, float]:
-    """The examples of each source in a joint batch; a source has `floor((n + 1) s) - floor(n s)` in batch n."""
+    """The examples of each source in a joint batch.
+
+    Args:
+      batch_size: The examples of a batch over all sources.
+
+    Returns:
+      For each source its share s, which need not be whole: batch n has `floor((n + 1) s) - floor(n s)` of its examples.
+    """
     return {name: self.sizes[name] if self.sizes else rate * batch_size for name, rate in self.rates.items()}
 
   @property
@@ -68,13 +81,22 @@ class Mixture:
     return self.turns or self.sizes is None
 
   def sized(self, batch_size: int) -> Mixture:
-    """The mixture with sizes, where its rates deal out whole numbers of examples; else as it is."""
+    """The mixture with sizes, where its rates deal out whole numbers of examples; else as it is.
+
+    Args:
+      batch_size: The examples of a batch over all sources.
+
+    Returns:
+      The mixture.
+    """
     shares = self.shares(batch_size)
     if self.filled and not self.turns and all(share >= 1 and share == round(share) for share in shares.values()):
       return dataclasses.replace(self, sizes={name: round(share) for name, share in shares.items()})
     return self
 
-  def steps(self, batch_size: int | None = None, *, epochs: float = 1, of: Literal["longest", "shortest"] = "longest"):
+  def steps(
+    self, batch_size: int | None = None, *, epochs: float = 1, of: Literal["longest", "shortest"] = "longest"
+  ) -> int:
     """The steps in which the source that takes the longest, or shortest, to be seen has been seen `epochs` times.
 
     Args:
@@ -102,6 +124,9 @@ class Mixture:
       tasks: Tasks and inputs of one source.
       inputs: As in `mtl.objective`.
       filled: Whether batches have weights.
+
+    Returns:
+      The tasks, and the inputs of each.
     """
     source_of, keys = {task: name for name, some in self.tasks.items() for task in some}, input_keys(tasks, inputs)
 
@@ -112,7 +137,15 @@ class Mixture:
     return seen, {name: own(source_of[name], keys[name]) for name in tasks}
 
   def parts(self, tasks: Mapping[str, Task], inputs: Inputs) -> Iterator[tuple[str, Source, dict[str, Task], Inputs]]:
-    """Each source with its tasks and their inputs."""
+    """The sources one by one.
+
+    Args:
+      tasks: Tasks of one source.
+      inputs: As in `mtl.objective`.
+
+    Returns:
+      For each its name, itself, its tasks and their inputs.
+    """
     keys = input_keys(tasks, inputs)
     for name, source in self.sources.items():
       some = {task: tasks[task] for task in self.tasks[name]}
@@ -183,6 +216,15 @@ def as_mixture(data: Any, tasks: Mapping[str, Task], inputs: Inputs, what: str =
   """The mixture that data are; None: they are one source.
 
   A dictionary by tasks is a mixture: none of its keys is an input, and each of its values is a data set.
+
+  Args:
+    data: Whatever `fit` takes.
+    tasks: The tasks.
+    inputs: As in `mtl.objective`.
+    what: What the data are, for messages.
+
+  Returns:
+    The mixture, or None.
 
   Raises:
     UserError: A task without a source, or a source without a task.

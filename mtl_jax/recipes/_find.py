@@ -85,6 +85,13 @@ def load(name: str, **options: Any) -> Recipe:
 def checked(name: str, recipe: Any) -> Recipe:
   """The recipe, if it is one.
 
+  Args:
+    name: By which it was found, for the message.
+    recipe: Whatever a function returned.
+
+  Returns:
+    The recipe.
+
   Raises:
     UserError: It is something else.
   """
@@ -94,7 +101,15 @@ def checked(name: str, recipe: Any) -> Recipe:
 
 
 def traceback_in(name: str | None, error: BaseException) -> str | None:
-  """An error of a recipe of one's own in short: where in its file, and what; None: it is not from there."""
+  """An error of a recipe of one's own in short: where in its file, and what.
+
+  Args:
+    name: By which the recipe was found.
+    error: The error.
+
+  Returns:
+    Some lines; None: the error is not from that file.
+  """
   if name is None or name in names():
     return None
   place = name.rpartition(":")[0] or name

@@ -153,7 +153,7 @@ def _evaluation(
       # Read after the next batch has been handed to the devices, so that these need not wait.
       rest[-1] = jax.device_get(rest[-1])
       rest.append({place: one for place, one in states.items() if place not in total})
-    done, rest = jax.device_get((total, rest))
+    rest[-1], done = jax.device_get((rest[-1], total))
     of_each: dict[str, dict[str, float]] = {name: {} for name in tasks}
     for names, key in (*done, *rest[0]):
       states = [done[names, key]] if (names, key) in done else [one[names, key] for one in rest]

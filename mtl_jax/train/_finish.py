@@ -180,7 +180,11 @@ def keep_absent_heads(present: Mapping[str, jax.Array], new: Any, old: Any) -> A
     if not names[1:]:
       return jax.tree.map(lambda a, b: jnp.where(here[0], a, b), after, before)
     here = jnp.stack([jnp.asarray(one) for one in here])
-    return jax.tree.map(lambda a, b: jnp.where(here.reshape(-1, *[1] * (a.ndim - 1)), a, b), after, before)
+
+    def kept(a, b):  # what an optimizer keeps of a whole tree has no entries of tasks
+      return a if a.shape[:1] != here.shape else jnp.where(here.reshape(-1, *[1] * (a.ndim - 1)), a, b)
+
+    return jax.tree.map(kept, after, before)
 
   return jax.tree_util.tree_map_with_path(one, new, old, is_leaf=is_packed)
 

@@ -139,7 +139,14 @@ def load(
 
 @contextlib.contextmanager
 def making_of(run_dir: Path) -> Iterator[None]:
-  """Makes whatever a net or recipe raises, on data that it does not expect, one line that names the description."""
+  """Makes whatever a net or recipe raises, on data that it does not expect, one line that names the description.
+
+  Args:
+    run_dir: The run.
+
+  Returns:
+    A context.
+  """
   try:
     yield
   except UserError:

@@ -69,14 +69,18 @@ def _alike_to(tx: optax.GradientTransformation, params: Any, groups: Sequence[tu
   heads = {name: params["task"][name] for names in some for name in names}
   # Of the shared parameters only names and ranks: their updates do not matter.
   shared = jax.tree.map(lambda leaf: np.ones((1,) * leaf.ndim, leaf.dtype), params["shared"])
-  apart = {"shared": shared, "task": jax.tree.map(lambda leaf: np.ones(leaf.shape, leaf.dtype), heads)}
   rng = np.random.default_rng(0)
-  gradients = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype(leaf.dtype), apart)
+
+  def drawn(tree: Any) -> Any:
+    return jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype(leaf.dtype), tree)
+
+  apart = drawn({"shared": shared, "task": heads})
+  gradients = [drawn(apart), drawn(apart)]
   update = optax.with_extra_args_support(tx).update
 
   def updates(params, grads):
     state, found = tx.init(params), []
-    for now in (grads, jax.tree.map(lambda leaf: -3 * leaf, grads)):
+    for now in grads:
       change, state = update(now, state, params, value=jnp.float32(1.0), grad=now)
       found.append(change)
     return found
@@ -85,11 +89,11 @@ def _alike_to(tx: optax.GradientTransformation, params: Any, groups: Sequence[tu
     def packing(tree):
       return {**tree, "task": packed(tree["task"], some)}
 
-    one, other = updates(params, grads), updates(packing(params), packing(grads))
+    one, other = updates(params, grads), updates(packing(params), [packing(now) for now in grads])
     return one, [{**tree, "task": dict(tree["task"])} for tree in other]
 
   try:
-    with jax.numpy_dtype_promotion("standard"):
+    with jax.numpy_dtype_promotion("standard"), jax.ensure_compile_time_eval():  # an init may be traced
       one, other = jax.device_get(jax.jit(both)(apart, gradients))
   except Exception:  # whatever an optimizer for other trees makes of this one
     return False

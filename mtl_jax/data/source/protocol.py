@@ -21,14 +21,11 @@ class Source(Protocol):
   random can do so anew in each epoch; all others take `numbers % len(self)`.
 
   A source may be read by several threads at once. One that has an attribute `reading` says how it is best read ahead.
-
-  Attributes:
-    spec: `{key: tree of jax.ShapeDtypeStruct}`, the shapes and dtypes of one example.
   """
 
   @property
   def spec(self) -> Mapping[str, Any]:
-    """The shapes and dtypes of one example."""
+    """The shapes and dtypes of one example, `{key: tree of jax.ShapeDtypeStruct}`."""
     ...
 
   def __len__(self) -> int:
@@ -36,7 +33,14 @@ class Source(Protocol):
     ...
 
   def rows(self, numbers: np.ndarray) -> Mapping[str, Any]:
-    """The examples of these numbers, `{key: (B, ...)}` in numpy arrays, in the order of the numbers."""
+    """Some examples.
+
+    Args:
+      numbers: Their numbers, (B,).
+
+    Returns:
+      `{key: (B, ...)}` in numpy arrays, in the order of the numbers.
+    """
     ...
 
 
