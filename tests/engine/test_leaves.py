@@ -226,7 +226,6 @@ def test_gradients_without_entries():
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.slow
 def test_complex_parameters_are_two_real_ones(engine):
   real, imaginary = jax.random.normal(jax.random.key(5), (2, 5, 5))
 
