@@ -302,15 +302,15 @@ def test_layers_add_no_cotangents_of_all_tasks():
     net, tasks, batch, _ = problem(8, trunk=Trunk((64, 96) * (layers // 2)), batch=256, features=16)
     return temporary_memory(net, tasks, batch, mtl.engine.gram())
 
-  assert temp(6) - temp(4) < 8 * 4 * 256 * 64
+  assert temp(4) - temp(2) < 8 * 4 * 256 * 64
 
 
 @pytest.mark.usefixtures("optimized")
 @pytest.mark.slow
 def test_gram_keeps_one_leaf_of_rows_and_stacked_keeps_all():
-  """T = 16, MLP 256-1024x4, batch 256: `gram`'s temporary memory is under 60 % of `stacked`'s."""
-  net, tasks, batch, _ = problem(16, trunk=Trunk((1024,) * 4), batch=256, features=256)
-  rows = 16 * 4 * (256 * 1024 + 3 * 1024 * 1024)
+  """T = 10, MLP 256-1024x4, batch 256: `gram`'s temporary memory is under 60 % of `stacked`'s."""
+  net, tasks, batch, _ = problem(10, trunk=Trunk((1024,) * 4), batch=256, features=256)
+  rows = 10 * 4 * (256 * 1024 + 3 * 1024 * 1024)
   stacked, gram = (temporary_memory(net, tasks, batch, engine) for engine in (mtl.engine.stacked(), mtl.engine.gram()))
   assert stacked > rows
   assert gram < 0.6 * stacked
