@@ -24,9 +24,5 @@ def test_a_method_of_every_kind(found, kind):
 
 
 def test_a_whole_run_ends_alike(found):
-  """The validation loss after five steps, dropout and batch statistics included.
-
-  Adam turns the rounding of a bias before batch normalisation, whose gradient is 0, into steps; they shift the running
-  mean a little.
-  """
-  assert found["fit"] < 3e-3
+  """The validation losses after five steps, dropout and batch statistics included."""
+  assert found["fit"] < 1e-5  # float32 sums in another order
