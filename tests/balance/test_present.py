@@ -14,6 +14,8 @@ from tests.balance._matrices import initial, losses, well_posed
 from tests.balance._table import TABLE
 
 J, LOSSES = well_posed(5)[:3], losses(5)[:3]  # two steps with all labels, then one with some
+# At its own rate of 5 SDMGrad's inner steps jump between vertices, and make 1e-4 of rounding of 1e-7.
+METHODS = TABLE | {"sdmgrad": TABLE["sdmgrad"]._replace(make=lambda t: mtl.balance.sdmgrad(learning_rate=0.5))}
 
 
 def subsets(tasks):
@@ -48,10 +50,10 @@ def of_tasks(leaves, axes, tasks):
   return leaves
 
 
-@pytest.mark.parametrize("name", TABLE)
+@pytest.mark.parametrize("name", METHODS)
 @pytest.mark.slow
 def test_present_tasks_get_what_they_get_alone(name, tasks=4):
-  method = TABLE[name]
+  method = METHODS[name]
   j, task_losses = jnp.asarray(J[:, :tasks]), jnp.asarray(LOSSES[:, :tasks])
   balancer, start = method.make(tasks), initial(method.make(tasks), tasks)
   axes = task_axes(start, initial(method.make(tasks + 1), tasks + 1))
