@@ -157,6 +157,9 @@ def test_mistakes():
     plan(*rest, batch, "nowhere", [mtl.engine.gram(), mtl.engine.losses()], inputs=inputs)  # before anything else
   with pytest.raises(mtl.UserError, match="at least one engine"):
     plan(*rest, batch, "cpu:1", [], inputs=inputs)
+  eight = open_topology("cpu:1")._replace(mesh=jax.sharding.AbstractMesh((8,), ("data",)))
+  with pytest.raises(mtl.UserError, match="cannot be split over 8 devices x 2 pieces: .* 16"):
+    plan(*rest, batch, eight, [mtl.engine.gram()], inputs=inputs, accumulate=2)
   with pytest.raises(
     mtl.UserError, match=r"'x' has shape \(9, 2\): it cannot be split over 2 devices x 2 pieces: .* 4\."
   ):
