@@ -26,7 +26,7 @@ print("still here")
 
 
 @pytest.mark.parametrize(
-  ("how", "guilty", "count"), [("kill1", 1, 3), ("kill0", 0, 2), ("raise1", 1, 2), ("well", None, 2)]
+  ("how", "guilty", "count"), [("kill1", 1, 3), ("kill0", 0, 2), ("raise2", 2, 3), ("well", None, 2)]
 )
 def test_all_end_when_one_does(how, guilty, count):
   port = free_port()

@@ -36,12 +36,14 @@ def test_killed_and_resumed_in_another_number_of_processes(tmp_path):
   assert code == 0, err[-3000:]
   unbroken, (parameters,) = _saved(tmp_path / "unbroken", 1)
   directory = tmp_path / "run"
-  for count, end in ((2, 12), (1, 20)):  # where it is at most when it is killed
+  # Killed in the third evaluation: 4 or 8 steps are saved. Killed again in the third after these.
+  for count, least, end in ((2, 4, 12), (1, 8, 20)):
     *survivors, victim = _run(directory, count, doomed=(count - 1,))
     assert victim[0] == -signal.SIGKILL, victim[-1][-3000:]
     for code, _, lines, err in survivors:
       assert code == 1 and any("process 1 of 2 ended before the run was done" in line for line in lines), err
-    assert any((directory / "checkpoints").iterdir()) and not (directory / "checkpoints" / str(end)).exists()
+    saved = [int(path.name) for path in (directory / "checkpoints").iterdir() if path.name.isdigit()]
+    assert least <= max(saved) < end
   found = _run(directory, 2)
   assert [code for code, *_ in found] == [0, 0], found
   saved, local = _saved(directory, 2)
