@@ -5,6 +5,7 @@ import dataclasses
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 import mtl_jax as mtl
@@ -74,14 +75,15 @@ def relative_distance(a, b):
   Leaves below a thousandth of the tree's largest entry count relative to that: they may be rounding alone, as the
   gradient of a bias before batch normalisation.
   """
-  largest = max(jnp.max(jnp.abs(leaf)) for leaf in jax.tree.leaves(b))
-  scales = jax.tree.map(lambda y: jnp.maximum(jnp.max(jnp.abs(y)), 1e-3 * largest), b)
-  return float(max(jax.tree.leaves(jax.tree.map(lambda x, y, s: jnp.max(jnp.abs(x - y)) / s, a, b, scales))))
+  a, b = ([np.asarray(leaf) for leaf in jax.tree.leaves(tree)] for tree in (a, b))
+  sizes = [np.max(np.abs(leaf)) for leaf in b]
+  scales = [max(size, 1e-3 * max(sizes)) for size in sizes]
+  return float(max(np.max(np.abs(x - y)) / scale for x, y, scale in zip(a, b, scales, strict=True)))
 
 
 def update(before, after):
   """The change of the parameters."""
-  return jax.tree.map(jnp.subtract, after, before)
+  return jax.tree.map(np.subtract, jax.device_get(after), jax.device_get(before))
 
 
 def convolutions(eqns):

@@ -23,7 +23,6 @@ from tests.engine._problem import (
   ConvTrunk,
   Trunk,
   convolutions,
-  one_step,
   problem,
   relative_distance,
   temporary_memory,
@@ -72,25 +71,21 @@ class Jitted(nn.Module):
     return nn.remat(nn.Dense)(8)(x)
 
 
+# Dense layers alone: with bfloat16 and with methods below.
 KINDS = {
-  "mlp": (dict(), {}),
   "conv": (dict(trunk=ConvTrunk()), {}),
   "uncut": (dict(cut=False), {}),
-  "own inputs": (dict(own_inputs=True), {}),
   "two inputs": (dict(own_inputs=True), dict(inputs={"t0": "x_t0", "t1": "x_t1", "t2": "x_t0"})),
   "tied": (dict(trunk=Tied()), {}),
-  "tied, own inputs": (dict(trunk=Tied(), own_inputs=True), {}),
   "tied transposed": (dict(trunk=TiedTransposed()), {}),
   "positions": (dict(trunk=Positions()), {}),
   "jitted": (dict(trunk=Jitted()), {}),
   "one layer": (dict(), dict(layers="Dense_1/kernel")),
-  "halves": (dict(), dict(shares=(0.5, 0.5))),
   "halves of own inputs": (dict(own_inputs=True), dict(shares=(0.5, 0.5), layers=KERNEL)),
 }
 PRODUCTS = {
   "conv": 1,
   "tied": 1,
-  "tied, own inputs": 1,
   "tied transposed": 0,
   "positions": 3,
   "jitted": 3,
@@ -139,9 +134,11 @@ def test_the_gram_matrix_is_that_of_the_rows(kind, choices):
 
 
 def test_bfloat16_compute_gives_the_gram_matrix_of_its_rows(choices):
-  exact, _ = _grams({})
+  exact, exact_ways = _grams({})
   expected, ways = _grams({}, compute_dtype=jnp.bfloat16)
   assert len(choices) == 8
+  for found in exact_ways:
+    np.testing.assert_allclose(found, exact, rtol=0, atol=1e-5 * np.abs(exact).max())
   for found in ways:
     assert found.dtype == np.float32
     # Rows are rounded to 8 bits and products of factors are not, so the two differ by 0.4 % at most, and less in sums.
@@ -149,7 +146,7 @@ def test_bfloat16_compute_gives_the_gram_matrix_of_its_rows(choices):
     np.testing.assert_allclose(found, exact, rtol=0, atol=2e-2 * np.abs(exact).max())
 
 
-@pytest.mark.parametrize("library", _nets.LIBRARIES)
+@pytest.mark.parametrize("library", ["nnx", "equinox"])
 @pytest.mark.slow
 def test_networks_of_any_library(library, choices):
   net, batch = _nets.multi_task(library), _nets.batch(6)
@@ -167,17 +164,19 @@ def test_networks_of_any_library(library, choices):
   np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("method", ["pcgrad", "mgda", "nash", "sdmgrad"])
+@pytest.mark.parametrize("method", ["mgda", "sdmgrad"])  # on the whole batch, and on three parts of it
 @pytest.mark.slow
 def test_a_step_is_that_of_the_gram_engine(method, choices):
-  net, tasks, batch, inputs = problem(3)
-  balancer = getattr(mtl.balance, method)()
-  before, after, metrics = one_step(net, tasks, batch, inputs, balancer, mtl.engine.factored())
-  _, expected, reference = one_step(net, tasks, batch, inputs, balancer, mtl.engine.gram())
+  net, tasks, batch, _ = problem(3)
+  balancer, tx = getattr(mtl.balance, method)(), optax.sgd(0.1)
+  state = mtl.init_train_state(net, tasks, balancer, tx, batch, jax.random.key(1))
+  engines = (mtl.engine.factored(), mtl.engine.gram())
+  steps = [mtl.make_train_step(mtl.objective(net, tasks), balancer, tx, engine) for engine in engines]
+  found, expected = jax.jit(lambda state, batch: [step(state, batch) for step in steps])(state, batch)
   assert choices
   for task in tasks:
-    np.testing.assert_allclose(metrics["weights"][task], reference["weights"][task], rtol=1e-4, atol=1e-6)
-  assert relative_distance(update(before, after), update(before, expected)) < 1e-4
+    np.testing.assert_allclose(found[1]["weights"][task], expected[1]["weights"][task], rtol=1e-4, atol=1e-6)
+  assert relative_distance(*(update(state.params, new.params) for new, _ in (found, expected))) < 1e-4
 
 
 def test_any_function_may_be_the_objective():
@@ -186,16 +185,31 @@ def test_any_function_may_be_the_objective():
     return {"a": jnp.sum((w - 1.0) ** 2), "b": jnp.sum((w + 1.0) ** 2) * params["task"]["b"]}, {"state": state}
 
   params = {"shared": {"w": jnp.zeros(3), "unused": jnp.zeros(2)}, "task": {"a": jnp.ones(()), "b": jnp.ones(())}}
-  linearized = linearize(losses, params, {}, None, None)
-  for in_turn in (True, False):
-    found = factored_gram(linearized, None, one_by_one=in_turn)[0]
+
+  @jax.jit
+  def grams(params):
+    linearized = linearize(losses, params, {}, None, None)
+    ways = [factored_gram(linearized, None, one_by_one=in_turn)[0] for in_turn in (True, False)]
+    return ways, factored_gram(linearized, "unused", one_by_one=True)[0]
+
+  ways, nothing = grams(params)
+  for found in ways:
     np.testing.assert_allclose(found, [[12.0, -12.0], [-12.0, 12.0]], rtol=1e-6)
-  nothing = linearize(losses, params, {}, None, None)
-  np.testing.assert_array_equal(factored_gram(nothing, "unused", one_by_one=True)[0], np.zeros((2, 2)))
+  np.testing.assert_array_equal(nothing, np.zeros((2, 2)))
 
 
-@pytest.mark.parametrize("products", [True, False])
-@pytest.mark.parametrize("trunk", [Trunk(), Tied(), TiedTransposed(), Positions(), Jitted(), ConvTrunk()])
+@pytest.mark.parametrize(
+  ("trunk", "products"),
+  [
+    (Trunk(), False),
+    (Tied(), True),
+    (Tied(), False),
+    (TiedTransposed(), False),
+    (Positions(), True),
+    (Jitted(), True),
+    (ConvTrunk(), True),
+  ],
+)
 @pytest.mark.slow
 def test_what_tasks_with_inputs_of_their_own_keep_gives_the_gradient(trunk, products, choices, monkeypatch):
   monkeypatch.setattr("mtl_jax.engine._backward.ways.KEPT", 100)
@@ -222,9 +236,13 @@ def test_what_is_kept_is_no_larger_than_two_gradients():
   for kind, layers in ((dict(trunk=ConvTrunk(), own_inputs=True), None), ({}, None), (dict(own_inputs=True), KERNEL)):
     net, tasks, batch, inputs = problem(3, batch=8, **kind)
     first = inputs if isinstance(inputs, str) else inputs["t0"]
-    params, state = net.init(jax.random.key(0), batch[first])
-    linearized = linearize(mtl.objective(net, tasks, inputs), params, state, batch, None)
-    assert [p.pull for p in factored_gram(linearized, layers)[1].pullbacks] == [p.pull for p in linearized.pullbacks]
+
+    def check(key, batch, net=net, tasks=tasks, inputs=inputs, layers=layers, first=first):
+      linearized = linearize(mtl.objective(net, tasks, inputs), *net.init(key, batch[first]), batch, None)
+      short = factored_gram(linearized, layers)[1]
+      assert [p.pull for p in short.pullbacks] == [p.pull for p in linearized.pullbacks]
+
+    jax.eval_shape(check, jax.random.key(0), batch)
 
 
 def test_rows_are_made_where_they_are_cheaper():
@@ -260,7 +278,7 @@ def test_a_task_adds_little_more_than_its_cotangent(optimized):
     net, tasks, batch, _ = problem(count, trunk=Trunk((512,)), head=mtl.nn.MLP((64,), out=1), batch=256, features=64)
     return temporary_memory(net, tasks, batch, mtl.engine.factored())
 
-  assert (temp(16) - temp(8)) / 8 < 1.6 * 4 * 256 * 512
+  assert (temp(12) - temp(8)) / 4 < 1.6 * 4 * 256 * 512
 
 
 @pytest.mark.parametrize("engine", [mtl.engine.gram(), mtl.engine.factored(), mtl.engine.stacked()])

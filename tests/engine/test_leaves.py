@@ -44,16 +44,21 @@ def cut(trunk, heads):
 def run(engine, objective, shared, batch=X):
   """The gradient and the Gram matrix by an engine."""
   task = dict.fromkeys(objective.names, ())
-  params, state = {"shared": shared, "task": task}, {"shared": (), "task": task}
-  count = len(objective.names)
-  return engine.run(linearize(objective, params, state, batch, None), WATCHED, None, engine.init(count))[::2]
+  state = {"shared": (), "task": task}
+
+  @jax.jit
+  def found(shared, batch):
+    linearized = linearize(objective, {"shared": shared, "task": task}, state, batch, None)
+    return engine.run(linearized, WATCHED, None, engine.init(len(objective.names)))[::2]
+
+  return found(shared, batch)
 
 
 def rows_of(objective, shared, batch=X):
   task = dict.fromkeys(objective.names, ())
   state = {"shared": (), "task": task}
   by_name = lambda shared: objective({"shared": shared, "task": task}, state, batch)[0]  # noqa: E731
-  return jax.jacrev(lambda shared: jnp.stack(list(by_name(shared).values())))(shared)
+  return jax.jit(jax.jacrev(lambda shared: jnp.stack(list(by_name(shared).values()))))(shared)
 
 
 def matrix_of(rows):
@@ -92,7 +97,6 @@ def masked_heads():
 
 
 @pytest.mark.parametrize("engine", [*ENGINES, "features", "losses"])
-@pytest.mark.slow
 def test_masks_indices_and_keys_go_on_to_the_heads(engine):
   objective = cut(with_masks, masked_heads())
   if engine in ENGINES:
@@ -222,7 +226,6 @@ def test_gradients_without_entries():
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.slow
 def test_complex_parameters_are_two_real_ones(engine):
   real, imaginary = jax.random.normal(jax.random.key(5), (2, 5, 5))
 

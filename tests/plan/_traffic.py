@@ -12,7 +12,7 @@ import mtl_jax as mtl
 from mtl_jax.plan import plan, plan_step
 from mtl_jax.plan._topology import open_topology
 
-WIDTHS = (512,) * 3
+WIDTHS = (512,) * 2
 INPUTS = 256
 TASKS = 3
 K = 256
@@ -31,7 +31,7 @@ def main():
     "equal": ["losses"],
   }.items():
     made = [mtl.engine.sketched(K) if name == "sketched" else getattr(mtl.engine, name)() for name in engines]
-    for report in plan(net, tasks, getattr(mtl.balance, balancer)(), optax.adam(1e-3), batch, "v5e:2x4", made):
+    for report in plan(net, tasks, getattr(mtl.balance, balancer)(), optax.sgd(1e-3), batch, "v5e:2x4", made):
       found[f"{balancer} {report.engine}"] = sizes(report)
   for rules in ("zero", "fsdp"):
     made = [mtl.engine.stacked()]
@@ -51,7 +51,7 @@ def sizes(report):
 
 def per_device(net, tasks, batch, engine):
   """The step as a program for one device of eight."""
-  balancer, tx, target = mtl.balance.pcgrad(), optax.adam(1e-3), open_topology("v5e:2x4")
+  balancer, tx, target = mtl.balance.pcgrad(), optax.sgd(1e-3), open_topology("v5e:2x4")
 
   def create(batch):
     return mtl.init_train_state(net, tasks, balancer, tx, batch, jax.random.key(0), engine=engine)

@@ -15,6 +15,7 @@ import pytest
 
 import mtl_jax as mtl
 from mtl_jax._core import devices
+from mtl_jax.cli.main import main
 from mtl_jax.plan import _step as steps
 from mtl_jax.plan import chip, plan, plan_step, table
 from mtl_jax.plan._collectives import Collective
@@ -156,6 +157,9 @@ def test_mistakes():
     plan(*rest, batch, "nowhere", [mtl.engine.gram(), mtl.engine.losses()], inputs=inputs)  # before anything else
   with pytest.raises(mtl.UserError, match="at least one engine"):
     plan(*rest, batch, "cpu:1", [], inputs=inputs)
+  eight = open_topology("cpu:1")._replace(mesh=jax.sharding.AbstractMesh((8,), ("data",)))
+  with pytest.raises(mtl.UserError, match="cannot be split over 8 devices x 2 pieces: .* 16"):
+    plan(*rest, batch, eight, [mtl.engine.gram()], inputs=inputs, accumulate=2)
   with pytest.raises(
     mtl.UserError, match=r"'x' has shape \(9, 2\): it cannot be split over 2 devices x 2 pieces: .* 4\."
   ):
@@ -192,21 +196,18 @@ def test_the_command_on_eight_virtual_devices(tmp_path):
 
 @pytest.mark.slow
 def test_the_command_with_a_mesh_and_rules(tmp_path):
-  options = "--topology cpu:8 --mesh data=4,model=2 --batch-size 4 --tasks left --engines losses --out".split()
-  arguments = {}
-  for rules in ("replicated", "fsdp"):
-    done = _command(*options, str(tmp_path / rules), "--rules", rules)
-    assert done.returncode == 0, done.stderr[-2000:]
-    arguments[rules] = json.loads((tmp_path / rules).read_text())["reports"][0]["memory"]["arguments"]
+  out = tmp_path / "plan.json"
+  options = "--topology cpu:8 --mesh data=4,model=2 --batch-size 4 --tasks left --engines losses --rules fsdp".split()
+  done = _command(*options, "--out", str(out))
+  assert done.returncode == 0, done.stderr[-2000:]
+  found = json.loads(out.read_text())["reports"][0]["memory"]["arguments"]
   shared = 4 * (9 * 32 + 32 + 9 * 32 * 64 + 64 + 576 * 256 + 256)
   head = 4 * (256 * 32 + 32 + 330)
-  assert arguments["replicated"] == pytest.approx(3 * (shared + head), rel=0.01)  # parameters and Adam's two moments
-  assert arguments["fsdp"] == pytest.approx(arguments["replicated"] / 4, rel=0.02)  # few small ones stay whole
+  # Parameters and Adam's two moments, divided by four; few small ones stay whole.
+  assert found == pytest.approx(3 * (shared + head) / 4, rel=0.02)
 
 
-@pytest.mark.slow
-def test_the_command_tells_mistakes_in_one_line():
-  done = _command("--topology", "cpu:8", "--batch-size", "100")
-  assert done.returncode == 2
-  (line,) = done.stderr.strip().splitlines()
-  assert "cannot be split over 8 devices: choose a batch size that is a multiple of 8" in line
+def test_the_command_tells_mistakes_in_one_line(capsys):
+  assert main("plan digits --topology cpu:1 --accumulate 8 --batch-size 100".split()) == 2
+  (line,) = capsys.readouterr().err.strip().splitlines()
+  assert "cannot be split over 1 devices x 8 pieces: choose a batch size that is a multiple of 8" in line

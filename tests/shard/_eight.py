@@ -16,7 +16,6 @@ from tests._compilations import compilations
 from tests.shard._train import TASKS, TX, arrays, fit, net, placement, valid_losses
 
 RUNS = {
-  "replicated 2": ("data=2", None),
   "replicated 8": ("data=8", None),
   "fsdp 4": ("data=4", mtl.shard.fsdp(64)),
   "zero 8": ("data=8", mtl.shard.zero(64)),

@@ -12,7 +12,7 @@ SCRIPT = """
 import os, signal, sys, threading
 import mtl_jax as mtl
 rank, port, how = int(sys.argv[1]), sys.argv[2], sys.argv[3]
-mtl.shard.start_processes(f"127.0.0.1:{port}", 3, rank)
+mtl.shard.start_processes(f"127.0.0.1:{port}", int(sys.argv[4]), rank)
 mtl.shard.wait_for_all("all are here")
 if how == "well":
   sys.exit(0)
@@ -25,10 +25,12 @@ print("still here")
 """
 
 
-@pytest.mark.parametrize(("how", "guilty"), [("kill1", 1), ("kill0", 0), ("raise2", 2), ("well", None)])
-def test_all_end_when_one_does(how, guilty):
+@pytest.mark.parametrize(
+  ("how", "guilty", "count"), [("kill1", 1, 3), ("kill0", 0, 2), ("raise2", 2, 3), ("well", None, 2)]
+)
+def test_all_end_when_one_does(how, guilty, count):
   port = free_port()
-  found = finish([start(["-c", SCRIPT, rank, port, how]) for rank in range(3)], seconds=60)
+  found = finish([start(["-c", SCRIPT, rank, port, how, count]) for rank in range(count)], seconds=60)
   for rank, (code, out, lines, err) in enumerate(found):
     assert "still here" not in out
     if guilty is None:
@@ -39,7 +41,7 @@ def test_all_end_when_one_does(how, guilty):
       assert "another task died" in err
     else:
       assert code == 1, err
-      told = f"mtl-jax: process {guilty} of 3 ended before the run was done, so process {rank} ends too; "
+      told = f"mtl-jax: process {guilty} of {count} ended before the run was done, so process {rank} ends too; "
       assert [line for line in lines if line.startswith(told)], err
 
 

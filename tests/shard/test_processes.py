@@ -30,37 +30,28 @@ def _saved(directory, count):
   return found[0], local
 
 
-@pytest.fixture(scope="module")
-def unbroken(tmp_path_factory):
-  directory = tmp_path_factory.mktemp("unbroken") / "run"
-  ((code, _, _, err),) = _run(directory, 1)
+def test_killed_and_resumed_in_another_number_of_processes(tmp_path):
+  """A run that two processes begin, one goes on with and two end, against one in one process."""
+  ((code, _, _, err),) = _run(tmp_path / "unbroken", 1)
   assert code == 0, err[-3000:]
-  return _saved(directory, 1)
-
-
-def test_two_processes_train_and_evaluate_as_one(tmp_path, unbroken):
-  found = _run(tmp_path / "run", 2)
+  unbroken, (parameters,) = _saved(tmp_path / "unbroken", 1)
+  directory = tmp_path / "run"
+  # Killed in the third evaluation: 4 or 8 steps are saved. Killed again in the third after these.
+  for count, least, end in ((2, 4, 12), (1, 8, 20)):
+    *survivors, victim = _run(directory, count, doomed=(count - 1,))
+    assert victim[0] == -signal.SIGKILL, victim[-1][-3000:]
+    for code, _, lines, err in survivors:
+      assert code == 1 and any("process 1 of 2 ended before the run was done" in line for line in lines), err
+    saved = [int(path.name) for path in (directory / "checkpoints").iterdir() if path.name.isdigit()]
+    assert least <= max(saved) < end
+  found = _run(directory, 2)
   assert [code for code, *_ in found] == [0, 0], found
-  saved, local = _saved(tmp_path / "run", 2)
-  np.testing.assert_allclose(saved["params"], unbroken[0]["params"], atol=ROUNDING, rtol=0)
-  assert sum(local) == unbroken[1][0] and local[0] == local[1]  # each process holds half of every divided parameter
-  assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 20 + 5
+  saved, local = _saved(directory, 2)
+  np.testing.assert_allclose(saved["params"], unbroken["params"], atol=ROUNDING, rtol=0)
+  assert sum(local) == parameters and local[0] == local[1]  # each process holds half of every divided parameter
+  assert len((directory / "metrics.jsonl").read_text().splitlines()) == 20 + 5
   # A metric of the whole data set has all of it in each process, in order and without what fills up the last batch.
-  one = unbroken[0]
   np.testing.assert_array_equal(saved["labels"], arrays(31, 1)["size"])
   np.testing.assert_array_equal(saved["weights"], np.ones(31))
-  np.testing.assert_allclose(saved["scores"], one["scores"], atol=10 * ROUNDING, rtol=0)
-  assert one["scores"].shape == (31, 1) and saved["value"] == pytest.approx(saved["scores"].sum())
-
-
-@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
-def test_killed_and_resumed_in_another_number_of_processes(tmp_path, unbroken, before, after):
-  directory = tmp_path / "run"
-  *survivors, victim = _run(directory, before, doomed=(before - 1,))
-  assert victim[0] == -signal.SIGKILL, victim[-1][-3000:]
-  for code, _, lines, err in survivors:
-    assert code == 1 and any("process 1 of 2 ended before the run was done" in line for line in lines), err
-  assert (directory / "checkpoints" / "4").exists() and not (directory / "checkpoints" / "12").exists()
-  found = _run(directory, after)
-  assert [code for code, *_ in found] == [0] * after, found
-  np.testing.assert_allclose(_saved(directory, after)[0]["params"], unbroken[0]["params"], atol=ROUNDING, rtol=0)
+  np.testing.assert_allclose(saved["scores"], unbroken["scores"], atol=10 * ROUNDING, rtol=0)
+  assert unbroken["scores"].shape == (31, 1) and saved["value"] == pytest.approx(saved["scores"].sum())

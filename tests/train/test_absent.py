@@ -64,7 +64,7 @@ def test_with_the_old_way_the_optimizer_moves_an_absent_head():
   assert distance > 0.02
 
 
-@pytest.mark.parametrize("nonfinite", ["skip", "stop", "ignore"])
+@pytest.mark.parametrize("nonfinite", ["stop", "ignore"])
 @pytest.mark.slow
 def test_a_step_without_labels_changes_nothing_and_is_counted(nonfinite):
   step, state, batch = setup(optax.adam(1e-2), balancer=mtl.balance.famo(), nonfinite=nonfinite)
@@ -78,10 +78,13 @@ def test_a_step_without_labels_changes_nothing_and_is_counted(nonfinite):
   assert [float(w) for w in metrics["weights"].values()] == [0.0, 0.0]
 
 
-@pytest.mark.parametrize("name", ["famo", "db", "stch", "geometric", "scale_invariant", "mgda", "cagrad"])
+@pytest.mark.parametrize("name", ["famo", "db", "stch", "scale_invariant", "mgda"])
 @pytest.mark.slow
 def test_tasks_that_take_turns_all_learn(name):
-  """90 steps, each with labels of one task; none is skipped, and and weights stay in bounds."""
+  """90 steps, each with labels of one task; none is skipped, and weights stay in bounds.
+
+  One method of each kind: losses after the update, rows, a warm-up, logarithms, G. Every one: balance/test_present.py.
+  """
   balancer = mtl.balance.stch(warmup=30, window=10) if name == "stch" else getattr(mtl.balance, name)()
   step, state, batch = setup(optax.adam(1e-2), balancer=balancer, num_tasks=3)
   first, last = {}, {}
@@ -108,9 +111,16 @@ def test_any_function_may_say_who_is_present():
   state = mtl.TrainState(
     zero, params, {}, tx.init(params), balancer.init(2), (), jax.random.key(0), zero, jnp.zeros(2, jnp.int32), zero - 1
   )
-  for engine in (mtl.engine.stacked(), mtl.engine.gram(), mtl.engine.every(2)):
-    state = state._replace(engine=engine.init(2))
-    new, metrics = mtl.make_train_step(losses, balancer, tx, engine)(state, {"there": jnp.zeros(())})
+  engines = (mtl.engine.stacked(), mtl.engine.gram(), mtl.engine.every(2))
+
+  @jax.jit
+  def steps(state, batch):
+    return [
+      mtl.make_train_step(losses, balancer, tx, engine)(state._replace(engine=engine.init(2)), batch)
+      for engine in engines
+    ]
+
+  for new, metrics in steps(state, {"there": jnp.zeros(())}):
     np.testing.assert_allclose(new.params["shared"], 0.2, rtol=1e-6)  # a alone
     assert [float(w) for w in metrics["weights"].values()] == [1.0, 0.0]
 

@@ -3,8 +3,7 @@
 import pytest
 
 from tests._launch import found_by
-from tests.balance._table import KINDS
-from tests.train._devices import LONG
+from tests.train._devices import LONG, METHODS
 
 pytestmark = pytest.mark.slow  # processes of its own
 
@@ -19,15 +18,11 @@ def test_five_steps_give_the_parameters_of_one_device(found, case):
   assert found["five"][case] < 2e-5  # float32 sums in another order
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", METHODS)
 def test_a_method_of_every_kind(found, kind):
   assert found["methods"][kind] < 2e-3  # one step: rounding of the solvers' weights, as between engines
 
 
 def test_a_whole_run_ends_alike(found):
-  """The validation loss after five steps, dropout and batch statistics included.
-
-  Adam turns the rounding of a bias before batch normalisation, whose gradient is 0, into steps; they shift the running
-  mean a little.
-  """
-  assert found["fit"] < 3e-3
+  """The validation losses after five steps, dropout and batch statistics included."""
+  assert found["fit"] < 1e-5  # float32 sums in another order

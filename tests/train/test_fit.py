@@ -57,16 +57,15 @@ def test_without_a_finite_score_the_last_parameters_are_returned_and_it_says_so(
   assert result.best_step == 20 and digest(result.params) == digest(result.state.params)
 
 
-@pytest.mark.parametrize("kill_at", [20, 50])
 @pytest.mark.slow
-def test_killed_and_resumed_is_bit_identical(tmp_path, finished, kill_at):
-  """SIGKILL once the checkpoint of some step exists, wherever the run then is."""
+def test_killed_and_resumed_is_bit_identical(tmp_path, finished):
+  """SIGKILL once the checkpoint of step 20 exists, wherever the run then is."""
   directory = tmp_path / "run"
   command = [sys.executable, "-m", "tests.train._run", str(directory), "60"]
   environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
   with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
     deadline = time.monotonic() + 120
-    while not (directory / "checkpoints" / str(kill_at)).exists() and process.poll() is None:
+    while not (directory / "checkpoints" / "20").exists() and process.poll() is None:
       assert time.monotonic() < deadline
       time.sleep(0.002)
     process.send_signal(signal.SIGKILL)

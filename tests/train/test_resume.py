@@ -55,8 +55,9 @@ def test_fewer_steps_than_done_are_refused(run_of_20):
 
 @pytest.mark.slow
 def test_eval_every_stays_when_it_is_not_given(tmp_path):
-  run(tmp_path / "run", steps=20, eval_every=None)
-  resumed = run(tmp_path / "run", steps=30, eval_every=None, resume=True)
+  options = {"eval_every": None, "loop": {"checkpoint_every": 20}}
+  run(tmp_path / "run", steps=20, **options)
+  resumed = run(tmp_path / "run", steps=30, resume=True, **options)
   assert [line["step"] for line in resumed.history if line["kind"] == "valid"] == list(range(2, 31, 2))
 
 
@@ -171,7 +172,7 @@ def test_interrupts_at_any_moment_of_a_save(tmp_path):
 
 @pytest.mark.slow
 def test_a_command_interrupted_twice_ends_with_code_130(tmp_path):
-  words = "train digits --tasks left tilt --steps 100000 --checkpoint-every 1 --run-dir".split()
+  words = "train digits --tasks left --steps 100000 --checkpoint-every 1 --run-dir".split()
   process = start(["-m", "mtl_jax", *words, tmp_path / "run"])
   deadline = time.monotonic() + 100
   while not (tmp_path / "run" / "checkpoints" / "2").exists() and process.poll() is None:

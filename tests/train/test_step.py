@@ -34,28 +34,22 @@ def _parameters(state):
           if not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-  ("what", "value", "on_cpu"),
-  [("label", np.nan, True), ("label", np.inf, True), ("input", np.nan, True), ("input", np.inf, True),
-   ("label", np.nan, False)],
-)  # fmt: skip
-def test_skipped_steps_change_nothing_and_name_the_task(what, value, on_cpu, monkeypatch):
+@pytest.mark.parametrize("on_cpu", [True, False])
+def test_skipped_steps_change_nothing_and_name_the_task(on_cpu, monkeypatch):
   """By a branch on one CPU, by a choice between two states elsewhere."""
   monkeypatch.setattr(devices, "on_one_cpu", lambda: on_cpu)
-  step, state, batch = _setup(mtl.balance.uncertainty(), nonfinite="skip")
-  bad = dict(batch)
-  key = "y_t1" if what == "label" else "x"
-  bad[key] = batch[key].at[0].set(value)
-  state, _ = step(state, batch)
-  before = _parameters(state)
-  state, metrics = step(state, bad)
-  for a, b in zip(before, _parameters(state), strict=True):
-    np.testing.assert_array_equal(a, b)
-  assert int(metrics["skipped"]) == 1 and int(state.first_nonfinite) == 1 and int(state.step) == 2
-  assert state.nonfinite.tolist() == ([0, 1, 0] if what == "label" else [1, 1, 1])
-  state, _ = step(state, batch)
-  assert any((a != b).any() for a, b in zip(before, _parameters(state), strict=True))
-  assert int(state.skipped) == 1
+  step, start, batch = _setup(mtl.balance.uncertainty(), nonfinite="skip")
+  start, _ = step(start, batch)
+  before = _parameters(start)
+  for key, value in (("y_t1", np.nan), ("y_t1", np.inf), ("x", np.nan), ("x", np.inf)):
+    state, metrics = step(jax.tree.map(jnp.copy, start), {**batch, key: batch[key].at[0].set(value)})
+    for a, b in zip(before, _parameters(state), strict=True):
+      np.testing.assert_array_equal(a, b)
+    assert int(metrics["skipped"]) == 1 and int(state.first_nonfinite) == 1 and int(state.step) == 2
+    assert state.nonfinite.tolist() == ([0, 1, 0] if key == "y_t1" else [1, 1, 1])
+    state, _ = step(state, batch)
+    assert any((a != b).any() for a, b in zip(before, _parameters(state), strict=True))
+    assert int(state.skipped) == 1
 
 
 def test_stop_freezes_training_at_the_first_mishap():
