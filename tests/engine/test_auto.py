@@ -68,7 +68,7 @@ def test_auto_takes_the_step_of_what_it_chose_and_says_so(caplog):
   with caplog.at_level(logging.INFO, logger="mtl_jax"):
     for name, engine in {"default": None, "auto": mtl.engine.auto(), "stacked": mtl.engine.stacked()}.items():
       results[name] = one_step(net, tasks, batch, inputs, mtl.balance.mgda(), engine)[1]
-  assert [record.message.partition(":")[0] for record in caplog.records] == ["engine stacked"] * 2
+  assert [record.message.partition(" (")[0] for record in caplog.records] == ["engine: stacked"] * 2
   assert relative_distance(results["auto"], results["stacked"]) == 0.0
   assert relative_distance(results["default"], results["stacked"]) == 0.0
 
