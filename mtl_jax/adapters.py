@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from mtl_jax._core.errors import UserError
-from mtl_jax.net import Net, Params, State
+from mtl_jax.net import Net, Params, State, check_module
 
 _TRAIN_FLAGS = ("train", "training", "is_training")
 _EVAL_FLAGS = ("deterministic", "use_running_average", "inference")
@@ -48,7 +48,8 @@ def from_linen(module: Any, **options: Any) -> Net:
     The `Net`.
 
   Raises:
-    UserError: `module` is a class; or, when applied, it draws random numbers without a key, or its state grows.
+    UserError: `module` is a class, or of another library; or, when applied, it draws random numbers without a key, or
+      its state grows.
 
   >>> import flax.linen as nn
   >>> net = from_linen(nn.Dense(3))
@@ -56,6 +57,7 @@ def from_linen(module: Any, **options: Any) -> Net:
   >>> net.apply(params, state, jnp.ones((2, 4)))[0].shape
   (2, 3)
   """
+  check_module("from_linen", module)
   if inspect.isclass(module):
     raise UserError(f"from_linen: found the class {module.__name__}, expected an instance: {module.__name__}(...).")
   return Net(_InitLinen(module, options), _ApplyLinen(module, options))
@@ -127,7 +129,7 @@ def from_nnx(module: Any) -> Net:
     The `Net`.
 
   Raises:
-    UserError: When applied in training, the module draws random numbers without a key.
+    UserError: `module` is of another library; or, when applied in training, it draws random numbers without a key.
 
   >>> from flax import nnx
   >>> net = from_nnx(lambda rngs: nnx.Linear(4, 3, rngs=rngs))
@@ -136,6 +138,8 @@ def from_nnx(module: Any) -> Net:
   ['bias', 'kernel']
   """
   from flax import nnx
+
+  check_module("from_nnx", module)
 
   def build(key: jax.Array) -> Any:
     return module if isinstance(module, nnx.Module) else module(nnx.Rngs(key))
@@ -207,6 +211,8 @@ def from_equinox(module: Any, *, batched: bool = False) -> Net:
   (2, 3)
   """
   import equinox as eqx
+
+  check_module("from_equinox", module[0] if isinstance(module, tuple) else module)
 
   def build(key: jax.Array) -> tuple[Any, Any]:
     built = module if isinstance(module, eqx.Module | tuple) else module(key)

@@ -14,6 +14,7 @@ from jax.core import Tracer
 from mtl_jax._core.errors import UserError
 from mtl_jax._core.paths import by_path
 from mtl_jax.balance.balancer import Balancer
+from mtl_jax.balance.named import as_balancer
 from mtl_jax.balance.serving import combine, weighted_sum
 
 
@@ -64,7 +65,7 @@ def trunk_of(params: Any) -> Any:
 
 
 def aggregate(
-  balancer: Balancer, num_tasks: int, shared: Callable[[Any], Any] = trunk_of
+  balancer: Balancer | str, num_tasks: int, shared: Callable[[Any], Any] = trunk_of
 ) -> optax.GradientTransformationExtraArgs:
   """Combines stacked task gradients into one gradient, as the first transformation of an optax chain.
 
@@ -75,7 +76,7 @@ def aggregate(
       updates, opt_state = tx.update(mtl.TaskGradients(stacked), opt_state, params, losses=losses)
 
   Args:
-    balancer: The method.
+    balancer: The method, or its name.
     num_tasks: T. Gradients have leaves (T, ...) where parameters have leaves (...).
     shared: `shared(params)` gives a tree of bools, or a prefix of one: which parameters the balancer sees. The others
       belong to one task each (their rows of other tasks are zero) and get the gradient of their own loss, as with
@@ -98,6 +99,7 @@ def aggregate(
   >>> updates["w"].round(3).tolist()
   [-0.0, -1.0, -1.0]
   """
+  balancer = as_balancer(balancer)
   missing = balancer.needs - {"losses", "gram", "rows"}
   if missing:
     what = ", ".join(sorted(missing))

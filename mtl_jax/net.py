@@ -11,6 +11,7 @@ from typing import Any
 import jax
 
 from mtl_jax._core.errors import UserError, nearest
+from mtl_jax._core.named import described
 from mtl_jax.terms import Term
 
 Params = Any
@@ -159,3 +160,30 @@ def keys_of(key: jax.Array | None, cut: Cut) -> dict[str, Any]:
     return {"shared": None, "task": dict.fromkeys(cut.heads)}
   trunk, *heads = jax.random.split(key, 1 + len(cut.heads))
   return {"shared": trunk, "task": dict(zip(cut.heads, heads, strict=True))}
+
+
+_ADAPTERS = {"flax.linen": "from_linen", "flax.nnx": "from_nnx", "equinox": "from_equinox"}
+
+
+def adapter_of(module: Any) -> str | None:
+  """The function that makes a `Net` of a module, or of its class; None: it is of no library known."""
+  kind = module if inspect.isclass(module) else type(module)
+  places = [f"{base.__module__}." for base in kind.__mro__]  # read off the class, so that no library is imported
+  found = (adapter for place, adapter in _ADAPTERS.items() if any(p.startswith(f"{place}.") for p in places))
+  return next(found, None)
+
+
+def check_net(what: str, given: Any) -> None:
+  """Raises a `UserError` for what is no `Net`, which names the adapter where it is a module of a known library."""
+  if isinstance(given, Net):
+    return
+  adapter, name = adapter_of(given), given.__name__ if inspect.isclass(given) else type(given).__name__
+  advice = f"mtl.{adapter}({name}(...))" if adapter else "mtl.from_linen(module), or Net(init, apply)"
+  raise UserError(f"{what} is {described(given)}, expected a Net: {advice}.")
+
+
+def check_module(adapter: str, module: Any) -> None:
+  """Raises a `UserError` for a module that another adapter is for."""
+  other = adapter_of(module)
+  if other not in (None, adapter):
+    raise UserError(f"{adapter}: found {described(module)}, which is for another: mtl.{other}(...).")

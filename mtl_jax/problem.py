@@ -7,8 +7,10 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload, runtime_checkable
 
+from mtl_jax._core.errors import UserError
 from mtl_jax._core.inputs import Inputs
-from mtl_jax.net import Net
+from mtl_jax._core.named import described
+from mtl_jax.net import Net, check_net
 from mtl_jax.tasks import Task
 
 Options = ParamSpec("Options")
@@ -58,7 +60,27 @@ def of_problem(
   def either(*args: Any, **options: Any) -> Any:
     if args and isinstance(args[0], Problem):
       problem, *rest = args
-      return cast(Any, function)(problem.net, problem.tasks, *rest, **{"inputs": problem.inputs, **options})
+      args, options = (problem.net, problem.tasks, *rest), {"inputs": problem.inputs, **options}
+    given = dict(zip(("net", "tasks"), args, strict=False)) | options
+    if "net" in given:
+      check_net("net", given["net"])
+    if "tasks" in given:
+      check_task_types(given["tasks"])
     return cast(Any, function)(*args, **options)
 
   return cast(Any, either)
+
+
+def check_task_types(tasks: Any) -> None:
+  """Raises a `UserError` for tasks that are no dictionary of `Task`s.
+
+  >>> check_task_types({"size": "regression"})
+  Traceback (most recent call last):
+  ...
+  mtl_jax.UserError: task 'size' is 'regression', expected a Task, such as mtl.tasks.regression('size').
+  """
+  if not isinstance(tasks, Mapping):
+    raise UserError(f"tasks is {described(tasks)}, expected a dictionary {{name: task}}.")
+  for name, task in tasks.items():
+    if not isinstance(task, Task):
+      raise UserError(f"task {name!r} is {described(task)}, expected a Task, such as mtl.tasks.regression({name!r}).")

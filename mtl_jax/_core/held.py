@@ -30,6 +30,7 @@ convert measured values to float32, or set jax_enable_x64.
   """
   held = _held_dtype(values.dtype)
   if held is None:
+    _check_words(what, values)
     raise UserError(
       f"{what} has dtype {values.dtype}, expected numbers that JAX holds: convert it (for example to float32), encode "
       "it as integers or leave it out."
@@ -52,6 +53,20 @@ convert measured values to float32, or set jax_enable_x64.
         f"{what} holds {value} in example {first_example(changed)}, which is {value.astype(held)} in JAX's {held}: "
         f"{advice}, or set jax_enable_x64."
       )
+
+
+def _check_words(what: str, values: np.ndarray) -> None:
+  """Refuses words and None, in terms of what is to be done about them."""
+  entries = [*values.flat] if values.dtype.kind in "OUST" else []
+  if any(entry is None for entry in entries):
+    raise UserError(
+      f"{what} holds None, expected numbers: fill it in; where a label is missing, by 0 and with mask= of the task."
+    )
+  if word := next((entry for entry in entries if isinstance(entry, str | bytes)), None):
+    raise UserError(
+      f"{what} holds words such as {str(word)!r}, expected numbers: encode them, "
+      "classes, numbers = np.unique(words, return_inverse=True)."
+    )
 
 
 def check_distinct(what: str, values: np.ndarray) -> None:

@@ -43,6 +43,7 @@ To write a method:
 - `gram`: the Gram matrix of stacked gradients.
 - `solvers`: exact solvers of the small problems behind the methods.
 - `names`, `combinators`: the names of all methods, and of all functions that make balancers of balancers.
+- `as_balancer`: the balancer that a name stands for.
 """
 
 from mtl_jax._core.gram import gram
@@ -73,6 +74,7 @@ from mtl_jax.balance.metabalance import metabalance
 from mtl_jax.balance.mgda import mgda
 from mtl_jax.balance.moco import moco
 from mtl_jax.balance.modo import modo
+from mtl_jax.balance.named import as_balancer, combinators, names
 from mtl_jax.balance.nash import nash
 from mtl_jax.balance.pbi import pbi
 from mtl_jax.balance.pcd import pcd
@@ -92,6 +94,7 @@ __all__ = [
   "Balancer",
   "Stats",
   "aligned",
+  "as_balancer",
   "cagrad",
   "chain",
   "combinators",
@@ -135,48 +138,3 @@ __all__ = [
   "uncertainty",
   "upgrad",
 ]
-
-
-def names() -> tuple[str, ...]:
-  """The names of all balancers, each a function of this module."""
-  return (
-    "aligned",
-    "cagrad",
-    "config",
-    "constant",
-    "cosmos",
-    "db",
-    "dualproj",
-    "dwa",
-    "equal",
-    "excess",
-    "fairgrad",
-    "famo",
-    "geometric",
-    "graddrop",
-    "gradnorm",
-    "gradvac",
-    "imtl_g",
-    "imtl_l",
-    "krum",
-    "metabalance",
-    "mgda",
-    "moco",
-    "modo",
-    "nash",
-    "pbi",
-    "pcd",
-    "pcgrad",
-    "random",
-    "scale_invariant",
-    "sdmgrad",
-    "stch",
-    "trimmed_mean",
-    "uncertainty",
-    "upgrad",
-  )
-
-
-def combinators() -> tuple[str, ...]:
-  """The names of the functions that make balancers of balancers."""
-  return ("chain", "log_losses", "per_group", "rescale", "smooth")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -91,6 +91,8 @@ class Balancer(NamedTuple):
     layers: A regular expression: only shared parameters whose path it matches enter the Gram matrices. None: all.
     losses_above: Each loss must be larger, a number or (T,): 0 for methods that take logarithms.
     scale: What equal weighting is to the method: `"sum"`, all ones; `"mean"`, 1 / T; `"other"`, neither.
+    by_name: `by_name(names) -> Balancer`, the method on tasks of these names, for methods whose options are given by
+      name. None: names do not matter.
   """
 
   init: Callable[..., State]
@@ -104,6 +106,21 @@ class Balancer(NamedTuple):
   layers: str | None = None
   losses_above: Any = -jnp.inf
   scale: Literal["sum", "mean", "other"] = "sum"
+  by_name: Callable[[tuple[str, ...]], Balancer] | None = None
+
+  def for_tasks(self, names: Iterable[str]) -> Balancer:
+    """The method on tasks of these names, with options that were given by name in their order.
+
+    Args:
+      names: The tasks, in the order of all vectors over tasks.
+
+    Returns:
+      The balancer; itself where names do not matter.
+
+    Raises:
+      UserError: The options are not those of these tasks.
+    """
+    return self if self.by_name is None else self.by_name(tuple(names))
 
   def around(self, step: Callable[..., tuple[Any, jax.Array, State]], **changes: Any) -> Balancer:
     """A balancer that does something before and after this one; what is not changed stays as it is.
@@ -111,7 +128,8 @@ class Balancer(NamedTuple):
     Args:
       step: `step(inner, stats, state) -> (update, weights, state)`, where `inner(stats, state)` is this balancer in
         the same form. The update is None where weights make it, which `jax.tree.map` passes on.
-      changes: Further fields. What `observe` is counts only where the losses after the update are needed.
+      changes: Further fields. What `observe` is counts only where the losses after the update are needed; `by_name` is
+        that of what is returned, not of this balancer.
 
     Returns:
       The balancer, which gives what this one gives, weights or an update.
@@ -127,7 +145,7 @@ class Balancer(NamedTuple):
     def combine(stats, state):
       return step(self.combine, stats, state)
 
-    made = self._replace(weigh=weigh, combine=combine if self.combine else None, **changes)
+    made = self._replace(weigh=weigh, combine=combine if self.combine else None, **{"by_name": None, **changes})
     return made if "losses_after" in made.needs else made._replace(observe=Balancer._field_defaults["observe"])
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from mtl_jax._core.errors import UserError
 from mtl_jax.balance.balancer import Balancer, Stats
+from mtl_jax.balance.named import as_balancer
 
 
 class ChainState(NamedTuple):
@@ -20,7 +21,7 @@ class ChainState(NamedTuple):
   factors: jax.Array
 
 
-def chain(weighter: Balancer, balancer: Balancer) -> Balancer:
+def chain(weighter: Balancer | str, balancer: Balancer | str) -> Balancer:
   r"""`balancer` on losses weighted by `weighter`: rows $v_i g_i$, losses $v_i l_i$.
 
   $$ update = J^T (v \odot w), \qquad w = w\big(diag(v)\, G\, diag(v)\big) $$
@@ -28,8 +29,8 @@ def chain(weighter: Balancer, balancer: Balancer) -> Balancer:
   Heads get what `weighter` gives them, the gradient of their own weighted loss.
 
   Args:
-    weighter: A loss weighter.
-    balancer: Any method.
+    weighter: A loss weighter, or its name.
+    balancer: Any method, or its name.
 
   Returns:
     The balancer; it needs what `balancer` needs, and reports what both report.
@@ -47,6 +48,7 @@ def chain(weighter: Balancer, balancer: Balancer) -> Balancer:
     Kurin et al., *In Defense of the Unitary Scalarization for Deep Multi-Task Learning*, NeurIPS 2022, and LibMTL run
     such pairs.
   """
+  weighter, balancer = as_balancer(weighter, "chain: weighter"), as_balancer(balancer, "chain: balancer")
   if not weighter.needs <= {"losses", "losses_after"}:
     raise UserError(f"chain: the first balancer needs {', '.join(sorted(weighter.needs))}, expected a loss weighter.")
 
@@ -77,4 +79,5 @@ def chain(weighter: Balancer, balancer: Balancer) -> Balancer:
     observe=observe,
     losses_above=np.maximum(weighter.losses_above, balancer.losses_above),
     scale="other",
+    by_name=lambda names: chain(weighter.for_tasks(names), balancer.for_tasks(names)),
   )

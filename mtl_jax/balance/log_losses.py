@@ -6,15 +6,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from mtl_jax.balance.balancer import Balancer
+from mtl_jax.balance.named import as_balancer
 
 
-def log_losses(balancer: Balancer) -> Balancer:
+def log_losses(balancer: Balancer | str) -> Balancer:
   r"""`balancer` on $\log l_i$ in place of $l_i$: rows $g_i / l_i$, whatever the units of the losses.
 
   $$ update = \sum_i w_i \, g_i / l_i, \qquad w = w\big(\log l,\; diag(1/l)\, G\, diag(1/l)\big) $$
 
   Args:
-    balancer: Any method.
+    balancer: Any method, or its name.
 
   Returns:
     The balancer; its weights are those of the plain gradients, $w_i / l_i$. Losses must be positive.
@@ -28,6 +29,7 @@ def log_losses(balancer: Balancer) -> Balancer:
   References:
     Lin, Jiang, Ye, Zhang, Chen, Chen, Liu, Kwok, *Dual-Balancing for Multi-Task Learning*, 2023.
   """
+  balancer = as_balancer(balancer, "log_losses: balancer")
 
   def logarithmic(stats):
     stats = stats.filled()
@@ -48,4 +50,5 @@ def log_losses(balancer: Balancer) -> Balancer:
     observe=observe,
     losses_above=np.exp(balancer.losses_above),
     scale="other",
+    by_name=lambda names: log_losses(balancer.for_tasks(names)),
   )

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from mtl_jax._core.errors import UserError
 from mtl_jax._core.paths import by_path, matching
 from mtl_jax.balance.balancer import Balancer
+from mtl_jax.balance.named import as_balancer
 from mtl_jax.balance.serving import combine as combine_rows
 
 
@@ -21,7 +22,7 @@ class PerGroupState(NamedTuple):
   weights: jax.Array
 
 
-def per_group(balancer: Balancer, groups: Sequence[str]) -> Balancer:
+def per_group(balancer: Balancer | str, groups: Sequence[str]) -> Balancer:
   r"""`balancer` for each group of shared parameters, with a Gram matrix, weights and a state of its own.
 
   $$ update_k = J_k^T w(G_k), \qquad G_k = J_k J_k^T $$
@@ -29,7 +30,7 @@ def per_group(balancer: Balancer, groups: Sequence[str]) -> Balancer:
   Stages of a trunk differ in how much tasks conflict there: early ones agree, late ones do not.
 
   Args:
-    balancer: Any method.
+    balancer: Any method, or its name.
     groups: A regular expression a group; a parameter belongs to the first that its path matches, those that match none
       form a last group.
 
@@ -53,6 +54,7 @@ def per_group(balancer: Balancer, groups: Sequence[str]) -> Balancer:
   References:
     Wang, Tsvetkov, Firat, Cao, *Gradient Vaccine*, ICLR 2021, compare groupings of the parameters.
   """
+  balancer = as_balancer(balancer, "per_group: balancer")
   if not groups:
     raise UserError("per_group needs at least one group, found none: pass a regular expression a group.")
   if not balancer.needs <= {"losses", "gram", "rows"}:
@@ -98,4 +100,5 @@ def per_group(balancer: Balancer, groups: Sequence[str]) -> Balancer:
     head_weights=lambda weights, state: balancer.head_weights(weights, state.balancer[0]),
     report=lambda state: {"group_weights": state.weights},
     combine=combine,
+    by_name=lambda names: per_group(balancer.for_tasks(names), groups),
   )

@@ -9,18 +9,19 @@ import jax.numpy as jnp
 
 from mtl_jax._core.errors import check_choice
 from mtl_jax.balance.balancer import Balancer
+from mtl_jax.balance.named import as_balancer
 
 _SCALES = ("paper", "sum", "mean")
 
 
-def rescale(balancer: Balancer, scale: Literal["paper", "sum", "mean"]) -> Balancer:
+def rescale(balancer: Balancer | str, scale: Literal["paper", "sum", "mean"]) -> Balancer:
   r"""`balancer` with weights on the scale on which equal weighting is all ones (sum) or all 1 / T (mean).
 
   A method whose paper uses the other of the two is multiplied or divided by T. One with a scale of its own is
   normalised at each step, $w \, T / \sum_i |w_i|$ or $w / \sum_i |w_i|$. So methods compare at the same learning rate.
 
   Args:
-    balancer: Any method.
+    balancer: Any method, or its name.
     scale: `"paper"` leaves it as it is.
 
   Returns:
@@ -35,6 +36,7 @@ def rescale(balancer: Balancer, scale: Literal["paper", "sum", "mean"]) -> Balan
   >>> balancer.weigh(Stats(jnp.ones(2), jnp.eye(2)), balancer.init(2))[0].round(4).tolist()
   [1.0, 1.0]
   """
+  balancer = as_balancer(balancer, "rescale: balancer")
   check_choice("rescale", "scale", scale, _SCALES)
   if scale in ("paper", balancer.scale):
     return balancer
@@ -51,4 +53,4 @@ def rescale(balancer: Balancer, scale: Literal["paper", "sum", "mean"]) -> Balan
     share = factor(weights, stats.num_present)
     return jax.tree.map(lambda u: u * share.astype(u.dtype), update), weights * share, state
 
-  return balancer.around(step, scale=scale)
+  return balancer.around(step, scale=scale, by_name=lambda names: rescale(balancer.for_tasks(names), scale))

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from mtl_jax._core.errors import UserError
 from mtl_jax.balance.balancer import Balancer
+from mtl_jax.balance.named import as_balancer
 from mtl_jax.balance.toolkit.present import keep_absent
 
 
@@ -20,7 +21,7 @@ class SmoothState(NamedTuple):
   steps: jax.Array
 
 
-def smooth(balancer: Balancer, beta: float = 0.9) -> Balancer:
+def smooth(balancer: Balancer | str, beta: float = 0.9) -> Balancer:
   r"""A moving average over steps of the weights of `balancer` (its scale).
 
   $$ \bar w^{(k)} = \beta \bar w^{(k-1)} + (1 - \beta) w^{(k)}, \qquad \bar w^{(1)} = w^{(1)} $$
@@ -28,7 +29,7 @@ def smooth(balancer: Balancer, beta: float = 0.9) -> Balancer:
   It takes the noise of batches out of the weights, which makes stochastic gradient balancing converge.
 
   Args:
-    balancer: A method with weights.
+    balancer: A method with weights, or its name.
     beta: $\beta$, from 0 to below 1.
 
   Returns:
@@ -50,6 +51,7 @@ def smooth(balancer: Balancer, beta: float = 0.9) -> Balancer:
     Zhou, Zhang, Yuan, Ge, Gu, *On the Convergence of Stochastic Multi-Objective Gradient Manipulation and Beyond*,
     NeurIPS 2022 (CR-MOGM).
   """
+  balancer = as_balancer(balancer, "smooth: balancer")
   if not 0 <= beta < 1:
     raise UserError(f"smooth: beta is {beta}, expected from 0 to below 1.")
   if balancer.combine is not None:
@@ -74,4 +76,5 @@ def smooth(balancer: Balancer, beta: float = 0.9) -> Balancer:
     head_weights=lambda weights, state: balancer.head_weights(weights, state.balancer),
     report=lambda state: balancer.report(state.balancer),
     observe=lambda before, after, state: state._replace(balancer=balancer.observe(before, after, state.balancer)),
+    by_name=lambda names: smooth(balancer.for_tasks(names), beta),
   )

@@ -53,6 +53,8 @@ class Train(Training):
   """Steps between checkpoints (default: at each evaluation)."""
   tensorboard: bool = False
   """Also write TensorBoard events."""
+  verbose: bool = False
+  """Also tell what was counted to choose the engine."""
 
   def execute(self, dotted: Dotted) -> None:
     """Runs the command."""
@@ -78,7 +80,7 @@ class Train(Training):
     options = options_of(dataclasses.replace(self, steps=steps), dotted)
     experiment = configure(**options, balancer=self.balancer, seed=self.seed)
     splits = experiment.recipe.data(0)
-    with choices_told():
+    with choices_told(self.verbose):
       result, test = train_run(
         experiment,
         splits,
@@ -98,7 +100,7 @@ class Train(Training):
     problem = build(experiment.recipe, experiment.config.tasks, describe(splits.train, splits.about))
     metrics = {name: task.main_metric for name, task in problem.tasks.items()}
     draw(lambda: plots.learning_curves(run_dir / "learning_curves.png", {self.balancer: result.history}, metrics))
-    print_metrics({"test": test})
+    print_metrics({"test": test}, problem.tasks, run_dir / "test.json")
     waited = waiting_for_data(result.history)
     of_data = f", waited for data: {waited:.1%}" if math.isfinite(waited) else ""
     print(f"best model of step {result.best_step}, logs and checkpoints: {run_dir}{of_data}")

@@ -54,7 +54,7 @@ class Evaluate:
     else:
       sets = {self.data.name: arrays_like(trained.data.arrays, self.data, keys_read(problem.inputs))}
       data.check(sets[self.data.name], problem.tasks, problem.inputs)
-    print_metrics(trained.evaluate(sets))
+    print_metrics(trained.evaluate(sets), problem.tasks)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -186,7 +186,7 @@ def _check_options(size: int, batch_size: int, seed: int, drop_remainder: bool) 
   if drop_remainder and batch_size > size:
     raise UserError(
       f"batch_size is {batch_size}, but the data set has {size} examples, less than one batch: "
-      "choose a smaller batch_size or drop_remainder=False."
+      f"pass batch_size={size} or less."
     )
   if seed < 0:
     raise UserError(f"seed is {seed}, expected at least 0.")

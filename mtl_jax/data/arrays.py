@@ -56,7 +56,10 @@ def check_lengths(arrays: Mapping[str, Any]) -> int:
     if values.ndim == 0:
       raise UserError(f"array {path!r} is a scalar, expected one entry per example, (N, ...).")
     if len(values) != len(leaves[first]):
-      raise UserError(f"array {path!r} has {len(values)} examples, expected {len(leaves[first])} as in {first!r}.")
+      raise UserError(
+        f"array {path!r} has {len(values)} examples, expected {len(leaves[first])} as in {first!r}: "
+        "where tasks have examples of their own, pass fit(train={task: arrays, ...})."
+      )
   if len(leaves[first]) == 0:
     raise UserError(f"the data set is empty: array {first!r} has shape {leaves[first].shape}, expected examples.")
   return len(leaves[first])

@@ -36,7 +36,8 @@ def check(data: Any, tasks: Mapping[str, Task], inputs: Inputs = "x") -> None:
   >>> check({"x": np.ones((3, 2)), "y": np.ones(2)}, {})
   Traceback (most recent call last):
   ...
-  mtl_jax.UserError: array 'y' has 2 examples, expected 3 as in 'x'.
+  mtl_jax.UserError: array 'y' has 2 examples, expected 3 as in 'x': \
+where tasks have examples of their own, pass fit(train={task: arrays, ...}).
   """
   if isinstance(data, Mixture):
     for name, source, some, keys in data.parts(tasks, inputs):

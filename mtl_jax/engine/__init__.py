@@ -21,7 +21,7 @@ To write an engine, or to ask what one can do:
 
 - `Engine`: its type.
 - `missing`, `check_serves`: what a balancer needs and an engine lacks, and the error that says so.
-- `names`: the names of all engines.
+- `names`: the names of all engines; `as_engine`: the engine that a name stands for.
 """
 
 from mtl_jax.engine._engine import Engine, check_serves, missing
@@ -31,11 +31,13 @@ from mtl_jax.engine.factored import factored
 from mtl_jax.engine.features import features
 from mtl_jax.engine.gram import gram
 from mtl_jax.engine.losses import losses
+from mtl_jax.engine.named import as_engine, names
 from mtl_jax.engine.sketched import sketched
 from mtl_jax.engine.stacked import stacked
 
 __all__ = [
   "Engine",
+  "as_engine",
   "auto",
   "check_serves",
   "every",
@@ -48,8 +50,3 @@ __all__ = [
   "sketched",
   "stacked",
 ]
-
-
-def names() -> tuple[str, ...]:
-  """The names of all engines, each a function of this module."""
-  return ("auto", "every", "factored", "features", "gram", "losses", "sketched", "stacked")

@@ -18,6 +18,12 @@ from mtl_jax.engine.stacked import stacked
 # 7.5 GB/s, pages new in each step included. Accelerators multiply more in that time.
 _A_WAY = 40
 
+_IN_WORDS = {
+  "losses": "one backward pass of the weighted losses; the balancer reads nothing else",
+  "stacked": "exact, one backward pass per task; keeps the gradients of all tasks, cheapest here",
+  "factored": "exact, compares task gradients by the inputs of layers; saves keeping the gradients of all tasks",
+}
+
 _log = logging.getLogger("mtl_jax")
 
 
@@ -30,7 +36,7 @@ def auto(memory: float = 2.0**30) -> Engine:
      their factors are cheaper, their multiplications and the way to memory and back, and pays one more backward pass.
   4. On several data-parallel devices whichever sends less: the rows once, or the factors and one more gradient.
 
-  The choice is logged with its reason, as information of the logger `mtl_jax`.
+  The choice is logged in words, as information of the logger `mtl_jax`, and what was counted for it, as debugging.
 
   Args:
     memory: Bytes that the task gradients may take on each device.
@@ -44,7 +50,8 @@ def auto(memory: float = 2.0**30) -> Engine:
 
   def run(linearized, balancer, balancer_state, state):
     engine, reason = choose(linearized, balancer, memory)
-    _log.info("engine %s: %s", engine.name, reason)
+    _log.info("engine: %s (%s)", engine.name, _IN_WORDS[engine.name])
+    _log.debug("engine %s: %s", engine.name, reason)
     return engine.run(linearized, balancer, balancer_state, state)
 
   return Engine("auto", stacked().serves, lambda num_tasks: (), run)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from mtl_jax._core.errors import UserError
 from mtl_jax.engine._engine import Engine
-from mtl_jax.engine.stacked import stacked
+from mtl_jax.engine.named import as_engine
 
 
 class EveryState(NamedTuple):
@@ -20,7 +20,7 @@ class EveryState(NamedTuple):
   engine: Any
 
 
-def every(k: int = 10, engine: Engine | None = None) -> Engine:
+def every(k: int = 10, engine: Engine | str | None = None) -> Engine:
   r"""Runs `engine` each k-th step, from the first; in between its weights are used again, in one backward pass.
 
   $$ cost = 1\, forward + 1\, backward + \tfrac1k\, (engine's\ surplus) $$
@@ -30,7 +30,7 @@ def every(k: int = 10, engine: Engine | None = None) -> Engine:
 
   Args:
     k: Steps between, at least 1.
-    engine: The engine to run; None: `stacked()`.
+    engine: The engine to run, or its name; None: `stacked()`.
 
   Returns:
     The engine. It serves what the inner one serves but for `rows`: between the steps there are only weights.
@@ -47,7 +47,7 @@ def every(k: int = 10, engine: Engine | None = None) -> Engine:
   """
   if k < 1:
     raise UserError(f"every: k is {k}, expected at least 1.")
-  inner = stacked() if engine is None else engine
+  inner = as_engine("stacked" if engine is None else engine, "every: engine")
 
   def init(num_tasks):
     return EveryState(jnp.zeros((), jnp.int32), jnp.ones(num_tasks, jnp.float32), inner.init(num_tasks))

@@ -16,13 +16,13 @@ import numpy as np
 from mtl_jax._core.checks import check_numbers, check_once
 from mtl_jax._core.errors import UserError
 from mtl_jax._core.files import holds_more_than, locked, using
+from mtl_jax._core.many import FEW, mean
 from mtl_jax.analysis import plots
 from mtl_jax.analysis.delta_m import delta_m
 from mtl_jax.analysis.plots import standard_error
-from mtl_jax.balance import Balancer, equal, rescale
+from mtl_jax.balance import Balancer, as_balancer, equal, rescale
 from mtl_jax.data import describe
 from mtl_jax.experiment.config import Experiment, RunConfig, build, configure
-from mtl_jax.experiment.options import build_balancer
 from mtl_jax.experiment.run import compile_run, cosine_probe, train_run
 from mtl_jax.recipes import Recipe
 from mtl_jax.tasks import Task, balanced
@@ -66,20 +66,28 @@ class Comparison(NamedTuple):
   metrics: dict[str, str]
 
   def table(self) -> Any:
-    """The comparison as a rich table: mean and standard error a task, Delta_m, mean rank, cost."""
+    """The comparison as a rich table: means and standard errors a task, of many tasks a metric; Delta_m, rank, cost."""
     from rich.table import Table
 
     result = Table(title="test scores, mean ± standard error over seeds")
     result.add_column("method")
-    for task, metric in self.metrics.items():
-      result.add_column(f"{task}\n{metric}", justify="right")
+    groups = self._columns()
+    for title in groups:
+      result.add_column(title, justify="right")
     for title in ("Δm %\n(lower is better)", "mean\nrank", "ms a\nstep", "parameters"):
       result.add_column(title, justify="right")
     for m in self.methods:
-      scores = [_cell(values, 4) for values in m.scores.values()]
+      scores = [_cell(np.mean([m.scores[task] for task in tasks], axis=0).tolist(), 4) for tasks in groups.values()]
       change = "" if m.name == SINGLE else _cell(m.delta_m, 2)
       result.add_row(m.name, *scores, change, f"{m.rank:.2f}", f"{1e3 * m.step_seconds:.1f}", f"{m.parameters:,}")
     return result
+
+  def _columns(self) -> dict[str, list[str]]:
+    """The tasks of each column by its title: one task; of many, all that are judged by the same metric."""
+    if len(self.metrics) <= FEW:
+      return {f"{task}\n{metric}": [task] for task, metric in self.metrics.items()}
+    alike = {metric: [t for t, own in self.metrics.items() if own == metric] for metric in self.metrics.values()}
+    return {f"mean of {len(tasks)} tasks\n{metric}": tasks for metric, tasks in alike.items()}
 
   def __str__(self) -> str:
     from rich.console import Console
@@ -96,7 +104,7 @@ def _cell(values: Sequence[float], digits: int) -> str:
 
 def compare(
   recipe: str | Recipe,
-  balancers: Sequence[str] | Mapping[str, Balancer],
+  balancers: Sequence[str] | Mapping[str, Balancer | str],
   *,
   seeds: int = 1,
   out: str | Path | None = None,
@@ -141,19 +149,21 @@ def compare(
     return comparison
 
 
-def _methods(balancers: Sequence[str] | Mapping[str, Balancer], config: RunConfig) -> dict[str, Balancer]:
+def _methods(balancers: Sequence[str] | Mapping[str, Balancer | str], config: RunConfig) -> dict[str, Balancer]:
   """The balancers by their names, on the scale of the configuration."""
   if not balancers:
     raise UserError("compare needs at least one balancer.")
+  if isinstance(balancers, str):
+    raise UserError(f"balancers is {balancers!r}, expected a list of names: [{balancers!r}].")
   if not isinstance(balancers, Mapping):
     check_once("balancers", list(balancers))
-    balancers = {name: build_balancer(name) for name in balancers}
-  for name, balancer in balancers.items():
-    if not isinstance(balancer, Balancer):
-      raise UserError(f"balancer {name!r} is a {type(balancer).__name__}, expected a Balancer, mtl.balance.pcgrad().")
+    balancers = {name: as_balancer(name) for name in balancers}
+  for name in balancers:
     if name.partition(" ")[0] == SINGLE:
       raise UserError(f"a balancer is named {name!r}, as the baseline is: choose another name.")
-  return {name: rescale(balancer, config.scale) for name, balancer in balancers.items()}
+  return {
+    name: rescale(as_balancer(balancer, f"balancer {name!r}"), config.scale) for name, balancer in balancers.items()
+  }
 
 
 def _check_empty(out_dir: Path) -> None:
@@ -187,11 +197,18 @@ def _compare(
       )
       size = sum(leaf.size for leaf in jax.tree.leaves(fit.params))
       runs.append(_Run(test, fit.history, fit.step_seconds, size))
-      scores = "  ".join(
-        f"{t} {tasks[t].main_metric} {m[tasks[t].main_metric]:.4f}" for t, m in test.items() if t in tasks
-      )
-      say(f"{title} seed {seed}: {scores}")
+      say(f"{title} seed {seed}: {_told({t: (tasks[t].main_metric, m) for t, m in test.items() if t in tasks})}")
   return _judge(base.config.steps, tasks, list(methods), results), results
+
+
+def _told(scores: Mapping[str, tuple[str, Mapping[str, float]]]) -> str:
+  """The score of each task, `{task: (metric, values)}`; of many tasks the mean of each metric."""
+  if len(scores) <= FEW:
+    return "  ".join(f"{task} {metric} {values[metric]:.4f}" for task, (metric, values) in scores.items())
+  found = {}
+  for task, (metric, values) in scores.items():
+    found.setdefault(metric, {})[task] = values[metric]
+  return "  ".join(f"mean {metric} of {len(own)} tasks {mean(own):.4f}" for metric, own in found.items())
 
 
 class _Run(NamedTuple):

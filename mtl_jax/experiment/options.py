@@ -14,6 +14,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from mtl_jax import balance, engine, recipes
 from mtl_jax._core.errors import UserError, nearest
+from mtl_jax._core.named import function_of, required
 from mtl_jax.balance import Balancer
 from mtl_jax.engine import Engine
 from mtl_jax.recipes import Recipe
@@ -52,16 +53,12 @@ def without_options(module: Any) -> list[str]:
   >>> "constant" in without_options(balance), "equal" in without_options(balance)
   (False, True)
   """
-  signatures = {name: inspect.signature(getattr(module, name)) for name in module.names()}
-  empty = inspect.Parameter.empty
-  return [name for name, s in signatures.items() if all(p.default is not empty for p in s.parameters.values())]
+  return [name for name in module.names() if not required(getattr(module, name))]
 
 
 def _build(module: Any, kind: str, name: str, options: Sequence[str]) -> Any:
-  if name not in module.names():
-    known = ", ".join(module.names())
-    raise UserError(f"unknown {kind} {name!r}{nearest(name, module.names())}: choose from {known}.")
-  return _call(getattr(module, name), f"--{kind} {name}", list(options))
+  function = function_of(kind, name, module.__name__, module.names())
+  return _call(function, f"--{kind} {name}", list(options))
 
 
 def _call(function: Callable[..., Any], title: str, options: list[str]) -> Any:

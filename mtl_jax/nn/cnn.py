@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import flax.linen as nn
 import jax
 
+from mtl_jax.nn._images import check_images
 from mtl_jax.nn._stages import chosen
 from mtl_jax.shard import constrain
 
@@ -63,6 +64,8 @@ class CNN(nn.Module):
     Returns:
       Features (B, F), or what the stage gives.
     """
+    if stage in (None, 0):
+      check_images("CNN", x)
     for i in chosen(self, stage):
       x = self._convolve(i, x) if i < len(self.channels) else self._flatten(x, train)
     return x

@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 
 from mtl_jax.nn._batch_norm import BatchNorm
+from mtl_jax.nn._images import check_images
 from mtl_jax.nn._stages import chosen
 from mtl_jax.shard import constrain
 
@@ -62,6 +63,8 @@ class ResNet(nn.Module):
     Returns:
       Features (B, width * 2 ** (stages - 1)), or what the stage gives.
     """
+    if stage in (None, 0):
+      check_images("ResNet", x)
     for i in chosen(self, stage):
       if i == 0:
         x = self._stem(x, train)

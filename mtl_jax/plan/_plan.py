@@ -8,7 +8,6 @@ from typing import Any
 import jax
 import optax
 
-from mtl_jax import engine as mtl_engine
 from mtl_jax._core import devices
 from mtl_jax._core.checks import check_compute_dtype, check_numbers
 from mtl_jax._core.errors import UserError
@@ -16,7 +15,8 @@ from mtl_jax._core.frozen import Frozen
 from mtl_jax._core.inputs import Inputs
 from mtl_jax.arch.microbatch import microbatch
 from mtl_jax.balance.balancer import Balancer
-from mtl_jax.engine import Engine, check_serves, missing
+from mtl_jax.balance.named import as_balancer
+from mtl_jax.engine import Engine, as_engine, check_serves, missing, names
 from mtl_jax.net import Net
 from mtl_jax.objective import objective
 from mtl_jax.plan._report import Report
@@ -32,11 +32,11 @@ from mtl_jax.train import Nonfinite, init_train_state, make_train_step
 def plan(
   net: Net,
   tasks: Mapping[str, Task],
-  balancer: Balancer,
+  balancer: Balancer | str,
   tx: optax.GradientTransformation,
   batch: Mapping[str, Any],
   topology: str | Target,
-  engines: Sequence[Engine] | None = None,
+  engines: Sequence[Engine | str] | None = None,
   *,
   inputs: Inputs = "x",
   accumulate: int = 1,
@@ -54,12 +54,12 @@ def plan(
   Args:
     net: The multi-task net.
     tasks: The tasks of the net.
-    balancer: How the task gradients are combined.
+    balancer: How the task gradients are combined, or a name of `mtl.balance.names()`.
     tx: The optimizer.
     batch: A batch of all devices together, arrays or `jax.ShapeDtypeStruct`s, `{key: (B, ...)}`; entries may be trees.
     topology: `"v5e:4x4"`, a slice of a TPU generation v2, v3, v4, v5e, v5p, v6e or tpu7x, such as Google rents it;
       `"h100:8"`, GPUs of one machine; `"cpu:8"`, virtual CPU devices.
-    engines: The engines to compare; None: all those of the library that serve the balancer, but `auto`,
+    engines: The engines to compare, or their names; None: all those of the library that serve the balancer, but `auto`,
       which would be one of them.
     inputs: As in `mtl.objective`.
     accumulate: As in `fit`.
@@ -86,11 +86,12 @@ def plan(
   """
   check_numbers({"accumulate": accumulate})
   check_compute_dtype(compute_dtype)
+  balancer = as_balancer(balancer)
   if engines is None:
-    known = [getattr(mtl_engine, name)() for name in mtl_engine.names() if name != "auto"]
+    known = [as_engine(name) for name in names() if name != "auto"]
     chosen = [engine for engine in known if not missing(engine, balancer)]
   else:
-    chosen = list(engines)
+    chosen = [as_engine(engine) for engine in engines]
   if not chosen:
     raise UserError("plan needs at least one engine.")
   for engine in chosen:

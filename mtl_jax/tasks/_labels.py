@@ -49,7 +49,8 @@ def labels_of(
     The labels.
 
   Raises:
-    UserError: A key is missing, sizes differ, weights are negative or not finite, or JAX would change labels.
+    UserError: A key is missing, sizes differ, weights are negative or not finite, labels are NaN, or JAX would change
+      them.
   """
   for kind, key in (("label", label), ("mask", mask), ("weight", weight)):
     if key is not None and key not in arrays:
@@ -58,7 +59,9 @@ def labels_of(
   values = np.asarray(arrays[label])
   if values.ndim != 1 + len(entries):
     shape = f"(N, {', '.join(map(str, entries))})" if entries else "(N,)"
-    raise UserError(f"task {name!r}: label {label!r} has shape {values.shape}, expected {shape}.")
+    raise UserError(
+      f"task {name!r}: label {label!r} has shape {values.shape}, expected {shape}{_advice(values, entries)}."
+    )
   if values.shape[1:] != entries:
     raise UserError(f"task {name!r}: label {label!r} has {values.shape[1]} columns, expected {entries[0]}.")
   counted = np.ones((), bool)
@@ -68,7 +71,20 @@ def labels_of(
       counted = counted & (given > 0).reshape(given.shape + (1,) * (values.ndim - given.ndim))
   counted = np.broadcast_to(counted, values.shape)
   check_held(f"task {name!r}: label {label!r}", values, counted)
+  missing = counted & (np.isnan(values) if jnp.issubdtype(values.dtype, jnp.inexact) else False)
+  if missing.any():
+    raise UserError(
+      f"task {name!r}: label {label!r} has {np.count_nonzero(missing)} NaN values, the first in example "
+      f"{first_example(missing)}: set mask= to the key of an array that is 0 where the label is missing."
+    )
   return Labels(values, counted)
+
+
+def _advice(values: np.ndarray, entries: tuple[int, ...]) -> str:
+  """What to do about labels of another number of axes, where it is known."""
+  if entries:
+    return ""
+  return ": take its one column, [:, 0]" if values.shape[1:] == (1,) else ""
 
 
 def _weights(what: str, given: np.ndarray, shape: tuple[int, ...], *, is_mask: bool) -> np.ndarray:

@@ -94,7 +94,7 @@ def regression(
     wrong = ~np.isfinite(y) & counted
     if wrong.any():
       raise UserError(
-        f"task {name!r}: label {label!r} has {int(wrong.sum())} NaN or infinite values: mark missing labels in a mask."
+        f"task {name!r}: label {label!r} has {int(wrong.sum())} infinite values: clip them, or mark them in mask=."
       )
 
   def error(power):

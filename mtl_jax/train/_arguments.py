@@ -6,9 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from mtl_jax import shard
 from mtl_jax._core.errors import UserError
+from mtl_jax._core.inputs import Inputs, Keys, input_keys, input_of, keys_read
+from mtl_jax._core.named import described
+from mtl_jax.data.arrays import leaves_of
+from mtl_jax.net import Net
+from mtl_jax.tasks import Task
 
 
 def check_needs(what: str, given: Any, options: Mapping[str, Any]) -> None:
@@ -16,6 +22,69 @@ def check_needs(what: str, given: Any, options: Mapping[str, Any]) -> None:
   for name, value in options.items():
     if given is None and value not in (None, False):
       raise UserError(f"{name} is given, but does nothing without {what}: pass {what}=, too.")
+
+
+def check_optimizer(tx: Any) -> None:
+  """Raises a `UserError` for what is no optimizer of optax.
+
+  >>> check_optimizer(1e-3)
+  Traceback (most recent call last):
+  ...
+  mtl_jax.UserError: tx is 0.001, expected an optimizer of optax, such as optax.adam(1e-3).
+  """
+  if not (callable(getattr(tx, "init", None)) and callable(getattr(tx, "update", None))):
+    raise UserError(f"tx is {described(tx)}, expected an optimizer of optax, such as optax.adam(1e-3).")
+
+
+def check_functions(options: Mapping[str, Any]) -> None:
+  """Raises a `UserError` for options that are neither functions nor None."""
+  for name, value in options.items():
+    if not (value is None or callable(value)):
+      raise UserError(f"{name} is {described(value)}, expected a function: see help(mtl.fit).")
+
+
+def check_alike(
+  net: Net, tasks: Mapping[str, Task], inputs: Inputs, train: Mapping[str, Any], valid: Mapping[str, Any]
+) -> None:
+  """Raises a `UserError` for validation inputs that a net for the training inputs cannot take.
+
+  Args:
+    net: The net.
+    tasks: Its tasks.
+    inputs: As in `mtl.objective`.
+    train: The shapes and dtypes of one training example.
+    valid: Those of one validation example.
+  """
+  wanted, found = (leaves_of({key: input_of(spec, key) for key in keys_read(inputs)}) for spec in (train, valid))
+  for path, leaf in wanted.items():
+    if path not in found or _kind(found[path]) != _kind(leaf):
+      now = f"of dtype {found[path].dtype}" if path in found else "not there"
+      raise UserError(f"valid: input {path!r} is {now}, expected {leaf.dtype} as in train: prepare both alike.")
+  others = [path for path, leaf in wanted.items() if found[path].shape != leaf.shape]
+  if others and not _takes(net, list(input_keys(tasks, inputs).values()), train, valid):
+    now, before = (", ".join(map(str, ("N", *leaves[others[0]].shape))) for leaves in (found, wanted))
+    raise UserError(f"valid: input {others[0]!r} has shape ({now}), expected ({before}) as in train.")
+
+
+def _kind(leaf: Any) -> Any:
+  return next(kind for kind in (jnp.bool_, jnp.integer, jnp.inexact, object) if jnp.issubdtype(leaf.dtype, kind))
+
+
+def _takes(net: Net, keys: list[Keys], train: Mapping[str, Any], valid: Mapping[str, Any]) -> bool:
+  """Whether a net made for the training data takes the validation data; some take images or texts of any size."""
+
+  def batch(spec, own):
+    return jax.tree.map(lambda s: jnp.zeros((2, *s.shape), jax.dtypes.canonicalize_dtype(s.dtype)), input_of(spec, own))
+
+  def run(key):
+    params, state = net.init(key, batch(train, keys[0]))
+    return [net.apply(params, state, batch(valid, own))[0] for own in dict.fromkeys(keys)]
+
+  try:
+    jax.eval_shape(run, jax.eval_shape(lambda: jax.random.key(0)))
+  except Exception:  # whatever the net says to shapes that it was not made for
+    return False
+  return True
 
 
 def check_mesh(batch_size: int, mesh: Any, rules: Any, accumulate: int) -> None:

@@ -15,6 +15,7 @@ from mtl_jax.bilevel.method import Bilevel, Levels
 from mtl_jax.engine.linearize import in_order, labelled, losses_of
 from mtl_jax.objective import Objective, at_step, present_heads, report_of
 from mtl_jax.terms import amounts, total
+from mtl_jax.train._arguments import check_optimizer
 from mtl_jax.train._finish import Found, Nonfinite, check_nonfinite, finish
 from mtl_jax.train._state import TrainState
 from mtl_jax.train._step import check_made_for, check_tasks
@@ -57,6 +58,7 @@ def make_bilevel_step(
   >>> metrics["weights"]["size"].round(3).item()
   0.1
   """
+  check_optimizer(tx)
   check_nonfinite(nonfinite)
 
   def step(state, batches):

@@ -20,13 +20,15 @@ from mtl_jax._core.errors import UserError
 from mtl_jax._core.frozen import Frozen
 from mtl_jax._core.packed import entries, unpacked
 from mtl_jax.balance.balancer import Balancer
+from mtl_jax.balance.named import as_balancer
+from mtl_jax.data.sample import spec_of
 from mtl_jax.data.source.stream import Stream
 from mtl_jax.engine import Engine
 from mtl_jax.net import Net
 from mtl_jax.problem import of_problem
 from mtl_jax.shard.processes import failing
 from mtl_jax.tasks import Task, balanced
-from mtl_jax.train._arguments import check_mesh, check_needs
+from mtl_jax.train._arguments import check_alike, check_functions, check_mesh, check_needs, check_optimizer
 from mtl_jax.train._evaluate import Inputs, Metrics
 from mtl_jax.train._fingerprint import fingerprint_of
 from mtl_jax.train._finish import Nonfinite, check_nonfinite
@@ -71,7 +73,7 @@ class Fit(NamedTuple):
 def fit(
   net: Net,
   tasks: Mapping[str, Task],
-  balancer: Balancer,
+  balancer: Balancer | str,
   tx: optax.GradientTransformation,
   train: Any,
   *,
@@ -79,7 +81,7 @@ def fit(
   batch_size: int | None = None,
   valid: Any = None,
   inputs: Inputs = "x",
-  engine: Engine | None = None,
+  engine: Engine | str | None = None,
   seed: int = 0,
   transform: Transform | None = None,
   eval_every: int | None = None,
@@ -112,7 +114,7 @@ def fit(
   Args:
     net: The multi-task net.
     tasks: The tasks of the net.
-    balancer: How the task gradients are combined.
+    balancer: How the task gradients are combined, or a name of `mtl.balance.names()`.
     tx: The optimizer; learning-rate schedules are optax's.
     train: The training data, `{key: (N, ...)}`, numpy arrays or what `np.asarray` takes; whatever else
       `mtl.data.as_source` takes; or an `mtl.data.source.stream`. `{task: data}`, or an `mtl.data.mixture`: tasks with
@@ -122,7 +124,7 @@ def fit(
     valid: The validation data, arrays, any source, or `{task: data}`. With it, the parameters with the best score are
       kept.
     inputs: As in `mtl.objective`.
-    engine: How gradients are computed; None: the cheapest exact one for the balancer.
+    engine: How gradients are computed, or a name of `mtl.engine.names()`; None: the cheapest exact one.
     seed: Of initialisation, shuffling, transforms and dropout.
     transform: `transform(batch, key) -> batch`, JAX code for training batches alone, run inside the step; it keeps keys
       and shapes. Code in numpy goes to `mtl.data.source.mapped`.
@@ -166,11 +168,15 @@ def fit(
     batch_size = 128
   counts = {"steps": steps, "batch_size": batch_size, "seed": seed, "accumulate": accumulate, "eval_every": eval_every}
   check_numbers({**counts, "patience": patience})
+  balancer = as_balancer(balancer)
+  check_optimizer(tx)
   check_compute_dtype(compute_dtype)
   check_nonfinite(nonfinite)
+  check_functions({"score": score, "transform": transform})
   check_needs("valid", valid, {"patience": patience, "score": score, "probe": loop.probe})
   kept = {"resume": resume, "checkpoint_every": loop.checkpoint_every, "tensorboard": loop.tensorboard}
   check_needs("run_dir", run_dir, kept)
+  check_needs("valid", run_dir if valid is None else valid, {"eval_every": eval_every})
   if resume not in (True, False, "anyway"):
     raise UserError(f"resume is {resume!r}, expected True, False or 'anyway'.")
   check_mesh(batch_size, mesh, rules, accumulate)
@@ -181,6 +187,7 @@ def fit(
   if valid is not None:
     valid = data.as_mixture(valid, tasks, inputs, "valid") or data.as_source(valid, "valid")
     data.check(valid, tasks, inputs)
+    check_alike(net, tasks, inputs, spec_of(train), spec_of(valid))
     scored = labelled(balanced(tasks), valid, _warn)
   if eval_every is None:
     eval_every = int(of_run(run_dir, resume, "eval_every") or max(1, steps // 10))

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mtl_jax._core.many import FEW, mean, worst_first
+
 
 class Progress:
-  """A rich progress bar: losses with their weights, examples/s, time left. Silent when `show` is false."""
+  """A rich progress bar: losses with their weights, of many tasks the mean and the extremes; silent without `show`."""
 
   def __init__(self, steps: int, start: int, show: bool, title: str):
     """Starts the bar at step `start` of `steps`."""
@@ -25,12 +27,14 @@ class Progress:
       progress.TextColumn("{task.fields[tasks]}"),
     )
     self._bar.start()
-    self._id = self._bar.add_task(title, total=steps, completed=start, speed="", tasks="compiling")
+    self._id = self._bar.add_task(
+      title, total=steps, completed=start, speed="", tasks="compiling, then the first steps"
+    )
 
   def update(self, step: int, losses: Mapping[str, float], weights: Mapping[str, float], speed: float) -> None:
     """Moves the bar to `step`; `speed` in examples a second."""
     if self._bar is not None:
-      tasks = "  ".join(f"{name} {losses[name]:.3g}[dim]x{weights[name]:.2g}[/dim]" for name in losses)
+      tasks = told(losses, weights)
       self._bar.update(self._id, completed=step, speed=f"{speed:,.0f} ex/s", tasks=tasks)
 
   def say(self, message: str) -> None:
@@ -50,3 +54,19 @@ class Progress:
   def __exit__(self, *error: Any) -> None:
     """Closes the bar."""
     self.close()
+
+
+def told(losses: Mapping[str, float], weights: Mapping[str, float]) -> str:
+  """Losses and their weights in the order of the tasks; of many tasks the mean, the worst and the best.
+
+  >>> told({"a": 0.5, "b": 2.0}, {"a": 1.0, "b": 0.25})
+  'a 0.5[dim]x1[/dim]  b 2[dim]x0.25[/dim]'
+  """
+
+  def one(name):
+    return f"{name} {losses[name]:.3g}[dim]x{weights[name]:.2g}[/dim]"
+
+  if len(losses) <= FEW:
+    return "  ".join(map(one, losses))
+  worst, *_, best = worst_first(losses)
+  return f"{len(losses)} tasks, mean loss {mean(losses):.3g}  worst {one(worst)}  best {one(best)}"

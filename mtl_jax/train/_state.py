@@ -14,11 +14,13 @@ from mtl_jax._core.errors import UserError
 from mtl_jax._core.frozen import Frozen, split_frozen
 from mtl_jax._core.inputs import Inputs, input_keys, input_of
 from mtl_jax.balance.balancer import Balancer
+from mtl_jax.balance.named import as_balancer
 from mtl_jax.bilevel import Bilevel
-from mtl_jax.engine import Engine, auto
+from mtl_jax.engine import Engine, as_engine
 from mtl_jax.net import Net
 from mtl_jax.problem import of_problem
 from mtl_jax.tasks import Task, balanced
+from mtl_jax.train._arguments import check_optimizer
 from mtl_jax.train._packing import pack_heads
 
 
@@ -57,13 +59,13 @@ class TrainState(NamedTuple):
 def init_train_state(
   net: Net,
   tasks: Mapping[str, Task],
-  balancer: Balancer | Bilevel,
+  balancer: Balancer | Bilevel | str,
   tx: optax.GradientTransformation,
   batch: Mapping[str, Any],
   key: jax.Array,
   *,
   inputs: Inputs = "x",
-  engine: Engine | None = None,
+  engine: Engine | str | None = None,
   frozen: Frozen = (),
 ) -> TrainState:
   """The state before the first step.
@@ -71,36 +73,40 @@ def init_train_state(
   Args:
     net: The multi-task net.
     tasks: The tasks, in the order of all vectors over tasks.
-    balancer: The balancer, or the bilevel method.
+    balancer: The balancer, or its name, or the bilevel method.
     tx: The optimizer, of all parameters, shared and the heads' alike.
     batch: An example batch; only shapes and dtypes of its inputs matter.
     key: The PRNG key of the run.
     inputs: As in `mtl.objective`.
-    engine: The engine that the step will use, if it remembers something between steps.
+    engine: The engine that the step will use, or its name, if it remembers something between steps.
     frozen: As the step will have it: the optimizer has no state for these parameters.
 
   Returns:
     The state.
 
   Raises:
-    UserError: No tasks.
+    UserError: No tasks, or the net is none of several tasks.
   """
   if not tasks:
     raise UserError("init_train_state needs at least one task, found none.")
-  count = len(balanced(tasks))
+  check_optimizer(tx)
+  names = tuple(balanced(tasks))
+  method = balancer if isinstance(balancer, Bilevel) else as_balancer(balancer).for_tasks(names)
+  count = len(names)
   init_key, run_key = jax.random.split(key)
   keys = input_keys(tasks, inputs)
   params, state = net.init(init_key, jax.tree.map(jnp.asarray, input_of(batch, next(iter(keys.values())))))
+  _check_multi_task(params)
   split_frozen(params, frozen)  # mistakes are told of the parameters as the user knows them
   params, state = pack_heads(net, tasks, keys, params, state, tx, frozen)
-  engine = auto() if engine is None else engine
+  engine = as_engine("auto" if engine is None else engine)
   trained, _ = split_frozen(params, frozen)
   return TrainState(
     step=jnp.zeros((), jnp.int32),
     params=params,
     state=state,
     opt_state=tx.init(trained),
-    balancer=balancer.init(count, trained["shared"]),
+    balancer=method.init(count, trained["shared"]),
     engine=engine.init(count),
     key=run_key,
     skipped=jnp.zeros((), jnp.int32),
@@ -108,3 +114,12 @@ def init_train_state(
     first_nonfinite=jnp.full((), -1, jnp.int32),
     empty=jnp.zeros((), jnp.int32),
   )
+
+
+def _check_multi_task(params: Any) -> None:
+  """Raises a `UserError` for the parameters of a trunk or head alone."""
+  if not isinstance(params, Mapping) or not {"shared", "task"} <= params.keys():
+    raise UserError(
+      "net is no multi-task net, whose parameters are {'shared': ..., 'task': {name: ...}}: join a trunk and one head "
+      "per task, mtl.arch.hard_sharing(trunk, {task: head})."
+    )

@@ -16,18 +16,20 @@ from mtl_jax._core.errors import UserError
 from mtl_jax._core.frozen import Frozen, split_frozen
 from mtl_jax._jaxpr.convolutions import canonical
 from mtl_jax.balance.balancer import Balancer, Stats
-from mtl_jax.engine import Engine, auto, check_serves
+from mtl_jax.balance.named import as_balancer
+from mtl_jax.engine import Engine, as_engine, check_serves
 from mtl_jax.engine.linearize import linearize, losses_of
 from mtl_jax.objective import Objective, at_step, holding, present_heads, report_of
+from mtl_jax.train._arguments import check_optimizer
 from mtl_jax.train._finish import Found, Nonfinite, check_nonfinite, finish
 from mtl_jax.train._state import TrainState
 
 
 def make_train_step(
   objective: Objective | Callable[..., Any],
-  balancer: Balancer,
+  balancer: Balancer | str,
   tx: optax.GradientTransformation,
-  engine: Engine | None = None,
+  engine: Engine | str | None = None,
   *,
   nonfinite: Nonfinite = "skip",
   freeze_absent: bool = True,
@@ -47,9 +49,10 @@ def make_train_step(
   Args:
     objective: From `mtl.objective`, or any function `(params, state, batch, key) -> ({task: loss}, {"state": state})`
       over parameters `{"shared": ..., "task": {name: ...}}`. Tasks are ordered as in the dictionary it returns.
-    balancer: How the task gradients are combined.
+    balancer: How the task gradients are combined, or a name of `mtl.balance.names()`.
     tx: The optimizer.
-    engine: How the combined gradient is computed; None: `mtl.engine.auto()`, the cheapest exact one.
+    engine: How the combined gradient is computed, or a name of `mtl.engine.names()`; None: `auto`,
+      the cheapest exact one.
     nonfinite: What happens when a loss or the gradient is NaN or infinite, or a loss is not in the balancer's domain
       (zero or negative where it takes logarithms). `"skip"`: the step changes nothing but
       the counters of the state. `"stop"`: so do all later steps, until somebody looks. `"ignore"`: no check.
@@ -81,8 +84,10 @@ def make_train_step(
   >>> int(state.step)
   1
   """
-  engine = auto() if engine is None else engine
-  check_serves(engine, balancer)
+  check_optimizer(tx)
+  method = as_balancer(balancer)
+  engine = as_engine("auto" if engine is None else engine)
+  check_serves(engine, method)
   check_nonfinite(nonfinite)
 
   def step(state: TrainState, batch: Any) -> tuple[TrainState, dict[str, Any]]:
@@ -97,8 +102,9 @@ def make_train_step(
     key = jax.random.fold_in(state.key, state.step)
     trained, fixed = split_frozen(state.params, frozen)
     now = at_step(objective, state.step)
-    linear = linearize(holding(now, fixed) if frozen else now, trained, state.state, batch, key, balancer.shares)
+    linear = linearize(holding(now, fixed) if frozen else now, trained, state.state, batch, key, method.shares)
     check_tasks(linear.names, state)
+    balancer = method.for_tasks(linear.names)
     check_made_for(state, tx, balancer, trained)
     shared, weights, balancer_state, engine_state = engine.run(linear, balancer, state.balancer, state.engine)
     heads = linear.pull_heads(balancer.head_weights(weights, balancer_state))

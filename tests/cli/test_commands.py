@@ -39,9 +39,10 @@ def test_resume_of_a_finished_run(trained, capsys):
 
 
 def test_train_says_which_engine_it_takes_and_why(tmp_path, capsys):
-  options = "--balancer pcgrad --steps 2 --tasks left tilt --run-dir".split()
+  options = "--balancer pcgrad --steps 2 --tasks left tilt --verbose --run-dir".split()
   assert main(["train", "digits", *options, str(tmp_path / "run")]) == 0
   said = " ".join(capsys.readouterr().out.split())
+  assert said.count("engine: stacked (exact, one backward pass per task") == 1
   assert "engine stacked: factors save" in said and "one more backward pass takes" in said
 
 

@@ -76,7 +76,7 @@ def test_auto_takes_the_step_of_what_it_chose_and_says_so(caplog):
       results[name] = one_step(net, tasks, batch, inputs, balancer, engine)[1]
     state = jax.eval_shape(lambda: mtl.init_train_state(net, tasks, balancer, tx, batch, jax.random.key(1)))
     jax.eval_shape(mtl.make_train_step(mtl.objective(net, tasks), balancer, tx, mtl.engine.auto()), state, batch)
-  assert [record.message.partition(":")[0] for record in caplog.records] == ["engine stacked"] * 2
+  assert [record.message.partition(" (")[0] for record in caplog.records] == ["engine: stacked"] * 2
   assert relative_distance(results["default"], results["stacked"]) == 0.0
 
 

@@ -210,3 +210,10 @@ def test_stages_have_the_initial_parameters_of_the_whole():
 def test_module_without_stages():
   with pytest.raises(mtl.UserError, match="stages: BatchNorm has no stages, expected a trunk of mtl.nn"):
     mtl.nn.stages(nn.BatchNorm())
+
+
+@pytest.mark.parametrize("trunk", [mtl.nn.CNN((4,)), mtl.nn.ResNet()])
+def test_images_without_channels(trunk):
+  line = rf"{type(trunk).__name__}: the input has shape \(2, 8, 8\), .*: add the channel axis, x\[..., None\]"
+  with pytest.raises(mtl.UserError, match=line):
+    jax.eval_shape(trunk.init, jax.random.key(0), jnp.ones((2, 8, 8)))

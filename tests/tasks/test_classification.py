@@ -200,7 +200,7 @@ CHECKS = {
     r"mask 'm' has shape \(6, 2\), expected \(6,\)",
   ),
   "three classes as two": (mtl.tasks.binary("y"), {"y": CLASS}, "label 'y' holds 2, expected only 0 and 1"),
-  "nan": (mtl.tasks.binary("y"), {"y": YES * np.nan}, "label 'y' holds nan, expected only 0 and 1"),
+  "nan": (mtl.tasks.binary("y"), {"y": YES * np.nan}, "label 'y' has 6 NaN values, the first in example 0: set mask="),
   "columns": (mtl.tasks.multilabel("y", 3), {"y": np.eye(2)}, "label 'y' has 2 columns, expected 3"),
 }
 

@@ -96,9 +96,9 @@ def test_masked_values_of_a_vector_may_be_nan():
 
 
 CHECKS = {
-  "nan": ({}, {"y": LABEL * np.nan}, "label 'y' has 6 NaN or infinite values: mark missing labels in a mask"),
+  "nan": ({}, {"y": LABEL * np.nan}, "label 'y' has 6 NaN values, the first in example 0: set mask="),
   "infinite": ({}, {"y": np.array([1.0, np.inf])}, "1 NaN or infinite"),
-  "dtype": ({}, {"y": np.array(["a", "b"])}, "label 'y' has dtype <U1, expected numbers"),
+  "dtype": ({}, {"y": np.array(["a", "b"])}, "label 'y' holds words such as 'a', expected numbers"),
   "shape": ({}, {"y": LABEL[:, None]}, r"label 'y' has shape \(6, 1\), expected \(N,\)"),
   "flat": ({"size": 3}, {"y": LABEL}, r"label 'y' has shape \(6,\), expected \(N, 3\)"),
   "columns": ({"size": 3}, {"y": LABEL.reshape(3, 2)}, "label 'y' has 2 columns, expected 3"),
