@@ -6,6 +6,7 @@ the more tasks there are.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeGuard
 
@@ -16,6 +17,21 @@ import numpy as np
 
 FROM = 16
 """As many equal entries are packed: fewer gain little."""
+
+
+class _Layout:
+  """Which names lie where; one object for each, so that programs are found by it without looking at the names."""
+
+  def __init__(self, groups: tuple[tuple[str, ...], ...], order: tuple[str, ...], axis: int):
+    self.groups, self.order, self.axis = groups, order, axis
+    self.places = {name: (g, i) for g, names in enumerate(groups) for i, name in enumerate(names)}
+    self.keys = [jax.tree_util.DictKey(names[0]) for names in groups]
+
+  def __repr__(self) -> str:
+    return f"{len(self.order)} entries"
+
+
+_layout = functools.cache(_Layout)
 
 
 @jax.tree_util.register_pytree_with_keys_class
@@ -30,11 +46,22 @@ class Packed(Mapping[str, Any]):
   """
 
   def __init__(self, groups: Sequence[tuple[str, ...]], trees: Sequence[Any], order: Sequence[str], axis: int = 0):
-    self.groups, self.trees, self.order, self.axis = tuple(groups), tuple(trees), tuple(order), axis
-    self._places = {name: (g, i) for g, names in enumerate(self.groups) for i, name in enumerate(names)}
+    self._layout, self.trees = _layout(tuple(groups), tuple(order), axis), tuple(trees)
+
+  @property
+  def groups(self) -> tuple[tuple[str, ...], ...]:
+    return self._layout.groups
+
+  @property
+  def order(self) -> tuple[str, ...]:
+    return self._layout.order
+
+  @property
+  def axis(self) -> int:
+    return self._layout.axis
 
   def __getitem__(self, name: str) -> Any:
-    group, place = self._places[name]
+    group, place = self._layout.places[name]
     if not self.groups[group][1:]:
       return self.trees[group]
     return entry(self.trees[group], place, self.axis)
@@ -50,7 +77,7 @@ class Packed(Mapping[str, Any]):
 
   def like(self, trees: Sequence[Any]) -> Packed:
     """The same names with other trees."""
-    return Packed(self.groups, trees, self.order, self.axis)
+    return self.tree_unflatten(self._layout, trees)
 
   def like_entries(self, entries: Mapping[str, Any]) -> Packed:
     """The same names and groups, from the entry of each name."""
@@ -59,18 +86,18 @@ class Packed(Mapping[str, Any]):
 
   def tree_flatten_with_keys(self) -> tuple[list[tuple[Any, Any]], Any]:
     """The trees, each under the first of its names."""
-    children = [(jax.tree_util.DictKey(names[0]), tree) for names, tree in zip(self.groups, self.trees, strict=True)]
-    return children, (self.groups, self.order, self.axis)
+    return list(zip(self._layout.keys, self.trees, strict=True)), self._layout
 
   def tree_flatten(self) -> tuple[tuple[Any, ...], Any]:
     """The trees."""
-    return self.trees, (self.groups, self.order, self.axis)
+    return self.trees, self._layout
 
   @classmethod
-  def tree_unflatten(cls, aux: Any, trees: Sequence[Any]) -> Packed:
+  def tree_unflatten(cls, layout: Any, trees: Sequence[Any]) -> Packed:
     """The dictionary with these trees."""
-    groups, order, axis = aux
-    return cls(groups, trees, order, axis)
+    made = cls.__new__(cls)
+    made._layout, made.trees = layout, tuple(trees)
+    return made
 
 
 def entry(tree: Any, place: int, axis: int = 0) -> Any:
@@ -164,14 +191,14 @@ class Opened:
           both = zip(jax.tree.leaves(self.entries[name]), jax.tree.leaves(tree), strict=True)
           self._places |= {id(leaf): (whole, batch.axis, place) for leaf, whole in both}
 
-  def stack(self, leaves: Sequence[Any]) -> Any:
-    """Some leaves of its entries, or other arrays, along a leading axis: what they lie in, where they lie in one."""
+  def stack(self, leaves: Sequence[Any]) -> tuple[Any, int]:
+    """Some leaves of its entries, or other arrays, in one array, and along which axis: in what they lie in already."""
     places = [self._places[id(leaf)] for leaf in leaves if id(leaf) in self._places]
     if len(places) < len(leaves) or len({id(whole) for whole, _, _ in places}) > 1:
-      return stack(leaves)
+      return stack(leaves), 0
     (whole, axis, _), where = places[0], np.array([place for _, _, place in places])
-    front = jnp.moveaxis(whole, axis, 0)
-    return front if np.array_equal(where, np.arange(len(front))) else front[where]
+    in_order = np.array_equal(where, np.arange(whole.shape[axis]))
+    return whole if in_order else jnp.take(whole, where, axis=axis), axis
 
 
 def assembled(like: Any, trees: Mapping[tuple[str, ...], Any]) -> Any:

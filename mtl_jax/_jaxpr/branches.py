@@ -56,7 +56,7 @@ class Alike(NamedTuple):
     state: Their states.
     function: `function(params, state, features, key, operands) -> (judged, state)`, for one of them.
     operands: What else they read: labels, and the numbers in which they differ.
-    axes: For each of these 0, where there is one for each head, or None: it is the same for all.
+    axes: For each of these the axis along which there is one for each head, or None: it is the same for all.
   """
 
   names: tuple[str, ...]
@@ -106,8 +106,8 @@ def heads_alike(
     return None
   (structure,) = structures
   given = [source for source in found.sources if source.kind != "input"]
-  operands = [source.each[0] if source.common else batch.stack(source.each) for source in given]
-  axes = [None if source.common else 0 for source in given]
+  both = [(source.each[0], None) if source.common else batch.stack(source.each) for source in given]
+  operands, axes = [operand for operand, _ in both], [axis for _, axis in both]
 
   def values(inputs: list[Any], operands: Sequence[Any]) -> list[Any]:
     rest = iter(operands)
@@ -193,8 +193,9 @@ def _together(
   heads = heads_alike(names, each, params["task"], state["task"], features, batch, keys["task"][names[0]])
   if heads is None:
     return None
-  leaves = zip(*map(jax.tree.leaves, inputs), strict=True)
-  stacks = jax.tree.unflatten(jax.tree.structure(inputs[0]), [batch.stack(each) for each in leaves])
+  leaves = [batch.stack(each) for each in zip(*map(jax.tree.leaves, inputs), strict=True)]
+  fronts = [jax.numpy.moveaxis(whole, axis, 0) for whole, axis in leaves]
+  stacks = jax.tree.unflatten(jax.tree.structure(inputs[0]), fronts)
   return Branches(branches, heads, stacks)
 
 

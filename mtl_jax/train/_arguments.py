@@ -13,6 +13,8 @@ from mtl_jax._core.errors import UserError
 from mtl_jax._core.inputs import Inputs, Keys, input_keys, input_of, keys_read
 from mtl_jax._core.named import described
 from mtl_jax.data.arrays import leaves_of
+from mtl_jax.data.mixture import Mixture
+from mtl_jax.data.sample import spec_of
 from mtl_jax.net import Net
 from mtl_jax.tasks import Task
 
@@ -43,27 +45,39 @@ def check_functions(options: Mapping[str, Any]) -> None:
       raise UserError(f"{name} is {described(value)}, expected a function: see help(mtl.fit).")
 
 
-def check_alike(
-  net: Net, tasks: Mapping[str, Task], inputs: Inputs, train: Mapping[str, Any], valid: Mapping[str, Any]
-) -> None:
+def check_alike(net: Net, tasks: Mapping[str, Task], inputs: Inputs, train: Any, valid: Any) -> None:
   """Raises a `UserError` for validation inputs that a net for the training inputs cannot take.
 
   Args:
     net: The net.
     tasks: Its tasks.
     inputs: As in `mtl.objective`.
-    train: The shapes and dtypes of one training example.
-    valid: Those of one validation example.
+    train: The training data.
+    valid: The validation data.
   """
+  if not isinstance(train, Mixture) and not isinstance(valid, Mixture):
+    _check_one("valid", net, tasks, inputs, spec_of(train), spec_of(valid))
+    return
+  before, now = ((found.tasks if isinstance(found, Mixture) else {}) for found in (train, valid))
+  if before != now:
+    told = " and ".join(", ".join(map(repr, found)) or "none" for found in (before, now))
+    raise UserError(f"train and valid have other sources ({told}): give both as {{task: data}}, or neither.")
+  for name, source, some, keys in train.parts(tasks, inputs):
+    _check_one(f"valid, source {name!r}", net, some, keys, spec_of(source), spec_of(valid.sources[name]))
+
+
+def _check_one(
+  what: str, net: Net, tasks: Mapping[str, Task], inputs: Inputs, train: Mapping[str, Any], valid: Mapping[str, Any]
+) -> None:
   wanted, found = (leaves_of({key: input_of(spec, key) for key in keys_read(inputs)}) for spec in (train, valid))
   for path, leaf in wanted.items():
     if path not in found or _kind(found[path]) != _kind(leaf):
       now = f"of dtype {found[path].dtype}" if path in found else "not there"
-      raise UserError(f"valid: input {path!r} is {now}, expected {leaf.dtype} as in train: prepare both alike.")
+      raise UserError(f"{what}: input {path!r} is {now}, expected {leaf.dtype} as in train: prepare both alike.")
   others = [path for path, leaf in wanted.items() if found[path].shape != leaf.shape]
   if others and not _takes(net, list(input_keys(tasks, inputs).values()), train, valid):
     now, before = (", ".join(map(str, ("N", *leaves[others[0]].shape))) for leaves in (found, wanted))
-    raise UserError(f"valid: input {others[0]!r} has shape ({now}), expected ({before}) as in train.")
+    raise UserError(f"{what}: input {others[0]!r} has shape ({now}), expected ({before}) as in train.")
 
 
 def _kind(leaf: Any) -> Any:

@@ -21,7 +21,6 @@ from mtl_jax._core.frozen import Frozen
 from mtl_jax._core.packed import entries, unpacked
 from mtl_jax.balance.balancer import Balancer
 from mtl_jax.balance.named import as_balancer
-from mtl_jax.data.sample import spec_of
 from mtl_jax.data.source.stream import Stream
 from mtl_jax.engine import Engine
 from mtl_jax.net import Net
@@ -187,7 +186,7 @@ def fit(
   if valid is not None:
     valid = data.as_mixture(valid, tasks, inputs, "valid") or data.as_source(valid, "valid")
     data.check(valid, tasks, inputs)
-    check_alike(net, tasks, inputs, spec_of(train), spec_of(valid))
+    check_alike(net, tasks, inputs, train, valid)
     scored = labelled(balanced(tasks), valid, _warn)
   if eval_every is None:
     eval_every = int(of_run(run_dir, resume, "eval_every") or max(1, steps // 10))

@@ -41,9 +41,10 @@ def test_what_lies_in_one_array_is_not_stacked_anew():
 
   def program(batch):
     opened = Opened(batch)
-    return opened.stack([opened.entries[name] for name in "abc"]), opened.stack([opened.entries[n] for n in "cd"])
+    return [opened.stack([opened.entries[name] for name in some]) for some in ("abc", "ca", "cd")]
 
-  whole, mixed = program(batch)
-  assert whole.tolist() == [[0, 3], [1, 4], [2, 5]] and mixed.tolist() == [[2, 5], [0, 0]]
-  program = jax.make_jaxpr(lambda b: (lambda o: o.stack([o.entries[name] for name in "abc"]))(Opened(b)))(batch)
+  (whole, at), (some, _), (mixed, front) = program(batch)
+  assert (at, front) == (1, 0) and some.tolist() == [[2, 0], [5, 3]]
+  assert whole.tolist() == [[0, 1, 2], [3, 4, 5]] and mixed.tolist() == [[2, 5], [0, 0]]
+  program = jax.make_jaxpr(lambda b: (lambda o: o.stack([o.entries[name] for name in "abc"])[0])(Opened(b)))(batch)
   assert "concatenate" not in [eqn.primitive.name for eqn in program.eqns]
