@@ -97,7 +97,7 @@ def test_masked_values_of_a_vector_may_be_nan():
 
 CHECKS = {
   "nan": ({}, {"y": LABEL * np.nan}, "label 'y' has 6 NaN values, the first in example 0: set mask="),
-  "infinite": ({}, {"y": np.array([1.0, np.inf])}, "1 NaN or infinite"),
+  "infinite": ({}, {"y": np.array([1.0, np.inf])}, "has 1 infinite values: clip them"),
   "dtype": ({}, {"y": np.array(["a", "b"])}, "label 'y' holds words such as 'a', expected numbers"),
   "shape": ({}, {"y": LABEL[:, None]}, r"label 'y' has shape \(6, 1\), expected \(N,\)"),
   "flat": ({"size": 3}, {"y": LABEL}, r"label 'y' has shape \(6,\), expected \(N, 3\)"),
