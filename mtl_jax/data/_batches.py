@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +18,7 @@ from mtl_jax.data.arrays import leaves_of, take
 from mtl_jax.data.mixed import Mixed, placed_lanes
 from mtl_jax.data.mixture import Mixture
 from mtl_jax.data.source.convert import as_source
-from mtl_jax.data.source.protocol import Source, read, reading_of
+from mtl_jax.data.source.protocol import Reading, Source, read, reading_of
 from mtl_jax.data.source.stream import Stream
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def batches(
 
   Args:
     data: `{key: (N, ...)}`, all of the same length, entries may be trees of arrays; or whatever else `as_source` takes.
-      A `stream` has batches and an order of its own.
+      A `stream` has batches and an order of its own. A `mixture` gives batches `{"<source>/<key>": (b, ...)}`.
     batch_size: B, the examples of a batch, over all devices.
     seed: Of the order, at least 0.
     shuffle: Permute each epoch; False: in the order of the source.
@@ -68,13 +69,14 @@ def batches(
 
   from mtl_jax.data._numbered import numbered
 
+  _check_options(batch_size, seed)
   if isinstance(data, Mixture):
-    return _mixed(data, batch_size, seed if shuffle else None, repeat, sharding)
+    return _mixed(data, data.batch_size(batch_size), seed if shuffle else None, repeat, sharding)
   if isinstance(data, Stream):
     sizes, rows_from = _drawn(data, batch_size, shuffle, repeat)
   else:
     data = packing(as_source(data))
-    _check_options(len(data), batch_size, seed, drop_remainder)
+    _check_size(len(data), batch_size, drop_remainder)
     order = Order(len(data), seed if shuffle else None)
     sizes, rows_from = _numbered_rows(data, order, batch_size, repeat, drop_remainder)
   shapes = {size: batch_of(data.spec, size) for size in sizes}
@@ -107,12 +109,11 @@ def _mixed(data: Mixture, batch_size: int, seed: int | None, repeat: bool, shard
   for lane in mixed.lanes:
     _check_divides(batch_of(dict(lane.spec), lane.size), sharding)
   parts, batch = placed_lanes(mixed, sharding)
-  threads = max(reading_of(source).threads for source in data.sources.values())
+  reading = Reading(*map(max, zip(*map(reading_of, data.sources.values()), strict=True)))
 
   def start_at(number):
-    ds = grain.MapDataset.range(number, sys.maxsize).map(lambda n: mixed(n, parts))
-    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
-    iterator = iter(ds.to_iter_dataset(options).map(batch))
+    ds = grain.MapDataset.range(number, sys.maxsize).map(functools.partial(mixed, parts=parts))
+    iterator = iter(_read_ahead(ds, reading).map(batch))
     return iterator if sharding is None else grain.experimental.ThreadPrefetchDatasetIterator(iterator, 2)
 
   return numbered(start_at)
@@ -127,24 +128,31 @@ def _numbered_rows(
 ) -> tuple[set[int], _RowsFrom]:
   """The sizes that batches of a source have, and the batches."""
   import grain
-  from absl import flags
 
   end = sys.maxsize if repeat else len(source)
   count = end // batch_size if drop_remainder else -(-end // batch_size)
   sizes = {min(batch_size, end - number * batch_size) for number in (0, count - 1)}
-  threads, workers = reading_of(source)
 
   def rows_from(start, parts):
     # Grain's shuffle and batch cost 20 us per example. Here an element is a whole batch, drawn by its number.
     ds = grain.MapDataset.range(start, count).map(_Rows(source, order, batch_size, end, parts))
-    ds = ds.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads))
-    if not workers:
-      return ds
-    if not flags.FLAGS.is_parsed():
-      flags.FLAGS.mark_as_parsed()  # Grain's processes read flags, which have no values in programs without absl.app
-    return ds.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2))
+    return _read_ahead(ds, reading_of(source))
 
   return sizes, rows_from
+
+
+def _read_ahead(ds: Any, reading: Reading) -> Any:
+  """The elements of a `grain.MapDataset` one after the other, read ahead by threads and processes."""
+  import grain
+  from absl import flags
+
+  threads, workers = reading
+  ds = ds.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads))
+  if not workers:
+    return ds
+  if not flags.FLAGS.is_parsed():
+    flags.FLAGS.mark_as_parsed()  # Grain's processes read flags, which have no values in programs without absl.app
+  return ds.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2))
 
 
 class _Rows(NamedTuple):
@@ -180,16 +188,19 @@ def _drawn(stream: Stream, batch_size: int, shuffle: bool, repeat: bool) -> tupl
   return {batch_size}, rows_from
 
 
-def _check_options(size: int, batch_size: int, seed: int, drop_remainder: bool) -> None:
+def _check_options(batch_size: int, seed: int) -> None:
   if batch_size < 1:
     raise UserError(f"batch_size is {batch_size}, expected at least 1.")
+  if seed < 0:
+    raise UserError(f"seed is {seed}, expected at least 0.")
+
+
+def _check_size(size: int, batch_size: int, drop_remainder: bool) -> None:
   if drop_remainder and batch_size > size:
     raise UserError(
       f"batch_size is {batch_size}, but the data set has {size} examples, less than one batch: "
       f"pass batch_size={size} or less."
     )
-  if seed < 0:
-    raise UserError(f"seed is {seed}, expected at least 0.")
 
 
 def _check_divides(shapes: Any, sharding: Any) -> None:

@@ -12,7 +12,7 @@ from mtl_jax._core.errors import UserError
 from mtl_jax._core.held import check_distinct, check_held
 from mtl_jax._core.inputs import Inputs, input_of, keys_read
 from mtl_jax.data.arrays import leaves_of
-from mtl_jax.data.mixture import Mixture
+from mtl_jax.data.mixture import as_mixture
 from mtl_jax.data.sample import sample
 from mtl_jax.tasks import Task
 
@@ -39,8 +39,9 @@ def check(data: Any, tasks: Mapping[str, Task], inputs: Inputs = "x") -> None:
   mtl_jax.UserError: array 'y' has 2 examples, expected 3 as in 'x': \
 where tasks have examples of their own, pass fit(train={task: arrays, ...}).
   """
-  if isinstance(data, Mixture):
-    for name, source, some, keys in data.parts(tasks, inputs):
+  mixture = as_mixture(data, tasks, inputs, "the data set")
+  if mixture is not None:
+    for name, source, some, keys in mixture.parts(tasks, inputs):
       try:
         check(source, some, keys)
       except UserError as error:

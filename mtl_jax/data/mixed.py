@@ -170,7 +170,8 @@ class Mixed:
 
   def count(self, name: str, number: int) -> int:
     """How many examples of a source have been in joint batches before this one."""
-    return math.floor(number * self.shares[name] + 1e-9)
+    share = self.shares[name]
+    return number * share.numerator // share.denominator
 
   def lanes_in(self, number: int) -> list[Lane | Together]:
     """The lanes of a batch."""
@@ -179,14 +180,24 @@ class Mixed:
     name, _ = self.turn(number)
     return [lane for lane in self.lanes if lane.names == (name,)]
 
-  def __call__(self, number: int, parts: Mapping[tuple[str, ...], Sequence[Part]]) -> list[tuple[Lane | Together, Any]]:
-    """The rows of each part of each lane, and their weights."""
+  def spec_of(self, lane: Lane | Together) -> dict[str, Any]:
+    """The shapes of one example of a lane in a batch, its weight included where some are filling."""
+    many = (len(lane.names),) if lane.names[1:] else ()
+    return {**lane.spec, **({WEIGHT: jax.ShapeDtypeStruct(many, np.float32)} if self.filled else {})}
+
+  def __call__(
+    self, number: int, parts: Mapping[tuple[str, ...], Sequence[Part]]
+  ) -> list[tuple[tuple[str, ...], list[Any]]]:
+    """The names in each lane of a batch, and the rows of each of its parts; other processes make them, too."""
     found = []
     for lane in self.lanes_in(number):
       numbers, weights = self._of_turn(lane, number) if self.data.turns else self._of_joint(lane, number)
       weight = weights if lane.names[1:] else weights[:, 0]
-      each = parts[lane.names]
-      found.append((lane, [(lane.rows(list(numbers[first:last].T)), weight[first:last]) for first, last in each]))
+      each = []
+      for first, last in parts[lane.names]:
+        rows = lane.rows(list(numbers[first:last].T))
+        each.append({**rows, WEIGHT: weight[first:last]} if self.filled else rows)
+      found.append((lane.names, each))
     return found
 
   def _of_turn(self, lane: Lane | Together, number: int) -> tuple[np.ndarray, np.ndarray]:
@@ -216,22 +227,15 @@ class Mixed:
 
 def placed_lanes(mixed: Mixed, sharding: Any) -> tuple[Any, Any]:
   """The rows that this process reads of each lane, and a function of what is read that gives the batch."""
-  shapes = {lane.names: batch_of(dict(lane.spec), lane.size) for lane in mixed.lanes}
+  shapes = {lane.names: batch_of(mixed.spec_of(lane), lane.size) for lane in mixed.lanes}
   parts = {names: parts_of(shape, sharding) for names, shape in shapes.items()}
 
-  def batch(found: list[tuple[Lane | Together, Any]]) -> Any:
+  def batch(found: list[tuple[tuple[str, ...], list[Any]]]) -> Any:
     entries: dict[tuple[str, ...], Any] = {}
-    for lane, rows in found:
-      shape = shapes[lane.names]
-      of_parts = {
-        part: {**arrays, **({WEIGHT: weight} if mixed.filled else {})}
-        for part, (arrays, weight) in zip(parts[lane.names], rows, strict=True)
-      }
-      if mixed.filled:
-        many = (len(lane.names),) if lane.names[1:] else ()
-        shape = {**shape, WEIGHT: jax.ShapeDtypeStruct((lane.size, *many), np.float32)}
-      for key, entry in place(of_parts, shape, sharding).items():
-        entries[tuple(f"{name}/{key}" for name in lane.names)] = entry
+    for names, rows in found:
+      of_parts = dict(zip(parts[names], rows, strict=True))
+      for key, entry in place(of_parts, shapes[names], sharding).items():
+        entries[tuple(f"{name}/{key}" for name in names)] = entry
     return _joined(entries)
 
   return parts, batch

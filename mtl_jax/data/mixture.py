@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from numbers import Integral, Real
 from typing import Any, Literal
 
 import jax
@@ -64,8 +66,8 @@ class Mixture:
       raise UserError(f"batch_size is {given}, but the mixture has sizes of its own, {total} in all: leave one out.")
     return total
 
-  def shares(self, batch_size: int) -> dict[str, float]:
-    """The examples of each source in a joint batch.
+  def shares(self, batch_size: int) -> dict[str, Fraction]:
+    """The examples of each source in a joint batch, as fractions: a rounded 7.000000000000001 would ask for room for 8.
 
     Args:
       batch_size: The examples of a batch over all sources.
@@ -73,7 +75,9 @@ class Mixture:
     Returns:
       For each source its share s, which need not be whole: batch n has `floor((n + 1) s) - floor(n s)` of its examples.
     """
-    return {name: self.sizes[name] if self.sizes else rate * batch_size for name, rate in self.rates.items()}
+    if self.sizes is not None:
+      return {name: Fraction(size) for name, size in self.sizes.items()}
+    return {name: Fraction(rate * batch_size).limit_denominator(10**9) for name, rate in self.rates.items()}
 
   @property
   def filled(self) -> bool:
@@ -90,7 +94,7 @@ class Mixture:
       The mixture.
     """
     shares = self.shares(batch_size)
-    if self.filled and not self.turns and all(share >= 1 and share == round(share) for share in shares.values()):
+    if self.filled and not self.turns and all(share >= 1 and share.denominator == 1 for share in shares.values()):
       return dataclasses.replace(self, sizes={name: round(share) for name, share in shares.items()})
     return self
 
@@ -185,14 +189,18 @@ def mixture(
       for sources that are not there.
 
   >>> data = mixture({"a": {"x": np.zeros((30, 2))}, ("b", "c"): {"x": np.zeros((90, 3))}}, rates="proportional")
-  >>> data.shares(8), data.tasks["b+c"]
-  ({'a': 2.0, 'b+c': 6.0}, ('b', 'c'))
+  >>> {name: float(share) for name, share in data.shares(10).items()}, data.tasks["b+c"]
+  ({'a': 2.5, 'b+c': 7.5}, ('b', 'c'))
   """
   if not sources:
     raise UserError("a mixture needs at least one source, found none: pass {task: data}.")
-  tasks = {_name(key): (key,) if isinstance(key, str) else tuple(key) for key in sources}
+  tasks: dict[str, tuple[str, ...]] = {}
   seen: dict[str, str] = {}
-  for name, some in tasks.items():
+  for key in sources:
+    name, some = _name(key), (key,) if isinstance(key, str) else tuple(key)
+    if name in tasks:
+      raise UserError(f"two sources have the name {name!r}: rename a task.")
+    tasks[name] = some
     for task in some:
       if task in seen:
         raise UserError(f"task {task!r} has two sources, {seen[task]!r} and {name!r}: join their examples first.")
@@ -203,11 +211,12 @@ def mixture(
   found = {_name(key): as_source(data, f"source {_name(key)!r}") for key, data in sources.items()}
   shares = _rates(rates, found)
   if sizes is not None:
-    given = dict.fromkeys(found, sizes) if isinstance(sizes, int) else {_name(key): n for key, n in sizes.items()}
+    given = {_name(key): n for key, n in sizes.items()} if isinstance(sizes, Mapping) else dict.fromkeys(found, sizes)
     _check_names("sizes", given, found)
     for name in found:
-      if given.get(name, 0) < 1:
-        raise UserError(f"sizes has {given.get(name)!r} for source {name!r}, expected at least 1.")
+      size = given.get(name)
+      if not isinstance(size, Integral) or size < 1:
+        raise UserError(f"sizes has {size!r} for source {name!r}, expected a whole number of at least 1.")
     return Mixture(found, tasks, shares, {name: int(given[name]) for name in found}, turns)
   return Mixture(found, tasks, shares, None, turns)
 
@@ -227,7 +236,7 @@ def as_mixture(data: Any, tasks: Mapping[str, Task], inputs: Inputs, what: str =
     The mixture, or None.
 
   Raises:
-    UserError: A task without a source, or a source without a task.
+    UserError: A task without a source or without an input, or a source without a task.
   """
   if isinstance(data, Mapping) and data and not set(keys_read(inputs)) & set(data):
     if all(isinstance(value, Mapping | Source) and not hasattr(value, "shape") for value in data.values()):
@@ -243,6 +252,8 @@ def as_mixture(data: Any, tasks: Mapping[str, Task], inputs: Inputs, what: str =
   for task in tasks:
     if task not in known:
       raise UserError(f"{what} has no source for task {task!r}, only for {_told(known)}: add its examples.")
+    if task not in input_keys(tasks, inputs):
+      raise UserError(f"task {task!r} is not in inputs, which has {_told(inputs)}: add it there.")
   return data
 
 
@@ -266,14 +277,14 @@ def _rates(rates: Rates, sources: Mapping[str, Source]) -> dict[str, float]:
   elif rates == "proportional":
     found = {name: float(len(source)) for name, source in sources.items()}
   elif isinstance(rates, Mapping):
-    given = {_name(key): float(rate) for key, rate in rates.items()}
+    given = {_name(key): rate for key, rate in rates.items()}
     _check_names("rates", given, sources)
     found = {name: given.get(name, 0.0) for name in sources}
   elif isinstance(rates, int | float) and rates > 0:
     found = {name: len(source) ** (1 / rates) for name, source in sources.items()}
   else:
     raise UserError(f"rates is {rates!r}, expected 'equal', 'proportional', a temperature above 0 or {{source: rate}}.")
-  if not all(math.isfinite(rate) and rate >= 0 for rate in found.values()) or not sum(found.values()):
+  if not all(isinstance(rate, Real) and 0 <= rate < math.inf for rate in found.values()) or not sum(found.values()):
     raise UserError(f"rates is {found}, expected numbers of at least 0, not all of them 0.")
   total = sum(found.values())
   return {name: rate / total for name, rate in found.items()}
@@ -290,7 +301,7 @@ class _View(Mapping[str, Any]):
 
   def __iter__(self) -> Iterator[str]:
     start = f"{self._source}/"
-    return (key[len(start) :] for key in self._batch if key.startswith(start) and not key.endswith(WEIGHT))
+    return (key[len(start) :] for key in self._batch if key.startswith(start) and key != start + WEIGHT)
 
   def __len__(self) -> int:
     return sum(1 for _ in self)
@@ -322,7 +333,7 @@ def by_source(data: Mixture, transform: Any) -> Any:
     found = transform({name: part for name, part in nested.items() if part}, key)
     if not isinstance(found, Mapping) or not all(isinstance(part, Mapping) for part in found.values()):
       raise UserError("transform returned no dictionary of batches, expected {source: {key: array}} as it was given.")
-    kept = {path: value for path, value in batch.items() if path.endswith(WEIGHT)}
+    kept = {path: value for path, value in batch.items() if path.endswith(f"/{WEIGHT}")}
     return {f"{name}/{entry}": value for name, part in found.items() for entry, value in part.items()} | kept
 
   return flat

@@ -13,6 +13,7 @@ import numpy as np
 from mtl_jax import shard
 from mtl_jax._core import devices
 from mtl_jax._core.checks import check_numbers
+from mtl_jax._core.errors import UserError
 from mtl_jax._core.inputs import Inputs, Keys, input_keys, input_of, keys_read
 from mtl_jax.data.arrays import as_arrays, check_lengths
 from mtl_jax.data.checking import check_inputs
@@ -170,7 +171,7 @@ def predict_all(
   tasks: Mapping[str, Task],
   params: Any,
   state: Any,
-  arrays: Mapping[str, Any],
+  arrays: Any,
   inputs: Inputs = "x",
   *,
   batch_size: int = 256,
@@ -190,12 +191,16 @@ def predict_all(
     `{task: {name: (N, ...)}}`, numpy arrays.
 
   Raises:
-    UserError: An input is missing, or holds numbers that JAX would change (see `mtl.data.check`); the batch size is
-      below 1.
+    UserError: The data are no arrays; an input is missing, or holds numbers that JAX would change (see
+      `mtl.data.check`); the batch size is below 1.
   """
   from mtl_jax import data
 
   check_numbers({"batch_size": batch_size})
+  if not isinstance(arrays, Mapping):
+    raise UserError(
+      f"the data to predict from are a {type(arrays).__name__}, expected a dictionary of arrays {{key: (N, ...)}}."
+    )
   of_task, keys = input_keys(tasks, inputs), keys_read(inputs)
   params, state = together(net, params, state)
 

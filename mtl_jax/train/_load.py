@@ -115,7 +115,8 @@ def load(
     raise UserError(f"the run in {run_dir} has the tasks {_listed(trained_on)}, found {_listed(problem.tasks)}.")
   data = read_data(run_dir)
   with making_of(run_dir):
-    example = input_of(data.arrays, next(iter(input_keys(trained_on, problem.inputs).values())))
+    task, keys = next(iter(input_keys(trained_on, problem.inputs).items()))
+    example = input_of(_entries(data, task), keys)
     _, heads = jax.eval_shape(lambda: _model(problem.net, example))
   for name in trained_on:
     if name not in heads:
@@ -157,6 +158,14 @@ def making_of(run_dir: Path) -> Iterator[None]:
       f"the model cannot be made from {run_dir / DATA} ({reason}): if that file has been changed, delete "
       "it and resume the run (--resume), which writes it anew."
     ) from error
+
+
+def _entries(data: Description, task: str) -> dict[str, Any]:
+  """The entries that a task sees: those of the data, and those of its source in a mixture, `<source>/<key>`."""
+  parts = [(*path.partition("/"), entry) for path, entry in data.arrays.items()]
+  # A source that several tasks share has the name `<task>+<task>`.
+  own = {key: entry for source, _, key, entry in parts if key and f"+{task}+" in f"+{source}+"}
+  return own | data.arrays
 
 
 def _model(net: Net, example: Any) -> Any:

@@ -115,7 +115,7 @@ def compile_programs(
 
   batches = batch_placement(mesh)
   if mixture is not None:
-    step = completing(step, mixture, 1 if mesh is None else mesh.shape[devices.DATA])
+    step = completing(step, mixture, accumulate * (1 if mesh is None else mesh.shape[devices.DATA]))
     transform = transform and by_source(mixture, transform)
   step = transforming(step, transform, batches)
   if mesh is None:

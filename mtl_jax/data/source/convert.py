@@ -38,8 +38,6 @@ def as_source(data: Any, what: str = "data") -> Source:
     return data
   if isinstance(data, Mapping):
     return InMemory(data)
-  if hasattr(data, "sources"):
-    raise UserError(f"{what} is a mixture of several sources, expected one: only fit and make_evaluate take mixtures.")
   if isinstance(data, Stream):
     raise UserError(f"{what} is a stream, whose examples have no numbers: only fit(train=) takes one.")
   if isinstance(data, Source):
@@ -47,6 +45,8 @@ def as_source(data: Any, what: str = "data") -> Source:
     return data
   if _holds_examples(data):
     return Examples(data, f"{what} ({type(data).__name__})")
+  if hasattr(data, "sources"):  # a Mixture, which is made of this module
+    raise UserError(f"{what} is a mixture of several sources, expected one: only fit and make_evaluate take mixtures.")
   raise UserError(
     f"{what} is a {type(data).__name__}, expected a dictionary of arrays {{key: (N, ...)}}, a source of "
     "mtl.data.source or with spec, len and rows, or a grain.MapDataset or sequence of example dictionaries."
