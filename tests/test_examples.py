@@ -12,8 +12,6 @@ DOCS = Path(__file__).parents[1] / "docs"
 SMALLER = {
   "schools": {"schools=139": "schools=16", "steps=300": "steps=60"},
   "robot_arm": {"steps=500": "steps=60"},
-  "rotated_fashion": {"2000": "512", "stand_in(500": "stand_in(128", "steps=300": "steps=60, batch_size=32"},
-  "census": {"count=3000": "count=1500", "steps=400": "steps=80"},
 }
 every_example = pytest.mark.parametrize("name", SMALLER)
 

@@ -99,7 +99,7 @@ def test_a_step_is_that_by_hand(names, options, batch_size):
   if data.turns:
     here = {key.split("/")[0] for key in batch}
     assert len(here) == 1 and {n for n, p in metrics["present"].items() if p} == here
-    (name,) = set(names) - here - {"a"} or {"a"}
+    name = min(set(names) - here)
     jax.tree.map(np.testing.assert_array_equal, plain(state.params)["task"][name], before["task"][name])
 
 
@@ -122,10 +122,10 @@ def test_fit_evaluates_each_task_on_its_own_data_and_the_run_opens_again(names, 
   valid = sources(names, (3, 300, 41))
   options = {"steps": 4, "valid": valid, "batch_size": len(names) * 5 // 2, "run_dir": tmp_path, "progress": False}
   fit = mtl.fit(net, tasks, mtl.balance.equal(), TX, sources(names), **options)
-  last = next(line for line in reversed(fit.history) if line["kind"] == "valid")
-  assert fit.best_step == 4 and {line["kind"] for line in fit.history} == {"train", "valid"}
+  last = next(line for line in fit.history if line["kind"] == "valid" and line["step"] == fit.best_step)
+  assert {line["kind"] for line in fit.history} == {"train", "valid"}
   loaded = mtl.load(tmp_path, net, tasks)
-  assert loaded.step == 4 and digest((loaded.params, loaded.state)) == digest((fit.params, fit.net_state))
+  assert loaded.step == fit.best_step and digest((loaded.params, loaded.state)) == digest((fit.params, fit.net_state))
   assert list(loaded.data.arrays)[:2] == [f"{names[0]}/x", f"{names[0]}/y"]
   x = {"x": valid[names[1]]["x"]}
   expected = mtl.train.predict_all(net, tasks, fit.params, fit.net_state, x)
@@ -152,7 +152,7 @@ def test_a_run_whose_tasks_share_examples_opens_again(tmp_path):
 def noisy(batch, key):
   assert set(batch) <= set(THREE) and all(set(own) == {"x", "y"} for own in batch.values())
   keys = dict(zip(THREE, jax.random.split(key, 3), strict=True))
-  return {n: {**own, "x": own["x"] + jax.random.normal(keys[n], own["x"].shape)} for n, own in batch.items()}
+  return {n: {**own, "x": own["x"] + 0.1 * jax.random.normal(keys[n], own["x"].shape)} for n, own in batch.items()}
 
 
 @pytest.mark.parametrize("turns", [False, True], ids=["joint", "turns"])
@@ -180,7 +180,7 @@ def test_a_run_that_is_killed_and_goes_on_ends_with_the_same_bits(turns, tmp_pat
   resumed = run(10, run_dir=tmp_path / "run", resume=True)
   assert digest(resumed.state) == digest(straight.state)
   assert digest((resumed.params, resumed.net_state)) == digest((straight.params, straight.net_state))
-  assert len(resumed.history) == len(straight.history)
+  assert len([line for line in resumed.history if line["kind"] != "probe"]) == len(straight.history)
   plain = run(10, mtl.train.Loop(programs=compiled(THREE, data)), transform=None)
   assert digest(plain.params) != digest(straight.params)
 
