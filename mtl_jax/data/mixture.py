@@ -111,6 +111,7 @@ class Mixture:
     Returns:
       The number of steps, for `fit(steps=)`.
 
+    >>> import numpy as np
     >>> two = mixture({"a": {"x": np.zeros(30)}, "b": {"x": np.zeros(90)}}, sizes=10)
     >>> two.steps(), two.steps(of="shortest")
     (9, 3)
@@ -188,6 +189,7 @@ def mixture(
     UserError: No sources, a source without examples, a task in two sources, or rates that are all zero, negative or
       for sources that are not there.
 
+  >>> import numpy as np
   >>> data = mixture({"a": {"x": np.zeros((30, 2))}, ("b", "c"): {"x": np.zeros((90, 3))}}, rates="proportional")
   >>> {name: float(share) for name, share in data.shares(10).items()}, data.tasks["b+c"]
   ({'a': 2.5, 'b+c': 7.5}, ('b', 'c'))

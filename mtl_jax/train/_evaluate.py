@@ -89,7 +89,7 @@ def make_evaluate(
   from mtl_jax import data
 
   check_numbers({"batch_size": batch_size})
-  pieces = 1 if mesh is None else mesh.shape[devices.DATA]
+  pieces = 1 if mesh is None else shard.batch_sharding(mesh).mesh.shape[devices.DATA]
   by_layout: dict[Any, Callable[..., Metrics]] = {}
 
   def batches_of(examples):
