@@ -64,14 +64,18 @@ def from_linen(module: Any, **options: Any) -> Net:
 
 
 @dataclasses.dataclass(frozen=True)
-class _InitLinen:
-  """`Net.init` of a module; equal where module and options are: heads of several tasks can so be known to be alike."""
+class _Linen:
+  """A function of a module, equal where module and options are: heads of several tasks can so be known to be alike."""
 
   module: Any
   options: dict[str, Any]
 
   def __hash__(self) -> int:
     return hash(type(self.module))  # modules may have fields without a hash
+
+
+class _InitLinen(_Linen):
+  """`Net.init` of a module."""
 
   def __call__(self, key: jax.Array, x: Any) -> tuple[Params, State]:
     mode = _mode(self.module.__call__, train=False)
@@ -79,15 +83,8 @@ class _InitLinen:
     return variables.pop("params", {}), variables
 
 
-@dataclasses.dataclass(frozen=True)
-class _ApplyLinen:
-  """`Net.apply` of a module, equal where `_InitLinen` is."""
-
-  module: Any
-  options: dict[str, Any]
-
-  def __hash__(self) -> int:
-    return hash(type(self.module))  # modules may have fields without a hash
+class _ApplyLinen(_Linen):
+  """`Net.apply` of a module."""
 
   def __call__(self, params: Params, state: State, x: Any, *, key: Any = None, train: bool = False, step: Any = None):
     from flax.errors import InvalidRngError

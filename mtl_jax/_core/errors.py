@@ -40,3 +40,12 @@ def nearest(name: str, known: Iterable[str]) -> str:
   """
   close = difflib.get_close_matches(name, list(known), n=1)
   return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def reason(error: Exception) -> str:
+  r"""What another library says went wrong, in one short line.
+
+  >>> reason(ValueError("no  such\nthing"))
+  'ValueError: no such thing'
+  """
+  return " ".join(f"{type(error).__name__}: {error}".split())[:200]

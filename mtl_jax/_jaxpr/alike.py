@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.core
 import jax.extend.core as jex
 import numpy as np
+
+from mtl_jax._jaxpr.equations import jaxpr_of
 
 
 class Source(NamedTuple):
@@ -38,6 +40,16 @@ class Merged(NamedTuple):
 
   run: Callable[..., list[Any]]
   sources: list[Source]
+
+  @property
+  def others(self) -> list[Source]:
+    """The operands that are no inputs."""
+    return [source for source in self.sources if source.kind != "input"]
+
+  def on(self, inputs: Sequence[Any], others: Iterable[Any]) -> list[Any]:
+    """The outputs for the inputs of all programs, which read the same of them, and the other operands of one."""
+    rest = iter(others)
+    return self.run(*(inputs[s.each[0]] if s.kind == "input" else next(rest) for s in self.sources))
 
 
 def merged(programs: Sequence[Any]) -> Merged | None:
@@ -179,10 +191,9 @@ def _same(one: Any, other: Any) -> bool:
     return False
   if isinstance(one, tuple | list):
     return len(one) == len(other) and all(map(_same, one, other))
-  if isinstance(one, jex.Jaxpr):
-    return _same_program(one, (), other, ())
-  if isinstance(one, jex.ClosedJaxpr):
-    return _same_program(one.jaxpr, one.consts, other.jaxpr, other.consts)
+  if jaxpr_of(one) is not None:
+    consts, others = (getattr(program, "consts", ()) for program in (one, other))
+    return _same_program(jaxpr_of(one), consts, jaxpr_of(other), others)
   if isinstance(one, np.ndarray):
     return one.dtype == other.dtype and np.array_equal(one, other)
   return bool(one == other)

@@ -105,17 +105,12 @@ def heads_alike(
   if found is None or not all(source.common for source in found.sources if source.kind == "input"):
     return None
   (structure,) = structures
-  given = [source for source in found.sources if source.kind != "input"]
-  both = [(source.each[0], None) if source.common else batch.stack(source.each) for source in given]
+  both = [(source.each[0], None) if source.common else batch.stack(source.each) for source in found.others]
   operands, axes = [operand for operand, _ in both], [axis for _, axis in both]
-
-  def values(inputs: list[Any], operands: Sequence[Any]) -> list[Any]:
-    rest = iter(operands)
-    return [inputs[source.each[0]] if source.kind == "input" else next(rest) for source in found.sources]
 
   def function(p, s, f, k, operands):
     inputs, after = heads[0].predict(p, s, f, k) if known else ((p, s, f, k), None)
-    made = jax.tree.unflatten(structure, found.run(*values(jax.tree.leaves(inputs), operands)))
+    made = jax.tree.unflatten(structure, found.on(jax.tree.leaves(inputs), operands))
     return (made, after) if known else made
 
   return Alike(names, own, own_state, function, operands, axes)
@@ -135,14 +130,19 @@ class Branches(NamedTuple):
   inputs: Any = None
 
 
-def alike_heads(branch: Branch, params: Any, state: Any, features: Any, batch: Opened, keys: Any) -> list[Alike]:
-  """The heads on the features of a branch that can be run as one, in groups."""
-  found = []
+def alike_heads(
+  branch: Branch, params: Any, state: Any, features: Any, batch: Opened, keys: Any
+) -> tuple[list[Alike], dict[str, Head]]:
+  """The heads on the features of a branch: those that can be run as one, in groups, and all others by name."""
+  found, others = [], dict(branch.heads)
   for names in _groups(params):
     if branch.heads.keys() >= set(names):
       each, key = [branch.heads[name] for name in names], keys["task"][names[0]]
-      found.append(heads_alike(names, each, params["task"], state["task"], features, batch, key))
-  return [alike for alike in found if alike is not None]
+      alike = heads_alike(names, each, params["task"], state["task"], features, batch, key)
+      if alike is not None:
+        found.append(alike)
+        others = {name: head for name, head in others.items() if name not in names}
+  return found, others
 
 
 def alike_branches(
@@ -215,10 +215,9 @@ def judged(branches: Sequence[Branch], params: Any, state: Any, batch: Any) -> d
       found[several.heads.names] = several.heads.call(several.heads.params, features, None, True)[0]
       continue
     features = features_of(branch.read(opened.entries))
-    for alike in alike_heads(branch, params, state, features, opened, keys):
+    groups, others = alike_heads(branch, params, state, features, opened, keys)
+    for alike in groups:
       found[alike.names] = alike.call(alike.params, features, None, False)[0]
-    done = {name for names in found for name in names}
-    for name, head in branch.heads.items():
-      if name not in done:
-        found[name,] = head(params["task"][name], state["task"][name], features, opened.entries, None)[0]
+    for name, head in others.items():
+      found[name,] = head(params["task"][name], state["task"][name], features, opened.entries, None)[0]
   return found

@@ -10,6 +10,8 @@ from typing import Any
 import jax.extend.core as jex
 import numpy as np
 
+from mtl_jax._jaxpr.equations import jaxpr_of, programs_in
+
 
 def digest(program: Any) -> str:
   """A digest of the text of a closed jaxpr and of its constants, the same in every process of one version of JAX.
@@ -28,10 +30,7 @@ def digest(program: Any) -> str:
 def _constants(program: Any) -> Iterator[np.ndarray]:
   """Closed-over arrays, of which the text shows the shapes alone, and numbers, which it may round."""
   yield from map(np.asarray, getattr(program, "consts", ()))
-  jaxpr = getattr(program, "jaxpr", program)
-  for eqn in jaxpr.eqns:
+  for eqn in jaxpr_of(program).eqns:
     yield from (np.asarray(var.val) for var in eqn.invars if isinstance(var, jex.Literal))
-    for value in eqn.params.values():
-      for each in value if isinstance(value, (tuple, list)) else (value,):
-        if isinstance(each, jex.Jaxpr | jex.ClosedJaxpr):
-          yield from _constants(each)
+    for inside in programs_in(eqn):
+      yield from _constants(inside)

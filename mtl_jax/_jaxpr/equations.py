@@ -17,11 +17,22 @@ def convolves(eqn: Any) -> bool:
 
 def inner(eqn: Any) -> Iterable[Any]:
   """The equations inside an equation, of loops, branches and calls."""
+  for program in programs_in(eqn):
+    yield from jaxpr_of(program).eqns
+
+
+def programs_in(eqn: Any) -> Iterable[Any]:
+  """The programs inside an equation, closed or not."""
   for value in eqn.params.values():
-    for each in value if isinstance(value, (tuple, list)) else (value,):
-      jaxpr = getattr(each, "jaxpr", each)
-      if isinstance(jaxpr, jex.Jaxpr):
-        yield from jaxpr.eqns
+    yield from (
+      each for each in (value if isinstance(value, (tuple, list)) else (value,)) if jaxpr_of(each) is not None
+    )
+
+
+def jaxpr_of(value: Any) -> Any:
+  """The jaxpr that a value is or closes over; None: it is no program. Newer versions of JAX have one type for both."""
+  jaxpr = getattr(value, "jaxpr", value)
+  return jaxpr if isinstance(jaxpr, jex.Jaxpr) else None
 
 
 def function_of(jaxpr: Any, eqn: Any) -> Callable[..., list[jax.Array]]:

@@ -71,14 +71,47 @@ def batches(
 
   _check_options(batch_size, seed)
   if isinstance(data, Mixture):
-    return _mixed(data, data.batch_size(batch_size), seed if shuffle else None, repeat, sharding)
+    rows_from, placed = _mixed(data, data.batch_size(batch_size), seed if shuffle else None, repeat, sharding)
+  else:
+    rows_from, placed = _of_one(data, batch_size, seed if shuffle else None, repeat, drop_remainder, sharding)
+
+  def start_at(number):
+    iterator = iter(rows_from(number).map(placed))
+    return iterator if sharding is None else grain.experimental.ThreadPrefetchDatasetIterator(iterator, 2)
+
+  return numbered(start_at)
+
+
+_Read = tuple[Callable[[int], Any], Callable[[Any], Any]]
+"""What is read of the batches from a number on, as a `grain.IterDataset`, and a function that makes a batch of it."""
+
+
+def _mixed(data: Mixture, batch_size: int, seed: int | None, repeat: bool, sharding: Any) -> _Read:
+  """Batches of a mixture, which have no end."""
+  import grain
+
+  if not repeat:
+    raise UserError("the sources of a mixture end at different times: leave out repeat=False.")
+  mixed = Mixed(data, batch_size, seed)
+  for lane in mixed.lanes:
+    _check_divides(batch_of(dict(lane.spec), lane.size), sharding)
+  parts, placed = placed_lanes(mixed, sharding)
+  reading = Reading(*map(max, zip(*map(reading_of, data.sources.values()), strict=True)))
+
+  def rows_from(start):
+    return _read_ahead(grain.MapDataset.range(start, sys.maxsize).map(functools.partial(mixed, parts=parts)), reading)
+
+  return rows_from, placed
+
+
+def _of_one(data: Any, batch_size: int, seed: int | None, repeat: bool, drop_remainder: bool, sharding: Any) -> _Read:
+  """Batches of a source or a stream."""
   if isinstance(data, Stream):
-    sizes, rows_from = _drawn(data, batch_size, shuffle, repeat)
+    sizes, rows_from = _drawn(data, batch_size, seed is not None, repeat)
   else:
     data = packing(as_source(data))
     _check_size(len(data), batch_size, drop_remainder)
-    order = Order(len(data), seed if shuffle else None)
-    sizes, rows_from = _numbered_rows(data, order, batch_size, repeat, drop_remainder)
+    sizes, rows_from = _numbered_rows(data, Order(len(data), seed), batch_size, repeat, drop_remainder)
   shapes = {size: batch_of(data.spec, size) for size in sizes}
   for batch in shapes.values():
     _check_divides(batch, sharding)
@@ -88,35 +121,7 @@ def batches(
     size, rows = element
     return place(dict(zip(parts[size], rows, strict=True)), shapes[size], sharding)
 
-  def start_at(number):
-    iterator = iter(rows_from(number, parts).map(placed))
-    if sharding is None:
-      return iterator
-    return grain.experimental.ThreadPrefetchDatasetIterator(iterator, 2)
-
-  return numbered(start_at)
-
-
-def _mixed(data: Mixture, batch_size: int, seed: int | None, repeat: bool, sharding: Any) -> Any:
-  """Batches of a mixture, which have no end."""
-  import grain
-
-  from mtl_jax.data._numbered import numbered
-
-  if not repeat:
-    raise UserError("the sources of a mixture end at different times: leave out repeat=False.")
-  mixed = Mixed(data, batch_size, seed)
-  for lane in mixed.lanes:
-    _check_divides(batch_of(dict(lane.spec), lane.size), sharding)
-  parts, batch = placed_lanes(mixed, sharding)
-  reading = Reading(*map(max, zip(*map(reading_of, data.sources.values()), strict=True)))
-
-  def start_at(number):
-    ds = grain.MapDataset.range(number, sys.maxsize).map(functools.partial(mixed, parts=parts))
-    iterator = iter(_read_ahead(ds, reading).map(batch))
-    return iterator if sharding is None else grain.experimental.ThreadPrefetchDatasetIterator(iterator, 2)
-
-  return numbered(start_at)
+  return lambda start: rows_from(start, parts), placed
 
 
 _RowsFrom = Callable[[int, Mapping[int, Sequence[Part]]], Any]

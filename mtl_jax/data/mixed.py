@@ -15,9 +15,10 @@ from mtl_jax._core.packed import FROM, Packed
 from mtl_jax.data._order import Order
 from mtl_jax.data._place import Part, batch_of, parts_of, place
 from mtl_jax.data.arrays import leaves_of
-from mtl_jax.data.mixture import WEIGHT, Mixture
+from mtl_jax.data.mixture import Mixture
 from mtl_jax.data.source.in_memory import InMemory
 from mtl_jax.data.source.protocol import Source, read
+from mtl_jax.data.views import WEIGHT, path_of
 
 _BLOCK = 1000
 """Turns after which each source has had its share."""
@@ -125,8 +126,7 @@ class Mixed:
 
   def __init__(self, data: Mixture, batch_size: int, seed: int | None):
     """Puts the sources in lanes."""
-    self.data, self.batch_size = data, batch_size
-    self.filled = data.filled
+    self.data, self.filled = data, data.filled
     self.shares = data.shares(batch_size)
     if data.turns:
       self.sizes = dict(data.sizes or dict.fromkeys(data.sources, batch_size))
@@ -235,7 +235,7 @@ def placed_lanes(mixed: Mixed, sharding: Any) -> tuple[Any, Any]:
     for names, rows in found:
       of_parts = dict(zip(parts[names], rows, strict=True))
       for key, entry in place(of_parts, shapes[names], sharding).items():
-        entries[tuple(f"{name}/{key}" for name in names)] = entry
+        entries[tuple(path_of(name, key) for name in names)] = entry
     return _joined(entries)
 
   return parts, batch
@@ -269,5 +269,5 @@ def padded(data: Mixture, batch_size: int, pieces: int = 1) -> Iterator[Any]:
       found = lane.rows([np.minimum(rows, length - 1) for length in lengths])
       found = {**found, WEIGHT: np.stack(weights, axis=1) if lane.names[1:] else weights[0]}
       for key, entry in found.items():
-        entries[tuple(f"{name}/{key}" for name in lane.names)] = entry
+        entries[tuple(path_of(name, key) for name in lane.names)] = entry
     yield _joined(entries)

@@ -9,17 +9,12 @@ from fractions import Fraction
 from numbers import Integral, Real
 from typing import Any, Literal
 
-import jax
-import jax.numpy as jnp
-
 from mtl_jax._core.errors import UserError, nearest
 from mtl_jax._core.inputs import Inputs, Keys, input_keys, keys_read
 from mtl_jax.data.source.convert import as_source
 from mtl_jax.data.source.protocol import Source
+from mtl_jax.data.views import name_of, path_of, seen_by
 from mtl_jax.tasks import Task
-
-WEIGHT = "~weight"
-"""The entry of a source in a batch that tells examples, 1, from filling, 0."""
 
 Rates = Literal["equal", "proportional"] | float | Mapping[str, float]
 
@@ -45,7 +40,7 @@ class Mixture:
   @property
   def spec(self) -> dict[str, Any]:
     """The shapes and dtypes of one example of each source, under `<source>/<key>`."""
-    return {f"{name}/{key}": leaf for name, source in self.sources.items() for key, leaf in source.spec.items()}
+    return {path_of(name, key): leaf for name, source in self.sources.items() for key, leaf in source.spec.items()}
 
   def batch_size(self, given: int | None) -> int:
     """The examples of a batch over all sources.
@@ -136,10 +131,10 @@ class Mixture:
     source_of, keys = {task: name for name, some in self.tasks.items() for task in some}, input_keys(tasks, inputs)
 
     def own(name: str, key: Keys) -> Keys:
-      return f"{name}/{key}" if isinstance(key, str) else tuple(f"{name}/{part}" for part in key)
+      return path_of(name, key) if isinstance(key, str) else tuple(path_of(name, part) for part in key)
 
-    seen = {name: _seen(task, source_of[name], filled) for name, task in tasks.items()}
-    return seen, {name: own(source_of[name], keys[name]) for name in tasks}
+    views = {name: seen_by(task, source_of[name], filled) for name, task in tasks.items()}
+    return views, {name: own(source_of[name], keys[name]) for name in tasks}
 
   def parts(self, tasks: Mapping[str, Task], inputs: Inputs) -> Iterator[tuple[str, Source, dict[str, Task], Inputs]]:
     """The sources one by one.
@@ -199,21 +194,20 @@ def mixture(
   tasks: dict[str, tuple[str, ...]] = {}
   seen: dict[str, str] = {}
   for key in sources:
-    name, some = _name(key), (key,) if isinstance(key, str) else tuple(key)
+    name, some = name_of(key), (key,) if isinstance(key, str) else tuple(key)
     if name in tasks:
       raise UserError(f"two sources have the name {name!r}: rename a task.")
+    if "/" in name:
+      raise UserError(f"source {name!r} has a slash in its name, which separates sources and their entries: rename it.")
     tasks[name] = some
     for task in some:
       if task in seen:
         raise UserError(f"task {task!r} has two sources, {seen[task]!r} and {name!r}: join their examples first.")
       seen[task] = name
-  for name in tasks:
-    if "/" in name:
-      raise UserError(f"source {name!r} has a slash in its name, which separates sources and their entries: rename it.")
-  found = {_name(key): as_source(data, f"source {_name(key)!r}") for key, data in sources.items()}
+  found = {name: as_source(data, f"source {name!r}") for name, data in zip(tasks, sources.values(), strict=True)}
   shares = _rates(rates, found)
   if sizes is not None:
-    given = {_name(key): n for key, n in sizes.items()} if isinstance(sizes, Mapping) else dict.fromkeys(found, sizes)
+    given = {name_of(key): n for key, n in sizes.items()} if isinstance(sizes, Mapping) else dict.fromkeys(found, sizes)
     _check_names("sizes", given, found)
     for name in found:
       size = given.get(name)
@@ -245,7 +239,7 @@ def as_mixture(data: Any, tasks: Mapping[str, Task], inputs: Inputs, what: str =
       data = mixture(data)
   if not isinstance(data, Mixture):
     return None
-  known = [task for some in data.tasks.values() for task in some]
+  known, keys = [task for some in data.tasks.values() for task in some], input_keys(tasks, inputs)
   for task in known:
     if task not in tasks:
       raise UserError(
@@ -254,13 +248,9 @@ def as_mixture(data: Any, tasks: Mapping[str, Task], inputs: Inputs, what: str =
   for task in tasks:
     if task not in known:
       raise UserError(f"{what} has no source for task {task!r}, only for {_told(known)}: add its examples.")
-    if task not in input_keys(tasks, inputs):
+    if task not in keys:
       raise UserError(f"task {task!r} is not in inputs, which has {_told(inputs)}: add it there.")
   return data
-
-
-def _name(key: Any) -> str:
-  return key if isinstance(key, str) else "+".join(key)
 
 
 def _told(names: Any) -> str:
@@ -279,7 +269,7 @@ def _rates(rates: Rates, sources: Mapping[str, Source]) -> dict[str, float]:
   elif rates == "proportional":
     found = {name: float(len(source)) for name, source in sources.items()}
   elif isinstance(rates, Mapping):
-    given = {_name(key): rate for key, rate in rates.items()}
+    given = {name_of(key): rate for key, rate in rates.items()}
     _check_names("rates", given, sources)
     found = {name: given.get(name, 0.0) for name in sources}
   elif isinstance(rates, int | float) and rates > 0:
@@ -290,69 +280,3 @@ def _rates(rates: Rates, sources: Mapping[str, Source]) -> dict[str, float]:
     raise UserError(f"rates is {found}, expected numbers of at least 0, not all of them 0.")
   total = sum(found.values())
   return {name: rate / total for name, rate in found.items()}
-
-
-class _View(Mapping[str, Any]):
-  """The entries of one source in the batch of a mixture."""
-
-  def __init__(self, batch: Mapping[str, Any], source: str):
-    self._batch, self._source = batch, source
-
-  def __getitem__(self, key: str) -> Any:
-    return self._batch[f"{self._source}/{key}"]
-
-  def __iter__(self) -> Iterator[str]:
-    start = f"{self._source}/"
-    return (key[len(start) :] for key in self._batch if key.startswith(start) and key != start + WEIGHT)
-
-  def __len__(self) -> int:
-    return sum(1 for _ in self)
-
-
-def _seen(task: Task, source: str, filled: bool) -> Task:
-  """A task that reads its source's entries."""
-
-  def mask(batch: Any) -> Any:
-    weight = batch[f"{source}/{WEIGHT}"] if filled else None
-    if task.mask is None:
-      return weight
-    own = jnp.asarray(task.mask(_View(batch, source)))
-    return own if weight is None else own * jnp.reshape(weight, (-1, *[1] * (own.ndim - 1))).astype(own.dtype)
-
-  return dataclasses.replace(
-    task,
-    loss=lambda prediction, batch: task.loss(prediction, _View(batch, source)),
-    label=lambda batch: task.label(_View(batch, source)),
-    mask=mask if filled or task.mask is not None else None,
-  )
-
-
-def by_source(data: Mixture, transform: Any) -> Any:
-  """`transform(batch, key)` of `{source: {key: array}}`, for batches of a mixture."""
-
-  def flat(batch: Mapping[str, Any], key: jax.Array) -> dict[str, Any]:
-    nested = {name: dict(_View(batch, name)) for name in data.sources}
-    found = transform({name: part for name, part in nested.items() if part}, key)
-    if not isinstance(found, Mapping) or not all(isinstance(part, Mapping) for part in found.values()):
-      raise UserError("transform returned no dictionary of batches, expected {source: {key: array}} as it was given.")
-    kept = {path: value for path, value in batch.items() if path.endswith(f"/{WEIGHT}")}
-    return {f"{name}/{entry}": value for name, part in found.items() for entry, value in part.items()} | kept
-
-  return flat
-
-
-def completing(step: Any, data: Mixture, count: int) -> Any:
-  """The step on batches of some of the sources: the others have `count` examples of filling each."""
-  if not data.turns:
-    return step
-
-  def completed(state: Any, batch: Mapping[str, Any]) -> Any:
-    found = dict(batch)
-    for name, source in data.sources.items():
-      if f"{name}/{WEIGHT}" not in batch:
-        found[f"{name}/{WEIGHT}"] = jnp.zeros(count, jnp.float32)
-        for key, entry in source.spec.items():
-          found[f"{name}/{key}"] = jax.tree.map(lambda leaf: jnp.zeros((count, *leaf.shape), leaf.dtype), entry)
-    return step(state, found)
-
-  return completed

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from mtl_jax._core import devices
+from mtl_jax._core.packed import entry
 from mtl_jax.engine._backward.order import zero_after
 
 
@@ -54,7 +55,7 @@ class Together:
   def each(self) -> list[Any]:
     """The cotangents one by one."""
     stack = self.stack(devices.varying(jnp.ones(())))
-    return [jax.tree.map(lambda leaf, i=i: leaf[i], stack) for i in range(self.count)]
+    return [entry(stack, i) for i in range(self.count)]
 
 
 class Cotangents:

@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from mtl_jax._core import devices
-from mtl_jax._core.packed import Opened
+from mtl_jax._core.axes import behind
+from mtl_jax._core.packed import Opened, entry
 from mtl_jax._core.partition import joined
 from mtl_jax._jaxpr.branches import Alike
 from mtl_jax.engine._cotangents import Alone, Together
@@ -99,9 +100,9 @@ def heads_together(alike: Alike, features: Any, others: Any, keys: Any, *, of_ea
 
   def pull(weights):
     grads = vjp(seeds(jnp.ones(count)))[0]
-    return jax.tree.map(lambda g: g * weights.astype(g.dtype).reshape(-1, *[1] * (g.ndim - 1)), grads)
+    return jax.tree.map(lambda g: g * behind(weights.astype(g.dtype), g.ndim), grads)
 
   def again(seed):
-    return jax.tree.map(lambda leaf: leaf[0], each_at_features(seed))
+    return entry(each_at_features(seed), 0)
 
   return Heads(alike.names, losses, after, pull, Together(count, each_at_features, weighted, again))

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mtl_jax._core import devices
-from mtl_jax._core.packed import Opened, assembled, stack
+from mtl_jax._core.packed import Opened, assembled, entry, stack
 from mtl_jax._core.partition import joined
 from mtl_jax._jaxpr.alike import reached
 from mtl_jax._jaxpr.branches import Branches, alike_branches, alike_heads
@@ -93,10 +93,8 @@ def cut(objective: Objective, params, state, batch, key, share: float) -> Linear
   if objective.beside is not None:
     now, seen = {"shared": shared, "task": state["task"]}, [features for one in passes for features in one.seen]
     terms = _terms(objective.beside, params, now, seen, opened.entries, keys, share)
-    shared, task_state = (
-      terms.state["shared"],
-      assembled(task_state, {(name,): tree for name, tree in terms.state["task"].items()}),
-    )
+    changed = {(name,): tree for name, tree in terms.state["task"].items()}
+    shared, task_state = terms.state["shared"], assembled(task_state, changed)
 
   def pull_heads(weights):
     grads = {part.names: part.pull(weights[np.array([position[name] for name in part.names])]) for part in parts}
@@ -110,7 +108,7 @@ def cut(objective: Objective, params, state, batch, key, share: float) -> Linear
   if terms is not None and share > 0.0:
     straight = [terms.at_shared, *[None] * (len(pullbacks) - 1)]  # once
     at_features = iter(terms.at_features)
-    each = [one.gathered([next(at_features) for _ in one.seen]) for one in passes]
+    each = [one.gathered([next(at_features) for _ in range(one.branches)]) for one in passes]
     pullbacks = [_with_terms(*both) for both in zip(pullbacks, each, straight, strict=True)]
   losses, order = jnp.concatenate([part.losses for part in parts]), np.argsort([position[name] for name in names])
   return Linearized(
@@ -132,20 +130,30 @@ class _Pass(NamedTuple):
     heads: Those on its features.
     pull: The way from the features to the shared parameters.
     shared: The shared state after it.
-    seen: For each of its branches the features that have gradients, and the others.
+    features: Those that have gradients, and the others; of several passes along a leading axis.
     own: As in `Pullback`.
   """
 
   heads: list[Heads]
   pull: Callable[[Any], Any]
   shared: Any
-  seen: list[tuple[Any, Any]]
+  features: tuple[Any, Any]
   own: Own | None = None
 
   @property
   def names(self) -> list[str]:
     """Its tasks."""
     return [name for part in self.heads for name in part.names]
+
+  @property
+  def branches(self) -> int:
+    """How many it is of; several have a head each."""
+    return 1 if self.own is None else len(self.names)
+
+  @property
+  def seen(self) -> list[tuple[Any, Any]]:
+    """The features of each of its branches."""
+    return [self.features] if self.own is None else [entry(self.features, i) for i in range(self.branches)]
 
   def gathered(self, at_features: Sequence[Any]) -> Any:
     """Gradients at the features of each of its branches, as `pull` takes them."""
@@ -163,19 +171,17 @@ def _one_pass(several: Branches, params, state, batch: Opened, keys) -> _Pass:
     return features, (others, after)
 
   features, vjp, (others, shared) = jax.vjp(trunk, params["shared"], has_aux=True)
-  alike = alike_heads(branch, params, state, joined(features, others), batch, keys)
+  alike, rest = alike_heads(branch, params, state, joined(features, others), batch, keys)
   heads = [heads_together(a, features, others, _keys(keys, a.names), of_each=False) for a in alike]
-  done = {name for part in heads for name in part.names}
-  for name, head in branch.heads.items():
-    if name not in done:
-      own = (params["task"][name], state["task"][name])
-      heads.append(head_alone(name, head, *own, features, others, batch, keys["task"][name]))
-  return _Pass(heads, lambda c: vjp(c)[0], shared, [(features, others)])
+  for name, head in rest.items():
+    own = (params["task"][name], state["task"][name])
+    heads.append(head_alone(name, head, *own, features, others, batch, keys["task"][name]))
+  return _Pass(heads, lambda c: vjp(c)[0], shared, (features, others))
 
 
 def _passes_alike(several: Branches, params, state, batch: Opened, keys) -> _Pass:
   """The forward passes of branches that are alike, as one batch."""
-  branch, count = several.branches[0], len(several.branches)
+  branch = several.branches[0]
   assert several.heads is not None
 
   def trunk(p, x):
@@ -187,9 +193,8 @@ def _passes_alike(several: Branches, params, state, batch: Opened, keys) -> _Pas
   features, vjp, others = jax.vjp(trunks, params["shared"], has_aux=True)
   names = several.heads.names
   heads = heads_together(several.heads, features, others, _keys(keys, names), of_each=True)
-  seen = [jax.tree.map(lambda leaf, i=i: leaf[i], (features, others)) for i in range(count)]
   own = _way_back(trunk, params["shared"], several.inputs)
-  return _Pass([heads], lambda c: vjp(c)[0], state["shared"], seen, own)
+  return _Pass([heads], lambda c: vjp(c)[0], state["shared"], (features, others), own)
 
 
 def _way_back(trunk, shared, inputs) -> Own:

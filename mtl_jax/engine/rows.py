@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from mtl_jax._core import devices
+from mtl_jax._core.packed import stack
 from mtl_jax.engine._scatter import scattered
 from mtl_jax.engine.linearized import Linearized, in_place, in_task_order
 
@@ -19,11 +20,6 @@ def takes_turns() -> bool:
   them: each device then computes the whole batch (v5e:16x16: 33 times the FLOPs).
   """
   return devices.platform() == "cpu" or devices.is_divided()
-
-
-def stack(trees: Any) -> Any:
-  """A sequence of trees as one, leaves stacked along a new first axis."""
-  return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
 
 
 def rows(linearized: Linearized, *, one_by_one: bool) -> Any:

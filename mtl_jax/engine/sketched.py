@@ -10,11 +10,11 @@ import jax.numpy as jnp
 from mtl_jax._core import devices
 from mtl_jax._core.errors import UserError
 from mtl_jax._core.gram import gram
+from mtl_jax._core.packed import stack
 from mtl_jax._core.paths import matching
 from mtl_jax.balance.serving import needs_gram
 from mtl_jax.engine._engine import Engine, weigh_and_pull
 from mtl_jax.engine.linearized import in_task_order
-from mtl_jax.engine.rows import stack
 
 
 def sketched(k: int = 4096, *, seed: int = 0) -> Engine:

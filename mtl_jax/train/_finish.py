@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from mtl_jax._core import devices
+from mtl_jax._core.axes import behind
 from mtl_jax._core.errors import UserError
 from mtl_jax._core.packed import FROM, Packed, is_packed
 from mtl_jax._core.partition import joined, partition
@@ -182,7 +183,7 @@ def keep_absent_heads(present: Mapping[str, jax.Array], new: Any, old: Any) -> A
     here = jnp.stack([jnp.asarray(one) for one in here])
 
     def kept(a, b):  # what an optimizer keeps of a whole tree has no entries of tasks
-      return a if a.shape[:1] != here.shape else jnp.where(here.reshape(-1, *[1] * (a.ndim - 1)), a, b)
+      return a if a.shape[:1] != here.shape else jnp.where(behind(here, a.ndim), a, b)
 
     return jax.tree.map(kept, after, before)
 

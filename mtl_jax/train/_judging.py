@@ -10,11 +10,12 @@ import jax.numpy as jnp
 
 from mtl_jax._core.axes import behind
 from mtl_jax._core.inputs import Keys, input_of
-from mtl_jax._core.packed import entry, groups_of, is_packed, packed
+from mtl_jax._core.packed import entry, groups_of, is_packed
 from mtl_jax._jaxpr.alike import merged
 from mtl_jax._jaxpr.branches import Branch, Head, judged
 from mtl_jax.net import Net
 from mtl_jax.tasks import Task
+from mtl_jax.train._packing import packed_heads
 
 Names = tuple[str, ...]
 Judge = Callable[[str, Any, Any], Any]
@@ -60,7 +61,7 @@ def together(net: Net, params: Any, state: Any) -> tuple[Any, Any]:
   if net.cut is None or is_packed(params["task"]):
     return params, state
   groups = groups_of({name: (params["task"][name], state["task"][name]) for name in params["task"]})
-  return {**params, "task": packed(params["task"], groups)}, {**state, "task": packed(state["task"], groups)}
+  return packed_heads((params, state), groups)
 
 
 def by_task(found: Mapping[Names, Any], order: Iterable[str]) -> dict[str, Any]:
@@ -105,9 +106,8 @@ def merger(names: Names, key: str, tasks: Mapping[str, Mapping[str, Any]], like:
     return None
 
   def merge(a, b):
-    inputs, structure = jax.tree.leaves((a, b)), jax.tree.structure(a)
-    values = [inputs[s.each[0]] if s.kind == "input" else s.each[0] for s in found.sources]
-    return jax.tree.unflatten(structure, found.run(*values))
+    made = found.on(jax.tree.leaves((a, b)), [source.each[0] for source in found.others])
+    return jax.tree.unflatten(jax.tree.structure(a), made)
 
   return jax.vmap(merge) if names[1:] else merge
 

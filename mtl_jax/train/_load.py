@@ -16,6 +16,7 @@ from mtl_jax._core.errors import UserError, nearest
 from mtl_jax._core.inputs import Inputs, input_keys, input_of
 from mtl_jax._core.packed import unpacked
 from mtl_jax.data import Description
+from mtl_jax.data.views import entries_of
 from mtl_jax.net import Net
 from mtl_jax.problem import Problem
 from mtl_jax.tasks import Task
@@ -116,7 +117,7 @@ def load(
   data = read_data(run_dir)
   with making_of(run_dir):
     task, keys = next(iter(input_keys(trained_on, problem.inputs).items()))
-    example = input_of(_entries(data, task), keys)
+    example = input_of(entries_of(data.arrays, task), keys)
     _, heads = jax.eval_shape(lambda: _model(problem.net, example))
   for name in trained_on:
     if name not in heads:
@@ -158,14 +159,6 @@ def making_of(run_dir: Path) -> Iterator[None]:
       f"the model cannot be made from {run_dir / DATA} ({reason}): if that file has been changed, delete "
       "it and resume the run (--resume), which writes it anew."
     ) from error
-
-
-def _entries(data: Description, task: str) -> dict[str, Any]:
-  """The entries that a task sees: those of the data, and those of its source in a mixture, `<source>/<key>`."""
-  parts = [(*path.partition("/"), entry) for path, entry in data.arrays.items()]
-  # A source that several tasks share has the name `<task>+<task>`.
-  own = {key: entry for source, _, key, entry in parts if key and f"+{task}+" in f"+{source}+"}
-  return own | data.arrays
 
 
 def _model(net: Net, example: Any) -> Any:

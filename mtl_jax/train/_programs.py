@@ -15,8 +15,9 @@ from mtl_jax._core.checks import check_compute_dtype, check_numbers
 from mtl_jax._core.frozen import Frozen
 from mtl_jax.arch.microbatch import microbatch
 from mtl_jax.balance.balancer import Balancer
-from mtl_jax.data.mixture import as_mixture, by_source, completing
+from mtl_jax.data.mixture import as_mixture
 from mtl_jax.data.sample import spec_of
+from mtl_jax.data.views import by_source, completing
 from mtl_jax.engine import Engine
 from mtl_jax.net import Net
 from mtl_jax.objective import objective
@@ -115,8 +116,9 @@ def compile_programs(
 
   batches = batch_placement(mesh)
   if mixture is not None:
-    step = completing(step, mixture, accumulate * (1 if mesh is None else mesh.shape[devices.DATA]))
-    transform = transform and by_source(mixture, transform)
+    if mixture.turns:
+      step = completing(step, mixture.sources, accumulate * (1 if mesh is None else mesh.shape[devices.DATA]))
+    transform = transform and by_source(mixture.sources, transform)
   step = transforming(step, transform, batches)
   if mesh is None:
     jitted = jax.jit(step, donate_argnums=0, out_shardings=batches)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from mtl_jax._core.errors import UserError
+from mtl_jax._core.errors import UserError, reason
 from mtl_jax.data.source.examples import Examples
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -37,7 +37,7 @@ def array_record(paths: Paths, decode: Callable[[bytes], Mapping[str, Any]] | No
   try:
     records = grain.sources.ArrayRecordDataSource([os.fspath(name) for name in names])
   except Exception as error:  # of the layers below, without a common base
-    raise UserError(f"{told} cannot be read, it is damaged or no ArrayRecord file ({_reason(error)}).") from error
+    raise UserError(f"{told} cannot be read, it is damaged or no ArrayRecord file ({reason(error)}).") from error
   return Examples(_Decoded(records, msgpack_restore if decode is None else decode, told), told)
 
 
@@ -57,7 +57,7 @@ class _Decoded:
     try:
       records = self._records.__getitems__(numbers)
     except Exception as error:
-      raise UserError(f"{self._told} is damaged ({_reason(error)}): write it anew.") from error
+      raise UserError(f"{self._told} is damaged ({reason(error)}): write it anew.") from error
     return list(map(self._example, numbers, records))
 
   def _example(self, number: int, record: bytes) -> Any:
@@ -66,10 +66,6 @@ class _Decoded:
     except Exception as error:
       name = getattr(self._decode, "__name__", type(self._decode).__name__)
       raise UserError(
-        f"record {number} of {self._told} cannot be decoded by {name} ({_reason(error)}): give decode= the function "
+        f"record {number} of {self._told} cannot be decoded by {name} ({reason(error)}): give decode= the function "
         "that reads what was written."
       ) from error
-
-
-def _reason(error: Exception) -> str:
-  return " ".join(f"{type(error).__name__}: {error}".split())[:200]

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mtl_jax._core.errors import UserError, some
+from mtl_jax._core.errors import UserError, reason, some
 from mtl_jax.data.arrays import take
 from mtl_jax.data.source.protocol import spec_of_rows
 
@@ -126,8 +126,7 @@ def _opened(path: Path) -> tuple[Path, Any]:
 
 
 def _damaged(path: Path, error: Exception) -> UserError:
-  reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-  return UserError(f"{path} cannot be read, it is damaged or no Parquet file ({reason}).")
+  return UserError(f"{path} cannot be read, it is damaged or no Parquet file ({reason(error)}).")
 
 
 def _array(what: str, column: Any) -> np.ndarray:
