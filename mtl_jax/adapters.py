@@ -45,7 +45,8 @@ def from_linen(module: Any, **options: Any) -> Net:
     options: Further keyword arguments of its `__call__`.
 
   Returns:
-    The `Net`.
+    The `Net`. A module that says how many stages it has, by `num_stages`, and takes `stage` in its `__call__`, gives it
+    `Net.stages`; the parameters of a stage are those entries of the whole's that it uses.
 
   Raises:
     UserError: `module` is a class, or of another library; or, when applied, it draws random numbers without a key, or
@@ -60,7 +61,9 @@ def from_linen(module: Any, **options: Any) -> Net:
   check_module("from_linen", module)
   if inspect.isclass(module):
     raise UserError(f"from_linen: found the class {module.__name__}, expected an instance: {module.__name__}(...).")
-  return Net(_InitLinen(module, options), _ApplyLinen(module, options))
+  count = 0 if "stage" in options else getattr(module, "num_stages", 0)
+  stages = tuple(from_linen(module, **options, stage=stage) for stage in range(count))
+  return Net(_InitLinen(module, options), _ApplyLinen(module, options), stages=stages)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -53,6 +53,8 @@ class Net:
       the engines differentiate every head once instead of once per task.
     terms: What the net wants to be small beside the tasks' losses, by name: see `mtl.terms`.
     report: `report(params, state) -> {name: array}`, what metrics and logs show of the net, such as gates.
+    stages: For trunks that can be taken apart: nets which, one after the other, do what this one does, for
+      architectures that work between them. Their parameters are their own.
 
   A multi-task net maps `x` to `{task: prediction}`, and its `params` and `state` are both
   `{"shared": ..., "task": {name: ...}}`.
@@ -63,12 +65,13 @@ class Net:
   cut: Cut | None = None
   terms: Mapping[str, Term] = dataclasses.field(default_factory=dict)
   report: Callable[[Params, State], Mapping[str, Any]] = lambda params, state: {}
+  stages: tuple[Net, ...] = ()
 
   def __post_init__(self) -> None:
     """Lets `apply` take all keywords; raises a `UserError` for a term of features without a `cut`."""
     object.__setattr__(self, "apply", asked(self.apply))
     for name, term in self.terms.items():
-      if term.of == "features" and self.cut is None:
+      if term.of in ("features", "gates") and self.cut is None:
         raise UserError(f"term {name!r} reads features, and this net has no cut between trunk and heads.")
 
   def only(self, names: Sequence[str]) -> Net:

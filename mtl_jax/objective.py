@@ -140,8 +140,10 @@ def objective(
     """The terms by name, this device's share of them, from functions that give features and predictions."""
 
     def share(name, term):
-      if term.of == "features":
-        each = [amount(name, term.value(_cast(f, jnp.float32), batch), term.strength, step) for f in features()]
+      if term.of in ("features", "gates"):
+        seen = [_cast(each, jnp.float32) for each in features()]
+        read = [(params, each) for each in seen] if term.of == "gates" else seen
+        each = [amount(name, term.value(one, batch), term.strength, step) for one in read]
         found = each[0]._replace(value=sum(one.value for one in each) / len(each))
       else:
         read = params if term.of == "params" else _cast(predictions(), jnp.float32)

@@ -5,6 +5,7 @@ A net takes them by `mtl.arch.with_terms(net, {name: term})`.
 - `l1`: absolute values of parameters, to make them sparse.
 - `penalty`: any function of the parameters.
 - `of_features`: any function of what the trunk gives, such as load balancing of experts.
+- `of_gates`: any function of the parameters and of what the trunk gives, such as the entropy of gates in the heads.
 - `of_predictions`: any function of several tasks' predictions, such as their consistency.
 - `Term`, `Amount`: their type, and a term's value and strength in a step.
 - `Strength`: a number, or a function of the step.
@@ -22,7 +23,7 @@ import jax.numpy as jnp
 from mtl_jax._core.errors import UserError
 from mtl_jax._core.paths import matching
 
-__all__ = ["Amount", "Strength", "Term", "l1", "of_features", "of_predictions", "penalty"]
+__all__ = ["Amount", "Strength", "Term", "l1", "of_features", "of_gates", "of_predictions", "penalty"]
 
 Strength = float | Callable[[jax.Array], Any]
 """A number, or a function of the steps taken, such as a schedule of optax."""
@@ -37,13 +38,13 @@ class Term:
 
   Attributes:
     value: `value(what, batch)`, a scalar, or one value per example, (B,), of which the mean counts. Any scale and sign.
-    of: What it reads: the `"params"` of the net, the `"features"` that its trunk gives (which needs a net with a
-      cut), or the `"predictions"`, `{task: prediction}`.
+    of: What it reads: the `"params"` of the net, the `"features"` that its trunk gives, both as a pair for `"gates"`
+      (these two need a net with a cut), or the `"predictions"`, `{task: prediction}`.
     strength: s.
   """
 
   value: Callable[[Any, Any], Any]
-  of: Literal["params", "features", "predictions"]
+  of: Literal["params", "features", "gates", "predictions"]
   strength: Strength = 1.0
 
 
@@ -93,6 +94,21 @@ def of_features(value: Callable[[Any], Any], strength: Strength = 1.0) -> Term:
     The term.
   """
   return Term(lambda features, batch: value(features), "features", strength)
+
+
+def of_gates(value: Callable[[Any, Any], Any], strength: Strength = 1.0) -> Term:
+  """A loss of what heads make of the trunk's features before they predict, such as the entropy of their gates.
+
+  Over batches, pieces and devices it counts as `of_features` does.
+
+  Args:
+    value: `value(params, features)`, a scalar or (B,), with the parameters of the whole net.
+    strength: As in `Term`.
+
+  Returns:
+    The term.
+  """
+  return Term(lambda both, batch: value(*both), "gates", strength)
 
 
 def of_predictions(value: Callable[[Any, Any], Any], strength: Strength = 1.0) -> Term:

@@ -132,7 +132,7 @@ class Branches(NamedTuple):
 
 def alike_heads(
   branch: Branch, params: Any, state: Any, features: Any, batch: Opened, keys: Any
-) -> tuple[list[Alike], dict[str, Head]]:
+) -> tuple[list[Alike], dict[str, Callable[..., Any]]]:
   """The heads on the features of a branch: those that can be run as one, in groups, and all others by name."""
   found, others = [], dict(branch.heads)
   for names in _groups(params):

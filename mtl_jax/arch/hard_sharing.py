@@ -8,10 +8,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from mtl_jax._core.errors import UserError
-from mtl_jax._core.named import described
 from mtl_jax._core.packed import FROM, entry
-from mtl_jax.net import Cut, Net, check_net, from_cut
+from mtl_jax.arch._parts import check_parts
+from mtl_jax.net import Cut, Net, from_cut
 
 
 def hard_sharing(trunk: Net, heads: Mapping[str, Net]) -> Net:
@@ -38,14 +37,7 @@ def hard_sharing(trunk: Net, heads: Mapping[str, Net]) -> Net:
   References:
     Caruana, *Multitask Learning: A Knowledge-Based Source of Inductive Bias*, 1993.
   """
-  check_net("hard_sharing: trunk", trunk)
-  if not isinstance(heads, Mapping):
-    raise UserError(f"hard_sharing: heads is {described(heads)}, expected a dictionary {{task: net}}.")
-  if not heads:
-    raise UserError("hard_sharing needs at least one head, found none: pass heads={task: net}.")
-  heads = dict(heads)
-  for name, head in heads.items():
-    check_net(f"hard_sharing: head {name!r}", head)
+  heads = check_parts("hard_sharing", trunk, heads)
 
   def init(key, x):
     trunk_key, *head_keys = jax.random.split(key, 1 + len(heads))

@@ -40,7 +40,7 @@ def microbatch(net: Net, count: int) -> Net:
   if count == 1:
     return net
   if net.cut is None:
-    return dataclasses.replace(net, apply=_in_pieces(net.apply, count))
+    return dataclasses.replace(net, apply=_in_pieces(net.apply, count), stages=())
   pieces = dataclasses.replace(net.cut, trunk=_in_pieces(net.cut.trunk, count))
   return dataclasses.replace(net, apply=from_cut(net.init, pieces).apply, cut=pieces)
 

@@ -31,10 +31,10 @@ def stages(module: Any) -> tuple[Net, ...]:
   >>> first.apply(params, state, jnp.ones((2, 3)))[0].shape, list(params)
   ((2, 8), ['Dense_0'])
   """
-  count = getattr(module, "num_stages", None)
-  if count is None:
+  found = from_linen(module).stages
+  if not found:
     raise UserError(f"stages: {type(module).__name__} has no stages, expected a trunk of mtl.nn.")
-  return tuple(from_linen(module, stage=stage) for stage in range(count))
+  return found
 
 
 def chosen(module: Any, stage: int | None) -> Iterable[int]:
