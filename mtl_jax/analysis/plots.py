@@ -1,4 +1,4 @@
-"""Pictures of runs: learning curves, Delta_m bars, task-gradient cosines over time."""
+"""Pictures: learning curves, Delta_m bars, task-gradient cosines over time, networks."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from mtl_jax._core.errors import UserError
+from mtl_jax.analysis.parts import Part
 
 History = Sequence[Mapping[str, Any]]
 
@@ -124,3 +125,39 @@ def standard_error(values: Sequence[float]) -> float:
   1.0
   """
   return float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
+
+
+def network(path: Path, found: Sequence[Part], title: str) -> None:
+  """A net as a picture: what is shared at the bottom, from the input up, and the tasks side by side above it.
+
+  Args:
+    path: The PNG to write.
+    found: The parts of the net, as `parts` gives them; at most twelve tasks are drawn, and how many more there are.
+    title: The title.
+  """
+  shared = [part for part in found if part.name.startswith("shared")]
+  tasks = [part for part in found if not part.name.startswith("shared")]
+  shown, rest = tasks[:12], len(tasks) - 12
+  width, height = max(len(shown) + (rest > 0), 3), len(shared) + 2
+  figure = _figure(figsize=(1.5 * width, 0.9 * height + 0.6))
+  axis = figure.subplots()
+  box = {"boxstyle": "round,pad=0.45", "edgecolor": "black", "linewidth": 0.8}
+  arrow = {"arrowstyle": "-|>", "color": "gray", "shrinkA": 14, "shrinkB": 14}
+
+  def draw(x: float, y: float, text: str, color: str) -> None:
+    axis.text(x, y, text, ha="center", va="center", fontsize=8, bbox={**box, "facecolor": color})
+
+  middle = (width - 1) / 2
+  draw(middle, 0, "input", "white")
+  for i, part in enumerate(shared):
+    axis.annotate("", (middle, i + 1), (middle, i), arrowprops=arrow)
+    draw(middle, i + 1, f"{part.name}\n{part.parameters:,}", "lightsteelblue")
+  first = (width - len(shown) - (rest > 0)) / 2
+  for i, part in enumerate(shown):
+    axis.annotate("", (first + i, height - 1), (middle, len(shared)), arrowprops=arrow)
+    draw(first + i, height - 1, f"{part.name.removeprefix('task/')}\n{part.parameters:,}", "moccasin")
+  if rest > 0:
+    draw(first + len(shown), height - 1, f"{rest} more", "white")
+  axis.set(xlim=(-0.7, width - 0.3), ylim=(-0.6, height - 0.4), title=title)
+  axis.axis("off")
+  figure.savefig(path, dpi=120)

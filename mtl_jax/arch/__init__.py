@@ -6,6 +6,10 @@ Every one takes a trunk and `{task: head}`, all of them `Net`s.
 - `cross_stitch`: one tower per task, whose features are mixed after each stage.
 - `mmoe`: copies of the trunk as experts, mixed by a gate per task.
 
+By name:
+
+- `names`: the names of all architectures; `as_arch`: the one that a name stands for; `Architecture`: their type.
+
 Nets from nets:
 
 - `chain`: nets one after the other, as a trunk in stages.
@@ -18,6 +22,17 @@ from mtl_jax.arch.cross_stitch import cross_stitch
 from mtl_jax.arch.hard_sharing import hard_sharing
 from mtl_jax.arch.microbatch import microbatch
 from mtl_jax.arch.mmoe import mmoe
+from mtl_jax.arch.named import Architecture, as_arch, names
 from mtl_jax.arch.with_terms import with_terms
 
-__all__ = ["chain", "cross_stitch", "hard_sharing", "microbatch", "mmoe", "with_terms"]
+__all__ = [
+  "Architecture",
+  "as_arch",
+  "chain",
+  "cross_stitch",
+  "hard_sharing",
+  "microbatch",
+  "mmoe",
+  "names",
+  "with_terms",
+]

@@ -1,6 +1,7 @@
 """The commands of `mtl-jax`: each a dataclass of its options, which make its help text, and what it does."""
 
 from mtl_jax.cli.compare import Compare
+from mtl_jax.cli.describe import Describe
 from mtl_jax.cli.plan import Plan
 from mtl_jax.cli.recipes import Recipes
 from mtl_jax.cli.train import Train
@@ -10,6 +11,7 @@ from mtl_jax.cli.training import Dotted as Dotted
 COMMANDS = {
   "train": Train,
   "compare": Compare,
+  "describe": Describe,
   "plan": Plan,
   "evaluate": Evaluate,
   "predict": Predict,

@@ -49,7 +49,7 @@ class Plan(Training):
 
     if self.engine is not None and self.engines:
       raise UserError("--engine and --engines exclude each other: name all engines after --engines.")
-    only(dotted, ["recipe", "balancer", *(["engine"] if self.engine else []), *self.engines])
+    only(dotted, ["recipe", "balancer", "arch", *(["engine"] if self.engine else []), *self.engines])
     if self.out is not None:
       check_writable(self.out)
     engines = [build_engine(name, dotted.get(name, ())) for name in self.engines]

@@ -18,6 +18,7 @@ class Train(Training):
 
     mtl-jax train digits --balancer pcgrad
     mtl-jax train digits --balancer dwa --balancer.window 50 --run-dir runs/dwa
+    mtl-jax train digits --arch mmoe --arch.experts 8 --balancer nash
     mtl-jax train digits --balancer pcgrad --run-dir runs/pcgrad --resume
     mtl-jax train my.py --recipe.size 500
     mtl-jax train digits --mesh data=4,model=2 --rules fsdp
@@ -29,7 +30,7 @@ class Train(Training):
   seed: int = 0
   """Of initialisation, shuffling and dropout."""
   run_dir: Path | None = None
-  """Where configuration, logs, checkpoints and pictures go (default: runs/RECIPE-BALANCER-SEED)."""
+  """Where configuration, logs, checkpoints and pictures go (default: runs/RECIPE[-ARCH]-BALANCER-SEED)."""
   resume: bool = False
   """Go on with the run in the directory; with another number of --steps it goes on to that."""
   resume_anyway: bool = False
@@ -62,19 +63,20 @@ class Train(Training):
     from mtl_jax.analysis import plots
     from mtl_jax.data import describe
     from mtl_jax.experiment import configure
-    from mtl_jax.experiment.config import build
+    from mtl_jax.experiment.config import problem_of
     from mtl_jax.experiment.run import train_run
     from mtl_jax.train import Loop
     from mtl_jax.train.clock import waiting_for_data
     from mtl_jax.train.run_dir import of_run
 
-    only(dotted, ["recipe", "balancer", "engine"])
+    only(dotted, ["recipe", "balancer", "engine", "arch"])
     several = self.join or (self.coordinator, self.num_processes, self.process_id) != (None, None, None)
     if several:
       shard.start_processes(self.coordinator, self.num_processes, self.process_id)
     mesh = "data=-1" if several and self.mesh is None else self.mesh
     # A run goes on to its own number of steps, not the recipe's, unless another is asked for.
-    run_dir = self.run_dir or Path("runs") / f"{short(self.recipe)}-{self.balancer}-{self.seed}"
+    words = [short(self.recipe), *([self.arch] if self.arch else []), self.balancer, str(self.seed)]
+    run_dir = self.run_dir or Path("runs") / "-".join(words)
     resume = "anyway" if self.resume_anyway else self.resume
     steps = of_run(run_dir, resume, "steps") if self.steps is None else self.steps
     options = options_of(dataclasses.replace(self, steps=steps), dotted)
@@ -97,7 +99,7 @@ class Train(Training):
       )
     if not shard.is_first():
       return
-    problem = build(experiment.recipe, experiment.config.tasks, describe(splits.train, splits.about))
+    problem = problem_of(experiment, describe(splits.train, splits.about))
     metrics = {name: task.main_metric for name, task in problem.tasks.items()}
     draw(lambda: plots.learning_curves(run_dir / "learning_curves.png", {self.balancer: result.history}, metrics))
     print_metrics({"test": test}, problem.tasks, run_dir / "test.json")

@@ -14,14 +14,15 @@ from mtl_jax._core.errors import UserError, nearest
 Dotted = Mapping[str, tuple[str, ...]]
 """The options of the parts that a command names, for example `{"balancer": ("--window", "50")}`."""
 
-_Recipe = tyro.conf.Positional[str]
+Recipe = tyro.conf.Positional[str]
+"""The argument that names a recipe."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Training:
   """Options that all training commands share."""
 
-  recipe: Annotated[_Recipe, tyro.conf.arg(metavar="RECIPE")]
+  recipe: Annotated[Recipe, tyro.conf.arg(metavar="RECIPE")]
   """What to train on: one of those that `mtl-jax recipes` lists, or of your own: my.py (its function `recipe`),
   my.py:FUNCTION or package.module:FUNCTION. The function's parameters are options, as --recipe.OPTION."""
   tasks: tuple[str, ...] = ()
@@ -30,6 +31,8 @@ class Training:
   """On which scale the balancer's weights are: its paper's, or that where equal weighting is all ones or 1 / T."""
   engine: str | None = None
   """How task gradients are computed (default: the cheapest exact engine); its own options as --engine.OPTION."""
+  arch: str | None = None
+  """How trunk and heads are joined, such as mmoe (default: the recipe's own); its own options as --arch.OPTION."""
   steps: int | None = None
   """Steps to train (default: the recipe's)."""
   batch_size: int | None = None
@@ -49,7 +52,12 @@ class Training:
 def options_of(command: Training, dotted: Dotted) -> dict[str, Any]:
   """What the options of a command say of the configuration of a run."""
   given = {field.name: getattr(command, field.name) for field in dataclasses.fields(Training)}
-  return given | {f"{part}_options": dotted.get(part, ()) for part in ("recipe", "balancer", "engine")}
+  return given | options_of_parts(dotted, "recipe", "balancer", "engine", "arch")
+
+
+def options_of_parts(dotted: Dotted, *parts: str) -> dict[str, tuple[str, ...]]:
+  """The options of some parts, as the configuration of a run calls them."""
+  return {f"{part}_options": dotted.get(part, ()) for part in parts}
 
 
 def short(recipe: str) -> str:

@@ -1,4 +1,4 @@
-"""Comparing balancers on a recipe with single-task training of the same network and budget."""
+"""Comparing balancers and architectures on a recipe with single-task training of the same network and budget."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from mtl_jax._core.many import FEW, mean
 from mtl_jax.analysis import plots
 from mtl_jax.analysis.delta_m import delta_m
 from mtl_jax.analysis.plots import standard_error
+from mtl_jax.arch import Architecture, as_arch
 from mtl_jax.balance import Balancer, as_balancer, equal, rescale
 from mtl_jax.data import describe
-from mtl_jax.experiment.config import Experiment, RunConfig, build, configure
+from mtl_jax.experiment.config import Experiment, RunConfig, configure, problem_of
 from mtl_jax.experiment.run import compile_run, cosine_probe, train_run
 from mtl_jax.recipes import Recipe
 from mtl_jax.tasks import Task, balanced
@@ -36,7 +37,7 @@ class Method(NamedTuple):
   """One line of a comparison.
 
   Attributes:
-    name: The balancer, or "single-task".
+    name: The balancer, the architecture, or both; or "single-task".
     scores: `{task: one test score a seed}`, by the task's main metric.
     delta_m: Percent, one per seed, against the mean of the single-task scores; negative is better.
     rank: The mean over tasks of the rank of its mean score among all methods.
@@ -105,23 +106,28 @@ def _cell(values: Sequence[float], digits: int) -> str:
 def compare(
   recipe: str | Recipe,
   balancers: Sequence[str] | Mapping[str, Balancer | str],
+  archs: Sequence[str] | Mapping[str, Architecture | str] | None = None,
   *,
   seeds: int = 1,
   out: str | Path | None = None,
+  skip: bool = False,
   progress: bool = True,
   say: Callable[[str], None] = print,
   **options: Any,
 ) -> Comparison:
-  """Trains single-task baselines and every balancer, with every seed, and compares them on the test data.
+  """Trains single-task baselines and every method, with every seed, and compares them on the test data.
 
-  The baselines are the recipe's own network with one task, trained with the same steps and seeds. The best models are
-  those on the validation data.
+  A method is a balancer with an architecture. The baselines are the recipe's own network with one task, trained with
+  the same steps and seeds. The best models are those on the validation data.
 
   Args:
     recipe: The recipe, of your own too, or its name as in `mtl.recipes.find`.
     balancers: Names in `mtl.balance.names()`, or balancers by the names they have in the comparison.
+    archs: Names in `mtl.arch.names()`, or architectures by the names they have in the comparison, each of which is
+      trained with each balancer; None: the recipe's own.
     seeds: The number of seeds, 0, 1, ...
     out: The directory for `comparison.csv`, `comparison.json` and the pictures; None: nothing is written.
+    skip: Leave out architectures that do not serve the recipe, and say so, instead of failing.
     progress: Show progress bars.
     say: Prints a line of news.
     **options: As `mtl_jax.experiment.RunConfig` has them, such as `steps`, `batch_size`, `learning_rate`, `tasks`,
@@ -135,21 +141,48 @@ def compare(
       writable.
   """
   base = configure(recipe, **options)
-  methods = _methods(balancers, base.config)
+  methods = _methods(base, _balancers(balancers, base.config), archs)
   check_numbers({"seeds": seeds})
   if out is None:
-    return _compare(base, methods, seeds, progress, say)[0]
+    return _compare(base, methods, seeds, skip, progress, say)[0]
   out_dir = Path(out)
   _check_empty(out_dir)
   with locked(out_dir):
     _check_empty(out_dir)  # once more: now nobody else fills it
-    comparison, results = _compare(base, methods, seeds, progress, say)
+    comparison, results = _compare(base, methods, seeds, skip, progress, say)
     with using(out_dir):
       _write(out_dir, base.config, seeds, comparison, results)
     return comparison
 
 
-def _methods(balancers: Sequence[str] | Mapping[str, Balancer | str], config: RunConfig) -> dict[str, Balancer]:
+def _methods(
+  base: Experiment,
+  balancers: Mapping[str, Balancer],
+  archs: Sequence[str] | Mapping[str, Architecture | str] | None,
+) -> dict[str, Experiment]:
+  """The experiment of each method, by a name that tells it from the others."""
+  if archs is None:
+    return {name: base._replace(balancer=balancer) for name, balancer in balancers.items()}
+  if isinstance(archs, str):
+    raise UserError(f"archs is {archs!r}, expected a list of names: [{archs!r}].")
+  if not archs:
+    raise UserError("compare: archs is empty, expected at least one architecture, or None: the recipe's own.")
+  if not isinstance(archs, Mapping):
+    check_once("archs", list(archs))
+    archs = {name: name for name in archs}
+  made = {name: as_arch(arch, f"architecture {name!r}") for name, arch in archs.items()}
+
+  def told(arch: str, balancer: str) -> str:
+    return arch if len(balancers) == 1 else balancer if len(made) == 1 else f"{arch} {balancer}"
+
+  return {
+    told(a, b): base._replace(arch=arch, balancer=balancer)
+    for a, arch in made.items()
+    for b, balancer in balancers.items()
+  }
+
+
+def _balancers(balancers: Sequence[str] | Mapping[str, Balancer | str], config: RunConfig) -> dict[str, Balancer]:
   """The balancers by their names, on the scale of the configuration."""
   if not balancers:
     raise UserError("compare needs at least one balancer.")
@@ -175,17 +208,34 @@ def _check_empty(out_dir: Path) -> None:
 
 
 def _compare(
-  base: Experiment, methods: Mapping[str, Balancer], seeds: int, progress: bool, say: Callable[[str], None]
+  base: Experiment,
+  methods: Mapping[str, Experiment],
+  seeds: int,
+  skip: bool,
+  progress: bool,
+  say: Callable[[str], None],
 ) -> tuple[Comparison, dict[str, list[_Run]]]:
   splits = base.recipe.data(0)
-  tasks = balanced(build(base.recipe, base.config.tasks, describe(splits.train, splits.about)).tasks)
-  jobs = {name: base._replace(balancer=balancer) for name, balancer in methods.items()}
+  described = describe(splits.train, splits.about)
+  tasks = balanced(problem_of(base, described).tasks)
+  programs, chosen = {}, {}
+  for name, experiment in methods.items():  # all of them before the first is trained
+    try:
+      compiled = compile_run(experiment, splits)
+      jax.eval_shape(compiled.create, jax.random.key(0))
+    except UserError as error:
+      if not skip:
+        raise
+      say(f"{name} is left out: {error}")
+    else:
+      programs[name], chosen[name] = compiled, experiment
+  jobs = dict(chosen)
   for task in reversed(tasks):
-    alone = base._replace(config=dataclasses.replace(base.config, tasks=(task,)), balancer=equal())
+    alone = base._replace(config=dataclasses.replace(base.config, tasks=(task,)), balancer=equal(), arch=None)
     jobs = {f"{SINGLE} {task}": alone, **jobs}
   results: dict[str, list[_Run]] = {}
   for title, experiment in jobs.items():
-    programs = compile_run(experiment, splits)
+    compiled = programs.pop(title, None) or compile_run(experiment, splits)
     probe = cosine_probe(experiment, splits) if len(experiment.config.tasks) > 1 else None
     results[title] = runs = []
     for seed in range(seeds):
@@ -193,12 +243,12 @@ def _compare(
         experiment._replace(config=dataclasses.replace(experiment.config, seed=seed)),
         splits,
         progress=progress,
-        loop=Loop(title=f"{title} seed {seed}", probe=probe, programs=programs),
+        loop=Loop(title=f"{title} seed {seed}", probe=probe, programs=compiled),
       )
       size = sum(leaf.size for leaf in jax.tree.leaves(fit.params))
       runs.append(_Run(test, fit.history, fit.step_seconds, size))
       say(f"{title} seed {seed}: {_told({t: (tasks[t].main_metric, m) for t, m in test.items() if t in tasks})}")
-  return _judge(base.config.steps, tasks, list(methods), results), results
+  return _judge(base.config.steps, tasks, list(chosen), results), results
 
 
 def _told(scores: Mapping[str, tuple[str, Mapping[str, float]]]) -> str:

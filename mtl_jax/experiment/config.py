@@ -6,14 +6,18 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
+import jax
+
 from mtl_jax._core.checks import check_numbers, check_once
 from mtl_jax._core.errors import UserError, nearest
+from mtl_jax._core.inputs import input_keys, input_of
+from mtl_jax.arch import Architecture, hard_sharing
 from mtl_jax.balance import Balancer, rescale
 from mtl_jax.data import Description
 from mtl_jax.engine import Engine
-from mtl_jax.experiment.options import build_balancer, build_engine, build_recipe
+from mtl_jax.experiment.options import build_arch, build_balancer, build_engine, build_recipe
 from mtl_jax.problem import Problem
-from mtl_jax.recipes import Recipe
+from mtl_jax.recipes import Parts, Recipe
 from mtl_jax.train import Nonfinite
 
 
@@ -32,6 +36,8 @@ class RunConfig:
     scale: The scale of the balancer's weights, see `mtl.balance.rescale`.
     engine: A name in `mtl.engine.names()`; None: the cheapest exact one.
     engine_options: As on the command line, without the prefix.
+    arch: A name in `mtl.arch.names()`; None: the recipe's own.
+    arch_options: As on the command line, without the prefix.
     seed: Of initialisation, shuffling and dropout; the data are the recipe's own.
     accumulate: Pieces a batch is cut into for the trunk.
     dtype: What the network computes in.
@@ -50,6 +56,8 @@ class RunConfig:
   scale: Literal["paper", "sum", "mean"] = "paper"
   engine: str | None = None
   engine_options: tuple[str, ...] = ()
+  arch: str | None = None
+  arch_options: tuple[str, ...] = ()
   seed: int = 0
   accumulate: int = 1
   dtype: Literal["float32", "bfloat16"] = "float32"
@@ -66,12 +74,14 @@ class Experiment(NamedTuple):
     recipe: The recipe.
     balancer: The balancer, on its scale.
     engine: The engine; None: the cheapest exact one.
+    arch: The architecture; None: the recipe's own.
   """
 
   config: RunConfig
   recipe: Recipe
   balancer: Balancer
   engine: Engine | None
+  arch: Architecture | None = None
 
 
 def configure(recipe: str | Recipe, **given: Any) -> Experiment:
@@ -83,13 +93,6 @@ def configure(recipe: str | Recipe, **given: Any) -> Experiment:
 
   Returns:
     The experiment.
-
-  Args:
-    recipe: A name in `mtl_jax.recipes.names()`.
-    given: Fields of `RunConfig`.
-
-  Returns:
-    The configuration.
 
   Raises:
     UserError: An unknown recipe, option, balancer or engine; an unknown task or one named twice; a number out of range.
@@ -111,7 +114,8 @@ def configure(recipe: str | Recipe, **given: Any) -> Experiment:
   check_numbers(vars(config))
   balancer = rescale(build_balancer(config.balancer, config.balancer_options), config.scale)
   engine = None if config.engine is None else build_engine(config.engine, config.engine_options)
-  return Experiment(config, found, balancer, engine)
+  arch = None if config.arch is None else build_arch(config.arch, config.arch_options)
+  return Experiment(config, found, balancer, engine, arch)
 
 
 def check_known(recipe: Recipe, tasks: Sequence[str]) -> None:
@@ -122,10 +126,33 @@ def check_known(recipe: Recipe, tasks: Sequence[str]) -> None:
       raise UserError(f"unknown task {name!r}{nearest(name, recipe.tasks)}: recipe {recipe.name!r} has {known}.")
 
 
-def build(recipe: Recipe, tasks: Sequence[str], data: Description) -> Problem:
-  """The network and tasks of a recipe, for data of this description; the data themselves are not needed."""
+def problem_of(experiment: Experiment, data: Description) -> Problem:
+  """The network and tasks of an experiment, for data of this description; the data themselves are not needed."""
+  return build(experiment.recipe, experiment.arch, experiment.config.tasks, data)
+
+
+def build(recipe: Recipe, arch: Architecture | None, tasks: Sequence[str], data: Description) -> Problem:
+  """The network and tasks of a recipe, joined by an architecture; None: the recipe's own.
+
+  Raises:
+    UserError: An architecture for a recipe that gives a finished net.
+  """
   adapted = recipe if recipe.adapt is None else recipe.adapt(data)
-  return Problem(adapted.net(tasks), {name: adapted.tasks[name] for name in tasks}, adapted.inputs)
+  net = adapted.net(tasks)
+  if isinstance(net, Parts):
+    net = (arch or hard_sharing)(net.trunk, net.heads)
+  elif arch is not None:
+    raise UserError(
+      f"recipe {recipe.name!r} gives a finished net, so its architecture is the recipe's own: for another its "
+      "net(names) has to return mtl.recipes.Parts(trunk, heads)."
+    )
+  return Problem(net, {name: adapted.tasks[name] for name in tasks}, adapted.inputs)
+
+
+def example_of(problem: Problem, data: Description, count: int) -> Any:
+  """The shapes of a batch of `count` examples of a net's input; of its first, where tasks have inputs of their own."""
+  batch = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((count, *leaf.shape), leaf.dtype), data.arrays)
+  return input_of(batch, next(iter(input_keys(problem.tasks, problem.inputs).values())))
 
 
 def step_options(config: RunConfig) -> dict[str, Any]:

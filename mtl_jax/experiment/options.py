@@ -1,4 +1,4 @@
-"""Balancers, engines and recipes from their names and command-line options."""
+"""Balancers, engines, architectures and recipes from their names and command-line options."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import types
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from mtl_jax import balance, engine, recipes
+from mtl_jax import arch, balance, engine, recipes
 from mtl_jax._core.errors import UserError, nearest
 from mtl_jax._core.named import function_of, required
+from mtl_jax.arch.named import PARTS
 from mtl_jax.balance import Balancer
 from mtl_jax.engine import Engine
 from mtl_jax.recipes import Recipe
@@ -38,6 +39,16 @@ def build_engine(name: str, options: Sequence[str] = ()) -> Engine:
   return _build(engine, "engine", name, options)
 
 
+def build_arch(name: str, options: Sequence[str] = ()) -> arch.Architecture:
+  """The architecture `name` with options as on the command line.
+
+  >>> build_arch("mmoe", ["--experts", "8"]).keywords["experts"]
+  8
+  """
+  function = function_of("arch", name, arch.__name__, arch.names())
+  return functools.partial(function, **_values(function, f"--arch {name}", list(options), PARTS))
+
+
 def build_recipe(name: str, options: Sequence[str] = ()) -> Recipe:
   """The recipe `name`, one of the user's own too (`mtl.recipes.find`), with options as on the command line.
 
@@ -48,12 +59,12 @@ def build_recipe(name: str, options: Sequence[str] = ()) -> Recipe:
 
 
 def without_options(module: Any) -> list[str]:
-  """The names of `module` whose functions can be called without arguments.
+  """The names of `module` whose functions can be called without arguments, but for trunk and heads.
 
   >>> "constant" in without_options(balance), "equal" in without_options(balance)
   (False, True)
   """
-  return [name for name in module.names() if not required(getattr(module, name))]
+  return [name for name in module.names() if set(required(getattr(module, name))) <= set(PARTS)]
 
 
 def _build(module: Any, kind: str, name: str, options: Sequence[str]) -> Any:
@@ -63,9 +74,14 @@ def _build(module: Any, kind: str, name: str, options: Sequence[str]) -> Any:
 
 def _call(function: Callable[..., Any], title: str, options: list[str]) -> Any:
   """`function` called with `options`, parsed by its signature."""
+  return function(**_values(function, title, options))
+
+
+def _values(function: Callable[..., Any], title: str, options: list[str], given: Sequence[str] = ()) -> dict[str, Any]:
+  """The arguments that `options` stand for, parsed by the signature of `function`, but for those that are `given`."""
   import tyro
 
-  parameters = [name.replace("_", "-") for name in _named(function)]
+  parameters = [name.replace("_", "-") for name in _named(function) if name not in given]
   for word in options:
     option = word[2:].partition("=")[0].replace("_", "-")
     if word.startswith("--") and option not in parameters:
@@ -74,7 +90,7 @@ def _call(function: Callable[..., Any], title: str, options: list[str]) -> Any:
   message = io.StringIO()
   try:
     with contextlib.redirect_stdout(message), contextlib.redirect_stderr(message):
-      parsed = tyro.cli(_parseable(function), prog=title, args=options, description="")
+      parsed = tyro.cli(_parseable(function, given), prog=title, args=options, description="")
   except SystemExit as error:
     words = " ".join(message.getvalue().replace("│", " ").replace("─", " ").split())
     raise UserError(f"{title} {' '.join(options)}: {words}") from error
@@ -82,14 +98,16 @@ def _call(function: Callable[..., Any], title: str, options: list[str]) -> Any:
   for name, value in values.items():
     if any(number != number for number in (value if isinstance(value, tuple | list) else (value,))):
       raise UserError(f"{title}: {name} is {value}, expected numbers.")  # no range that functions check holds NaN
-  return function(**values)
+  return values
 
 
-def _parseable(function: Callable[..., Any]) -> type:
+def _parseable(function: Callable[..., Any], given: Sequence[str]) -> type:
   """A dataclass of the function's parameters that words can give: no functions, no optimizers."""
   hints = get_type_hints(function)
   fields = []
   for name, parameter in _named(function).items():
+    if name in given:
+      continue
     hint = hints.get(name, type(parameter.default))  # functions of the user's own need not say it
     kind = functools.reduce(operator.or_, filter(_is_word, get_args(hint))) if _is_union(hint) else hint
     if kind is not type(None):

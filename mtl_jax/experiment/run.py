@@ -15,7 +15,7 @@ from mtl_jax._core.errors import UserError
 from mtl_jax._core.inputs import Inputs, keys_read
 from mtl_jax.data import Description, check, describe
 from mtl_jax.data.arrays import as_arrays, take
-from mtl_jax.experiment.config import Experiment, build, step_options
+from mtl_jax.experiment.config import Experiment, problem_of, step_options
 from mtl_jax.objective import objective
 from mtl_jax.recipes import Splits
 from mtl_jax.train import Fit, Loop, Metrics, Programs, TrainState, compile_programs, fit
@@ -35,7 +35,7 @@ def compile_run(
   experiment: Experiment, splits: Splits, mesh: jax.sharding.Mesh | None = None, rules: shard.AnyRules = None
 ) -> Programs:
   """The compiled programs that all seeds of an experiment share."""
-  problem = build(experiment.recipe, experiment.config.tasks, describe(splits.train, splits.about))
+  problem = problem_of(experiment, describe(splits.train, splits.about))
   options = _options(experiment, mesh, rules)
   return compile_programs(problem, experiment.balancer, _optimizer(experiment), splits.train, **options)
 
@@ -68,7 +68,7 @@ def train_run(
     The fit, and `{task: {metric: value}}` on the test data.
   """
   config, described = experiment.config, describe(splits.train, splits.about)
-  problem = build(experiment.recipe, config.tasks, described)
+  problem = problem_of(experiment, described)
   if run_dir is not None:
     _check_kept(splits.train, described, problem.inputs)
   check(splits.test, problem.tasks, problem.inputs)  # before training; `fit` checks the others
@@ -109,7 +109,7 @@ def cosine_probe(experiment: Experiment, splits: Splits) -> Callable[[TrainState
   """A probe of the cosines between task gradients, always on the same 256 validation examples."""
   from mtl_jax.analysis import gradient_cosines
 
-  problem = build(experiment.recipe, experiment.config.tasks, describe(splits.train, splits.about))
+  problem = problem_of(experiment, describe(splits.train, splits.about))
   batch = take(as_arrays(splits.valid), slice(256))
   losses = objective(problem, train=False)
   cosines = jax.jit(gradient_cosines(losses, experiment.config.frozen))

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from mtl_jax import recipes
 from mtl_jax._core.errors import UserError
+from mtl_jax.arch import Architecture
 from mtl_jax.experiment.config import build, check_known
-from mtl_jax.experiment.options import build_recipe
+from mtl_jax.experiment.options import build_arch, build_recipe
 from mtl_jax.recipes import Recipe
 from mtl_jax.train import Trained, load, making_of
 from mtl_jax.train.run_dir import read_config, read_data, tasks_of
@@ -41,6 +42,13 @@ def recipe_of(run_dir: Path, name: str | None = None) -> Recipe:
   return build_recipe(str(found) if name is None else name, [str(word) for word in options])
 
 
+def arch_of(run_dir: Path) -> Architecture | None:
+  """The architecture that a run was started with; None: that of its recipe."""
+  config = read_config(run_dir)
+  name, options = config.get("arch"), config.get("arch_options") or []
+  return None if name is None else build_arch(str(name), [str(word) for word in options])
+
+
 def open_trained(run_dir: Path, recipe: Recipe | None = None, warn: Callable[[str], None] = warnings.warn) -> Trained:
   """Opens a run directory: the recipe's net and tasks, for data of its description, with the best parameters.
 
@@ -63,5 +71,5 @@ def open_trained(run_dir: Path, recipe: Recipe | None = None, warn: Callable[[st
   check_known(recipe, tasks)
   data = read_data(run_dir)
   with making_of(run_dir):
-    problem = build(recipe, tasks, data)
+    problem = build(recipe, arch_of(run_dir), tasks, data)
   return load(run_dir, problem, warn=warn)

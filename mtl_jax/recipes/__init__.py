@@ -3,11 +3,11 @@
 - `names`: the names of all recipes, such as `digits`, for `mtl-jax train digits` too.
 - `load`: the recipe of a name.
 - `find`: the recipe of a name, a file of your own (`my.py`) or a function (`package.module:function`).
-- `Recipe`, `Splits`: its type, and its data.
+- `Recipe`, `Splits`, `Parts`: its type, its data, and its trunk and heads.
 - `checked`: refuses what is no recipe; `traceback_in`: what went wrong in a file of your own, in short.
 """
 
 from mtl_jax.recipes._find import checked, find, load, names, traceback_in
-from mtl_jax.recipes._recipe import Recipe, Splits
+from mtl_jax.recipes._recipe import Parts, Recipe, Splits
 
-__all__ = ["Recipe", "Splits", "checked", "find", "load", "names", "traceback_in"]
+__all__ = ["Parts", "Recipe", "Splits", "checked", "find", "load", "names", "traceback_in"]

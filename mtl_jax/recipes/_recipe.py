@@ -35,6 +35,18 @@ class Splits(NamedTuple):
   about: Mapping[str, Any] = MappingProxyType({})
 
 
+class Parts(NamedTuple):
+  """What the network of a recipe is made of, to be joined by any architecture of `mtl.arch`.
+
+  Attributes:
+    trunk: The trunk, in stages where it has them.
+    heads: For each task a net from its features to a prediction.
+  """
+
+  trunk: Net
+  heads: Mapping[str, Net]
+
+
 @dataclasses.dataclass(frozen=True)
 class Recipe:
   """A runnable experiment, of this package or of the user's own.
@@ -43,8 +55,9 @@ class Recipe:
     name: The name; in this package that of the recipe's module.
     summary: One line for the list of recipes.
     data: `data(seed) -> Splits`.
-    net: `net(names) -> Net` with heads for just those tasks, so that single-task baselines are the same network with
-      one name.
+    net: `net(names) -> Parts`, trunk and heads for just those tasks, so that single-task baselines are the same
+      network with one name, and `--arch` can join them in any way; without it they share the whole trunk. It may
+      also give a multi-task `Net`, which is then the only architecture.
     tasks: `{name: Task}`.
     optimizer: `optimizer(learning_rate, steps) -> optax.GradientTransformation`.
     learning_rate: The peak learning rate.
@@ -60,7 +73,7 @@ class Recipe:
   name: str
   summary: str
   data: Callable[[int], Splits]
-  net: Callable[[Sequence[str]], Net]
+  net: Callable[[Sequence[str]], Parts | Net]
   tasks: Mapping[str, Task]
   optimizer: Callable[[float, int], optax.GradientTransformation]
   learning_rate: float

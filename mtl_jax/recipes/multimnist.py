@@ -6,12 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mtl_jax import arch, nn
+from mtl_jax import nn
 from mtl_jax.adapters import from_linen
 from mtl_jax.data import source
-from mtl_jax.net import Net
 from mtl_jax.recipes import _overlay
-from mtl_jax.recipes._recipe import Recipe, Splits, adamw_cosine, choose
+from mtl_jax.recipes._recipe import Parts, Recipe, Splits, adamw_cosine, choose
 
 
 def multimnist(num_pairs: int = 60_000) -> Recipe:
@@ -46,11 +45,11 @@ def multimnist(num_pairs: int = 60_000) -> Recipe:
       pairs(mnist["test_x"], mnist["test_y"], 10_000),
     )
 
-  def net(names: Sequence[str]) -> Net:
+  def net(names: Sequence[str]) -> Parts:
     trunk = nn.CNN((16, 32, 64), features=256, strides=2, pool=1)
     outs = {"left": 10, "right": 10, "tilt": 1}
     heads = {name: nn.MLP((64,), out) for name, out in choose(outs, names).items()}
-    return arch.hard_sharing(from_linen(trunk), {n: from_linen(head) for n, head in heads.items()})
+    return Parts(from_linen(trunk), {n: from_linen(head) for n, head in heads.items()})
 
   return Recipe(
     name="multimnist",

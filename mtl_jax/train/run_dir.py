@@ -175,7 +175,12 @@ def _changed(
 ) -> tuple[list[str], list[int] | None, dict[str, str]]:
   """What is other than when the run was started: settings, numbers of steps, and data and optimizer."""
   before, now = flatten(read_config(run_dir)), flatten(json.loads(json.dumps(config)))
-  different = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))
+
+  def value(config, key):
+    found = config.get(key)
+    return None if found == [] else found  # an option that an older version did not have is one that is not given
+
+  different = sorted(k for k in before.keys() | now.keys() if value(before, k) != value(now, k))
   settings = [f"{k} was {before.get(k)!r}, is {now.get(k)!r}" for k in different if k not in (*STEPS, RESUMED)]
   steps = [before.get("fit/steps"), now["fit/steps"]] if "fit/steps" in different else None
   return settings, steps, differences(_read_fingerprint(run_dir), fingerprint)

@@ -71,6 +71,17 @@ class Jitted(nn.Module):
     return nn.remat(nn.Dense)(8)(x)
 
 
+class Experts(nn.Module):
+  """Three copies of two layers as one: the first takes the same input, the second each its own."""
+
+  @nn.compact
+  def __call__(self, x):
+    copies = nn.vmap(
+      Trunk, in_axes=None, out_axes=1, axis_size=3, variable_axes={"params": 0}, split_rngs={"params": True}
+    )
+    return copies()(x).mean(axis=1)
+
+
 # Dense layers alone: with bfloat16 and with methods below.
 KINDS = {
   "conv": (dict(trunk=ConvTrunk()), {}),
@@ -80,6 +91,8 @@ KINDS = {
   "tied transposed": (dict(trunk=TiedTransposed()), {}),
   "positions": (dict(trunk=Positions()), {}),
   "jitted": (dict(trunk=Jitted()), {}),
+  "experts": (dict(trunk=Experts()), {}),
+  "experts of own inputs": (dict(own_inputs=True, trunk=Experts()), dict(layers=KERNEL)),
   "one layer": (dict(), dict(layers="Dense_1/kernel")),
   "halves of own inputs": (dict(own_inputs=True), dict(shares=(0.5, 0.5), layers=KERNEL)),
 }
@@ -89,9 +102,10 @@ PRODUCTS = {
   "tied transposed": 0,
   "positions": 3,
   "jitted": 3,
+  "experts": 2,
   "one layer": 1,
 }
-PRODUCTS |= {"halves of own inputs": 2}
+PRODUCTS |= {"halves of own inputs": 2, "experts of own inputs": 2}
 
 
 @pytest.fixture

@@ -76,23 +76,23 @@ def test_net_and_tasks_are_looked_at_first(net, tasks, line):
       function(net, tasks=tasks)
 
 
-def spec(shape, dtype):
-  return {"x": jax.ShapeDtypeStruct(shape, dtype)}
+def rows(shape, dtype):
+  return {"x": np.zeros((5, *shape), dtype)}
 
 
 def test_validation_data_are_like_training_data():
-  train = spec((3,), np.dtype("float32"))
-  check_alike(NET, TASKS, "x", train, spec((3,), np.dtype("float64")))
+  train = rows((3,), "float32")
+  check_alike(NET, TASKS, "x", train, rows((3,), "float64"))
   with pytest.raises(mtl.UserError, match=r"valid: input 'x' has shape \(N, 4\), expected \(N, 3\) as in train"):
-    check_alike(NET, TASKS, "x", train, spec((4,), np.dtype("float32")))
+    check_alike(NET, TASKS, "x", train, rows((4,), "float32"))
   with pytest.raises(mtl.UserError, match="valid: input 'x' is of dtype uint8, expected float32 as in train"):
-    check_alike(NET, TASKS, "x", train, spec((3,), np.dtype("uint8")))
+    check_alike(NET, TASKS, "x", train, rows((3,), "uint8"))
 
 
 def test_validation_data_may_have_another_shape_where_the_net_takes_it():
   trunk = mtl.Net(lambda key, x: ({}, {}), lambda params, state, x: (x.mean(axis=(1, 2)), state))
   net = mtl.arch.hard_sharing(trunk, {"a": mtl.from_linen(nn.Dense(1))})
-  check_alike(net, {"a": TASKS["a"]}, "x", spec((4, 4, 3), np.dtype("int64")), spec((6, 5, 3), np.dtype("int32")))
+  check_alike(net, {"a": TASKS["a"]}, "x", rows((4, 4, 3), "int64"), rows((6, 5, 3), "int32"))
 
 
 def test_a_net_of_no_tasks():

@@ -34,7 +34,9 @@ class Product(NamedTuple):
     sizes: (n, in, out): examples summed over, and the entries of A and D for each.
     passes: What a product of highest precision costs in products like this one.
     layout: What the products must have in common before they can be added up: the order of all other axes.
-    kernel: `kernel(a, d)`, the gradient from A (n, in) and D (n, out).
+    kernel: `kernel(a, d)`, the gradient from A (n, in) and D (n, out), or for blocks (K, n, in) and (K, n, out).
+    blocks: K: the kernel is so many kernels, each with its own A and D, as those of experts that run as one.
+    apart: The axes of A and of D that tell the blocks apart, in the same order.
   """
 
   inputs: Name
@@ -44,6 +46,8 @@ class Product(NamedTuple):
   passes: int
   layout: Any
   kernel: Callable[[jax.Array, jax.Array], jax.Array]
+  blocks: int = 1
+  apart: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
 
 
 def products_of(program: Program, path: str) -> list[Product] | None:
@@ -73,22 +77,26 @@ def _sum(program: Program, equation: Equation, after: list[Equation]) -> list[Pr
 
 
 def _dense(program: Program, equation: Equation, after: list[Equation]) -> list[Product] | None:
-  """A product of the layer's inputs with the gradients at its outputs, summed over the examples and positions."""
+  """A product of the layer's inputs with the gradients at its outputs, summed over the examples and positions.
+
+  Layers that run as one, such as those of experts, make one product with their number as a batch axis.
+  """
   eqn = equation.eqn
   contracted, batched = eqn.params["dimension_numbers"]
   passed = [not isinstance(o, jex.Literal) and o in program.passed for o in equation.inputs]
-  if any(batched) or sum(passed) != 1 or not jnp.issubdtype(eqn.outvars[0].aval.dtype, jnp.floating):
+  if sum(passed) != 1 or not jnp.issubdtype(eqn.outvars[0].aval.dtype, jnp.floating):
     return None
   shared = passed.index(False)
   axes = (tuple(contracted[shared]), tuple(contracted[1 - shared]))
   a, d = eqn.invars[shared].aval, eqn.invars[1 - shared].aval
-  n = math.prod(a.shape[axis] for axis in axes[0])
-  sizes = (n, a.size // max(n, 1), d.size // max(n, 1))
+  apart = (tuple(batched[shared]), tuple(batched[1 - shared]))
+  n, blocks = (math.prod(a.shape[axis] for axis in some) for some in (axes[0], apart[0]))
+  sizes = (n, a.size // max(n * blocks, 1), d.size // max(n * blocks, 1))
   exact = devices.platform() == "cpu" or eqn.params["precision"] in _HIGHEST
-  layout = (*map(_reordering, after), shared, eqn.outvars[0].aval.shape, a.dtype, d.dtype)
+  layout = (*map(_reordering, after), shared, apart, eqn.outvars[0].aval.shape, a.dtype, d.dtype)
   names = (equation.inputs[shared], equation.inputs[1 - shared])
   kernel = functools.partial(_kernel, eqn, shared, after)
-  return [Product(names[0], names[1], axes, sizes, 1 if exact else _PASSES, layout, kernel)]
+  return [Product(names[0], names[1], axes, sizes, 1 if exact else _PASSES, layout, kernel, blocks, apart)]
 
 
 # By the operation that makes a kernel's gradient: the products that it is the sum of, or None.
@@ -100,7 +108,7 @@ KINDS: dict[str, Callable[[Program, Equation, list[Equation]], list[Product] | N
 
 def _kernel(eqn: Any, shared: int, after: list[Equation], a: jax.Array, d: jax.Array) -> jax.Array:
   """The product of this equation for any number of examples, and what comes after it."""
-  numbers = (((0,), (0,)), ((), ()))
+  numbers = (((1,), (1,)), ((0,), (0,))) if a.ndim > 2 else (((0,), (0,)), ((), ()))
   left, right = (d, a) if shared else (a, d)
   precision, dtype = eqn.params["precision"], eqn.params["preferred_element_type"]
   product = jax.lax.dot_general(left, right, numbers, precision=precision, preferred_element_type=dtype)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -36,7 +36,7 @@ def row_work(groups: list[list[Product]], counts: list[list[int]]) -> int:
   """The multiplications of all rows and their inner products."""
   (_, width, out), passes = groups[0][0].sizes, groups[0][0].passes
   made = sum(sum(c) * m * width * out for c, m in zip(counts, _examples(groups), strict=True))
-  return made + passes * sum(map(sum, counts)) ** 2 * width * out
+  return groups[0][0].blocks * (made + passes * sum(map(sum, counts)) ** 2 * width * out)
 
 
 def factor_work(groups: list[list[Product]], counts: list[list[int]]) -> int:
@@ -44,7 +44,8 @@ def factor_work(groups: list[list[Product]], counts: list[list[int]]) -> int:
   (_, width, out), each = groups[0][0].sizes, _examples(groups)
   n, t = np.array([(m, tasks) for m, own in zip(each, counts, strict=True) for tasks in own], np.int64).T
   through = n * (width * np.cumsum(n) + out * np.cumsum(n * t))
-  return groups[0][0].passes * int(np.sum(through + t * n * out * np.cumsum(t))) * devices.count()
+  per_block = groups[0][0].passes * int(np.sum(through + t * n * out * np.cumsum(t))) * devices.count()
+  return groups[0][0].blocks * per_block
 
 
 def _examples(groups: list[list[Product]]) -> list[int]:
@@ -53,47 +54,65 @@ def _examples(groups: list[list[Product]]) -> list[int]:
 
 def task_axis(product: Product) -> int:
   """Where the tasks of D are best stacked: behind the examples, so that no product transposes them."""
-  examples = product.axes[1]
-  return len(examples) if examples == tuple(range(len(examples))) else 1
+  first = (*product.apart[1], *product.axes[1])
+  return len(first) if first == tuple(range(len(first))) else 1
 
 
 def factors(backward: Backward, products: list[Product]) -> tuple[jax.Array, jax.Array]:
   """A, (n, in), and all D, (n, T, out), of the layers that use a kernel, one after the other along n.
 
-  Where each task has a forward pass of its own, so is A: (n, T, in).
+  Where each task has a forward pass of its own, so is A: (n, T, in). Of K blocks both have K as a further, first axis.
   """
-  if backward.program.own:
-    a = [_examples_first(backward.of_all(product.inputs), product.axes[0], 1) for product in products]
-  else:
-    a = [_examples_first(backward.get(product.inputs), product.axes[0], 0) for product in products]
-  d = [_examples_first(backward.get(product.cotangents), product.axes[1], 1) for product in products]
-  return jnp.concatenate(a), jnp.concatenate(d)
+  own, joined = bool(backward.program.own), int(products[0].blocks > 1)
+  inputs = backward.of_all if own else backward.get
+  a = [_examples_first(inputs(product.inputs), product, 0, own) for product in products]
+  d = [_examples_first(backward.get(product.cotangents), product, 1, 1) for product in products]
+  return jnp.concatenate(a, axis=joined), jnp.concatenate(d, axis=joined)
 
 
-def _examples_first(x: jax.Array, axes: tuple[int, ...], tasks: int) -> jax.Array:
-  """Merges the axes summed over, and all others; between them goes that of the tasks, the first, if there is one."""
-  summed = [axis + tasks for axis in axes]
-  others = [axis for axis in range(tasks, x.ndim) if axis not in summed]
-  x = jnp.transpose(x, [*summed, *range(tasks), *others])
-  n = math.prod(x.shape[: len(summed)])
-  return x.reshape(n, *x.shape[len(summed) : len(summed) + tasks], -1)
+def _examples_first(x: jax.Array, product: Product, factor: int, tasks: int) -> jax.Array:
+  """Merges the axes summed over, and all others; between them goes that of the tasks, the first, if there is one.
+
+  Those of several blocks are merged into one in front.
+  """
+  apart, summed = ([axis + tasks for axis in axes[factor]] for axes in (product.apart, product.axes))
+  others = [axis for axis in range(tasks, x.ndim) if axis not in (*apart, *summed)]
+  shape = [x.shape[axis] for axis in range(tasks)]
+  x = jnp.transpose(x, [*apart, *summed, *range(tasks), *others])
+  blocks = [product.blocks] if product.blocks > 1 else []
+  return x.reshape(*blocks, product.sizes[0], *shape, product.sizes[1 + factor])
 
 
 def factored_gradient(
   product: Product, groups: list[tuple[jax.Array, jax.Array]], weights: list[jax.Array]
 ) -> jax.Array:
   r"""$A^T \sum_t w_t D_t$, in the kernel's shape; `product` is any of its products."""
-  made = []
-  for (a, d), w in zip(groups, weights, strict=True):
-    if a.ndim == d.ndim:  # of each task its own
-      made.append((_flat(a), _flat(d * w.astype(d.dtype)[:, None])))
-    else:
-      made.append((a, jnp.einsum("nto,t->no", d, w.astype(d.dtype), precision="highest")))
-  return product.kernel(*map(jnp.concatenate, zip(*made, strict=True)))
+
+  def weighted(groups):
+    made = []
+    for (a, d), w in zip(groups, weights, strict=True):
+      if a.ndim == d.ndim:  # of each task its own
+        made.append((_flat(a), _flat(d * w.astype(d.dtype)[:, None])))
+      else:
+        made.append((a, jnp.einsum("nto,t->no", d, w.astype(d.dtype), precision="highest")))
+    return tuple(map(jnp.concatenate, zip(*made, strict=True)))
+
+  return product.kernel(*(weighted if product.blocks == 1 else jax.vmap(weighted))(groups))
 
 
-def factored_products(groups: list[tuple[jax.Array, jax.Array]]) -> jax.Array:
-  r"""$\langle A_i^T D_s, A_j^T D_t \rangle = \sum D_s \odot (A_i A_j^T D_t)$ for the tasks s, t of all groups i, j."""
+def factored_products(groups: list[tuple[jax.Array, jax.Array]], blocks: int = 1) -> jax.Array:
+  r"""$\langle A_i^T D_s, A_j^T D_t \rangle = \sum D_s \odot (A_i A_j^T D_t)$ for the tasks s, t of all groups i, j.
+
+  Summed over the blocks, if the factors are those of several.
+  """
+  return _over_blocks(_factored_products, groups, blocks)
+
+
+def _over_blocks(products: Callable[..., jax.Array], groups: Any, blocks: int) -> jax.Array:
+  return products(groups) if blocks == 1 else jnp.sum(jax.vmap(products)(groups), axis=0)
+
+
+def _factored_products(groups: list[tuple[jax.Array, jax.Array]]) -> jax.Array:
   if all(d.shape[1] == 1 or a.ndim == d.ndim for a, d in groups):
     return _one_task_each(groups, devices.gather(groups))
   groups = [one for group in groups for one in _alone(*group)]
@@ -153,8 +172,12 @@ def _through(kernel: jax.Array, left: jax.Array, right: jax.Array) -> jax.Array:
   return in_pieces(tasks, size, some, jnp.zeros((count, tasks), jnp.float32))
 
 
-def row_products(groups: list[tuple[jax.Array, jax.Array]]) -> jax.Array:
+def row_products(groups: list[tuple[jax.Array, jax.Array]], blocks: int = 1) -> jax.Array:
   """The inner products of all A^T D, made and reduced for some of A's columns at a time."""
+  return _over_blocks(_row_products, groups, blocks)
+
+
+def _row_products(groups: list[tuple[jax.Array, jax.Array]]) -> jax.Array:
   groups = [(a.astype(jnp.float32), d.astype(jnp.float32)) for a, d in groups]
   width, tasks, out = groups[0][0].shape[-1], sum(d.shape[1] for _, d in groups), groups[0][1].shape[2]
 

@@ -78,7 +78,10 @@ class _FromFactors(Way):
     return factored_gradient(self.layers[0][0], made, weights)
 
   def held(self) -> int:
-    return sum(n * count * out for n, _, out, count in self._sizes())
+    return self._blocks() * sum(n * count * out for n, _, out, count in self._sizes())
+
+  def _blocks(self) -> int:
+    return self.layers[0][0].blocks
 
   def _sizes(self) -> list[tuple[int, int, int, int]]:
     """Of each product: examples, inputs, outputs, tasks."""
@@ -92,7 +95,7 @@ class ByFactors(_FromFactors):
   """From the factors alone: the kernel's gradients are never made."""
 
   def gram(self, made: list[Any]) -> jax.Array:
-    return factored_products(made)
+    return factored_products(made, self._blocks())
 
   def saved(self) -> int:
     """The multiplications that it saves over rows."""
@@ -100,11 +103,11 @@ class ByFactors(_FromFactors):
 
   def gathered(self) -> int:
     """The numbers that devices must see of each other."""
-    return sum(n * (width + count * out) for n, width, out, count in self._sizes())
+    return self._blocks() * sum(n * (width + count * out) for n, width, out, count in self._sizes())
 
   def left(self) -> int:
     """The multiplications of the weighted gradient from the factors."""
-    return sum(n * width * out for n, width, out, _ in self._sizes())
+    return self._blocks() * sum(n * width * out for n, width, out, _ in self._sizes())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +115,7 @@ class ByPieces(_FromFactors):
   """From gradients for some of the kernel's inputs, made of the factors and reduced at once."""
 
   def gram(self, made: list[Any]) -> jax.Array:
-    return row_products(made)
+    return row_products(made, self._blocks())
 
 
 @dataclasses.dataclass(frozen=True)
