@@ -33,7 +33,7 @@ class Plan(Training):
   mesh: str | None = None
   """The axes of these devices, such as data=4,model=2 (default: all along data)."""
   rules: str | None = None
-  """What each device holds: replicated, fsdp, zero or tensor_parallel (default: replicated)."""
+  """What each device holds: replicated, fsdp, zero, tensor_parallel or expert_parallel (default: replicated)."""
   out: Path | None = None
   """A JSON file to write the reports to."""
 

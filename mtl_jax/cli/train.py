@@ -39,7 +39,7 @@ class Train(Training):
   """The devices to train on, such as data=4 or data=4,model=2; one size may be -1, all that are left (default: the
   first device; with several processes data=-1)."""
   rules: str | None = None
-  """What each device holds: replicated, fsdp, zero or tensor_parallel (default: replicated)."""
+  """What each device holds: replicated, fsdp, zero, tensor_parallel or expert_parallel (default: replicated)."""
   coordinator: str | None = None
   """With several processes, HOST:PORT of process 0; start the same command in each."""
   num_processes: int | None = None

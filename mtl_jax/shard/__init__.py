@@ -8,6 +8,7 @@ Which device holds which part of the parameters, the option `rules=` of `mtl.fit
 - `fsdp`: parameters and optimizer state are divided.
 - `zero`: the optimizer state is divided.
 - `tensor_parallel`: the layers are divided over an axis of their own.
+- `expert_parallel`: so are the experts and towers of an architecture.
 - `Rules`, `AnyRules`: rules of your own, and all that `rules=` takes.
 
 For a loop of your own:
@@ -27,7 +28,7 @@ from mtl_jax.shard._constrain import constrain
 from mtl_jax.shard._gradients import constrain_gradients
 from mtl_jax.shard._mesh import make_mesh
 from mtl_jax.shard._place import place
-from mtl_jax.shard._rules import AnyRules, Rules, fsdp, replicated, tensor_parallel, zero
+from mtl_jax.shard._rules import AnyRules, Rules, expert_parallel, fsdp, replicated, tensor_parallel, zero
 from mtl_jax.shard._shardings import batch_sharding, state_shardings
 from mtl_jax.shard.processes import is_first, start_processes, wait_for_all
 
@@ -37,6 +38,7 @@ __all__ = [
   "batch_sharding",
   "constrain",
   "constrain_gradients",
+  "expert_parallel",
   "fsdp",
   "is_first",
   "make_mesh",

@@ -114,6 +114,29 @@ def tensor_parallel(axis: str = "model") -> Rules:
   return Rules([("^shared/", first)])
 
 
+def expert_parallel(axis: str = "expert") -> Rules:
+  """The experts and towers of an architecture divided over an axis of their own; everything else is replicated.
+
+  For `mmoe`, `ple`, `cross_stitch` and all others whose copies of a net lie in one tree of arrays, along the first
+  axis. Each device runs its own experts on its examples; what is sent are the mixtures, never parameters. Copies whose
+  number the axis does not divide are replicated.
+
+  Args:
+    axis: The axis of the mesh.
+
+  Returns:
+    The rules.
+
+  References:
+    Lepikhin et al., *GShard: Scaling Giant Models with Conditional Computation and Automatic Sharding*, 2021.
+  """
+
+  def place(path: str, shape: tuple[int, ...], sizes: Mapping[str, int]) -> P:
+    return P(axis) if shape and shape[0] % sizes.get(axis, 1) == 0 else P()
+
+  return Rules([(r"(^|/)(experts|towers)/", place)])
+
+
 def _largest_dimension(min_size: int) -> Place:
   def place(path: str, shape: tuple[int, ...], sizes: Mapping[str, int]) -> P:
     if DATA not in sizes:
@@ -124,7 +147,13 @@ def _largest_dimension(min_size: int) -> Place:
   return place
 
 
-_NAMED = {"replicated": replicated, "fsdp": fsdp, "zero": zero, "tensor_parallel": tensor_parallel}
+_NAMED = {
+  "replicated": replicated,
+  "fsdp": fsdp,
+  "zero": zero,
+  "tensor_parallel": tensor_parallel,
+  "expert_parallel": expert_parallel,
+}
 
 
 def rules_of(rules: AnyRules) -> Rules:

@@ -25,7 +25,7 @@ def main():
   tasks = {name: mtl.tasks.regression(name) for name in names}
   batch = {"x": jax.ShapeDtypeStruct((1024, INPUTS), jnp.float32)}
   batch |= {name: jax.ShapeDtypeStruct((1024,), jnp.float32) for name in names}
-  found = {}
+  found, tx = {}, optax.sgd(1e-3)
   for balancer, engines in {
     "pcgrad": ["stacked", "gram", "factored", "features", "sketched"],
     "equal": ["losses"],
@@ -39,6 +39,13 @@ def main():
     found[f"pcgrad stacked {rules}"] = sizes(report)
     assert report.memory is not None
     found[f"pcgrad stacked {rules}"]["arguments"] = report.memory.arguments
+  for name, make in {"mmoe": mtl.arch.mmoe, "ple": getattr(mtl.arch, "ple", None)}.items():
+    if make is None:
+      continue
+    net = make(mtl.from_linen(mtl.nn.MLP(WIDTHS)), heads)
+    where = {"mesh": "data=2,expert=4", "rules": "expert_parallel"}
+    (report,) = plan(net, tasks, mtl.balance.equal(), tx, batch, "v5e:2x4", [mtl.engine.losses()], **where)
+    found[f"equal {name}"] = sizes(report)
   for engine in (mtl.engine.stacked(), mtl.engine.gram()):
     report = per_device(net, tasks, batch, engine)
     found[f"pcgrad {engine.name} shard_map"] = sizes(report)

@@ -52,6 +52,17 @@ def test_a_ring_sends(traffic, step, expected):
   assert sent == pytest.approx(expected, rel=0.05), found
 
 
+@pytest.mark.parametrize("arch", ["mmoe"])
+def test_experts_stay_where_they_are(traffic, arch):
+  """On data=2,expert=4 no parameters of experts are gathered: devices send each other gates, mixtures, gradients."""
+  experts = 4 * SHARED
+  found = traffic[f"equal {arch}"]
+  assert found.keys() == {"all-reduce", "all-gather"}
+  assert found["all-gather"] < 0.02 * experts
+  mixtures = 4 * 1024 * WIDTHS[-1] * TASKS / 2  # of the half of a batch that a row of devices has
+  assert found["all-reduce"] < 1.05 * (experts / 4 + 2 * mixtures)
+
+
 def test_sharded_parameters_stay_sharded(traffic):
   """FSDP: parameters and rows in parts, parameters gathered for use, and no activations sent."""
   found = traffic["pcgrad stacked fsdp"]
