@@ -26,7 +26,7 @@ class Compare(Training):
     mtl-jax compare my.py --recipe.size 500 --balancers equal mgda
   """
 
-  balancers: tuple[str, ...] = ()
+  balancers: tuple[str, ...] | None = None
   """The balancers, options of one as --NAME.OPTION (--dwa.window 50); or `all` that need no options or have them
   (default: equal uncertainty pcgrad; with --archs equal)."""
   archs: tuple[str, ...] = ()
@@ -44,7 +44,10 @@ class Compare(Training):
 
     if self.archs and self.arch:
       raise UserError("--arch and --archs exclude each other: name all architectures after --archs.")
-    names = _named(balance, self.balancers or (("equal",) if self.archs else DEFAULT), dotted)
+    given = self.balancers
+    if given is None:
+      given = ("equal",) if self.archs else DEFAULT
+    names = _named(balance, given, dotted)
     archs = _named(arch, self.archs, dotted)
     check_once("balancers", names)
     check_once("archs", archs)

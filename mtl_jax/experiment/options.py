@@ -81,7 +81,8 @@ def _values(function: Callable[..., Any], title: str, options: list[str], given:
   """The arguments that `options` stand for, parsed by the signature of `function`, but for those that are `given`."""
   import tyro
 
-  parameters = [name.replace("_", "-") for name in _named(function) if name not in given]
+  kind = _parseable(function, given)
+  parameters = [field.name.replace("_", "-") for field in dataclasses.fields(kind)]
   for word in options:
     option = word[2:].partition("=")[0].replace("_", "-")
     if word.startswith("--") and option not in parameters:
@@ -90,7 +91,7 @@ def _values(function: Callable[..., Any], title: str, options: list[str], given:
   message = io.StringIO()
   try:
     with contextlib.redirect_stdout(message), contextlib.redirect_stderr(message):
-      parsed = tyro.cli(_parseable(function, given), prog=title, args=options, description="")
+      parsed = tyro.cli(kind, prog=title, args=options, description="")
   except SystemExit as error:
     words = " ".join(message.getvalue().replace("│", " ").replace("─", " ").split())
     raise UserError(f"{title} {' '.join(options)}: {words}") from error

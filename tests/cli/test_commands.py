@@ -260,7 +260,7 @@ def test_unparsable_words_exit_with_code_2(words, capsys):
   assert caught.value.code == 2
 
 
-@pytest.mark.parametrize("command", ["train", "compare", "plan", "evaluate", "predict", "recipes"])
+@pytest.mark.parametrize("command", ["train", "compare", "describe", "plan", "evaluate", "predict", "recipes"])
 def test_help_has_examples(command, capsys):
   with pytest.raises(SystemExit) as caught:
     main([command, "--help"])

@@ -44,6 +44,17 @@ def recipe(num_examples: int = 64, width=8) -> Recipe:
   )
 
 
+def in_parts() -> Recipe:
+  import dataclasses
+
+  from mtl_jax.recipes import Parts
+
+  def net(names):
+    return Parts(mtl.from_linen(mtl.nn.MLP((8, 8))), {name: mtl.from_linen(nn.Dense(1)) for name in names})
+
+  return dataclasses.replace(recipe(), net=net)
+
+
 def other():
   return 3
 
@@ -139,6 +150,8 @@ def test_compare_is_the_command_in_python(place, tmp_path, capsys):
     (["equl"], {}, "unknown balancer 'equl' (did you mean 'equal'?)"),
     ({"equal": mtl.balance.equal(), "mine": 3}, {}, "balancer 'mine' is 3, expected a name"),
     ({"single-task": mtl.balance.equal()}, {}, "a balancer is named 'single-task', as the baseline is"),
+    (["equal"], {"archs": "mmoe"}, "archs is 'mmoe', expected a list of names"),
+    (["equal"], {"archs": []}, "archs is empty, expected at least one architecture"),
     (["equal"], {"stepz": 3}, "unknown option 'stepz' (did you mean 'steps'?)"),
   ],
 )
@@ -153,11 +166,19 @@ def test_mistakes_in_a_comparison(place, arguments, options, message):
   [
     ("train {at}/none.py", "cannot read the recipe {at}/none.py: there is no such file."),
     ("train {at}/empty.py", "{at}/empty.py has no function 'recipe', it has none: name one, {at}/empty.py:NAME."),
-    ("train {at}/tiny.py:recip", "has no function 'recip' (did you mean 'recipe'?), it has arrays, recipe, other"),
+    (
+      "train {at}/tiny.py:recip",
+      "has no function 'recip' (did you mean 'recipe'?), it has arrays, recipe, in_parts, other",
+    ),
     ("train {at}/tiny.py:other", "tiny.py:other' returned int, expected mtl.recipes.Recipe."),
     ("train no.module:recipe", "there is no module 'no.module' with a recipe"),
     ("train {at}/tiny.py --recipe.num-example 3", "tiny.py has no option 'num-example' (did you mean 'num-examples'?)"),
     ("train {at}/tiny.py --recipe.width x", "tiny.py --width x: "),
+    ("train {at}/tiny.py --arch mmoe", "recipe 'tiny' gives a finished net, so its architecture is the recipe's own"),
+    ("train digits --arch mmo", "unknown arch 'mmo' (did you mean 'mmoe'?)"),
+    ("compare digits --arch mmoe --archs mmoe", "--arch and --archs exclude each other"),
+    ("compare digits --archs mmoe mmoe", "archs: 'mmoe' is named 2 times, expected once"),
+    ("describe digits --balancer.k 3", "no 'balancer' here"),
     ("train digits --recipe.num-pair 3", "--recipe digits has no option 'num-pair' (did you mean 'num-pairs'?)"),
     ("train digts", "unknown recipe 'digts' (did you mean 'digits'?): choose from digits, multimnist, or name a file"),
     ("evaluate {at}/run", "the run in {at}/run is of a recipe of your own, '{at}/tiny.py': give it by --recipe {at}/"),
@@ -186,6 +207,49 @@ def test_an_error_of_the_recipe_is_told_by_the_lines_of_its_file(place, capsys, 
   assert all(any(line in each for each in told) for line in lines)
   files = [line for line in told if line.lstrip().startswith("File ")]
   assert files and all(str(place) in line for line in files)
+
+
+@pytest.mark.slow
+def test_architectures_by_name(place, tmp_path, capsys):
+  """Trained, opened again and compared, with options."""
+  words, run = [f"{place / 'tiny.py'}:in_parts", "--steps", "2"], tmp_path / "run"
+  arch = ["--arch", "mmoe", "--arch.experts", "3"]
+  assert main(["train", *words, *arch, "--run-dir", str(run)]) == 0
+  config = json.loads((run / "config.json").read_text())
+  assert (config["arch"], config["arch_options"]) == ("mmoe", ["--experts", "3"])
+  capsys.readouterr()
+  assert main(["evaluate", str(run), "--recipe", words[0]]) == 0
+  test = json.loads((run / "test.json").read_text())["test"]
+  assert f"{test['hot']['loss']:.4f}" in capsys.readouterr().out
+  assert main(["train", *words, "--run-dir", str(run), "--resume"]) == 2
+  assert "arch was 'mmoe', is None" in capsys.readouterr().err
+  archs = ["--archs", "hard_sharing", "mmoe", "--mmoe.experts", "3"]
+  assert main(["compare", *words, *archs, "--out", str(tmp_path / "out")]) == 0
+  methods = json.loads((tmp_path / "out" / "comparison.json").read_text())["methods"]
+  single, hard, mixture = methods
+  assert [m["name"] for m in methods] == ["single-task", "hard_sharing", "mmoe"]
+  assert hard["parameters"] < single["parameters"] < mixture["parameters"]
+
+
+def test_what_an_architecture_does_not_serve_is_left_out(place):
+  def failing(trunk, heads):
+    raise mtl.UserError("not for this")
+
+  said, made = [], recipes.find(f"{place / 'tiny.py'}:in_parts")()
+  archs = {"hard": "hard_sharing", "other": failing}
+  found = mtl.compare(made, ["equal"], archs, steps=1, skip=True, progress=False, say=said.append)
+  assert [method.name for method in found.methods] == ["single-task", "hard"]
+  assert "other is left out: not for this" in said
+  with pytest.raises(mtl.UserError, match="not for this"):
+    mtl.compare(made, ["equal"], archs, steps=1, progress=False)
+
+
+@pytest.mark.slow
+def test_describe_tells_the_parts_and_draws_them(place, tmp_path, capsys):
+  words = ["describe", f"{place / 'tiny.py'}:in_parts", "--arch", "mmoe", "--out", str(tmp_path / "net.png")]
+  assert main(words) == 0
+  shown = " ".join(capsys.readouterr().out.split())
+  assert "shared/experts │ 416 │" in shown and "task/hot │ 25 │" in shown and (tmp_path / "net.png").exists()
 
 
 def test_a_function_of_a_module_in_the_current_directory(place, monkeypatch):

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import pytest
 
 import mtl_jax as mtl
-from mtl_jax.experiment.options import build_balancer, build_engine, without_options
+from mtl_jax.experiment.options import build_arch, build_balancer, build_engine, without_options
 
 
 @pytest.mark.parametrize("name", without_options(mtl.balance))
@@ -16,6 +16,23 @@ def test_balancers_without_words(name):
 @pytest.mark.parametrize("name", mtl.engine.names())
 def test_engines_without_words(name):
   assert build_engine(name).name.startswith(name)
+
+
+@pytest.mark.parametrize("name", mtl.arch.names())
+def test_architectures_without_words(name):
+  assert build_arch(name).func is getattr(mtl.arch, name)
+
+
+def test_architectures_by_name():
+  assert mtl.arch.as_arch("mmoe") is mtl.arch.mmoe and mtl.arch.as_arch(build_arch("mmoe")).func is mtl.arch.mmoe
+  with pytest.raises(mtl.UserError, match=r"unknown arch 'mmo' \(did you mean 'mmoe'\?\)"):
+    mtl.arch.as_arch("mmo")
+  with pytest.raises(
+    mtl.UserError, match="arch is 3, expected a name, such as 'mmoe', or a function of trunk and heads"
+  ):
+    mtl.arch.as_arch(3)
+  with pytest.raises(mtl.UserError, match="--arch mmoe has no option 'expert' \\(did you mean 'experts'"):
+    build_arch("mmoe", ["--expert", "3"])
 
 
 def test_words_become_arguments():
