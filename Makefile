@@ -50,9 +50,10 @@ format: .venv/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# The pages of docs/api, from the docstrings.
+# The pages of docs/api and the one of architectures, from the docstrings.
 reference: .venv/.dev
 	$(BIN)/python docs/reference.py
+	$(BIN)/python docs/architectures.py
 
 .venv/bin/python:
 	$(if $(PYTHON),,$(error mtl_jax needs one of these commands, with venv: $(PYTHONS)))
