@@ -124,13 +124,15 @@ def aitm(trunk: Net, heads: Mapping[str, Net], shared_stages: int = 0, calibrati
     return y, after
 
   def report(params, state):
-    found = dict(zip(earlier[1:], state["shared"].get("transfer", ()), strict=True))
-    found |= {name: own["transfer"] for name, own in state["task"].items() if name == last and earlier}
-    return {f"transfer/{name}": weight for name, weight in found.items()}
+    del params
+    found = {f"transfer/{name}": state["shared"]["transfer"][i] for i, name in enumerate(earlier[1:])}
+    own = {f"transfer/{name}": own["transfer"] for name, own in state["task"].items() if "transfer" in own}
+    return found | own
 
   def exceeding(predictions, batch):
     del batch
-    logits = [one_logit("aitm", name, y, "calibration=0 leaves the term out") for name, y in predictions.items()]
+    advice = "calibration=0 leaves the term out"
+    logits = [one_logit("aitm", name, predictions[name], advice) for name in heads]
     p = [jax.nn.sigmoid(z.reshape(-1)) for z in logits]
     return sum(jax.nn.relu(after - before) for before, after in itertools.pairwise(p))
 

@@ -33,7 +33,8 @@ def lora(
 
   Returns:
     The multi-task `Net`. The trunk is shared, under its own names; factors, heads and batch statistics belong to their
-    tasks. The trunk runs once per task. The net has no cut. To train factors and heads alone, freeze `^shared/`.
+    tasks. The trunk runs once per task. The net has no cut. To train factors and heads alone, freeze `^shared/`;
+    then nothing is shared that gradient balancers could balance, but loss weighters serve.
 
   Raises:
     UserError: Something is no `Net`; no heads; `rank` below 0; when it is initialised, no kernel matches.

@@ -74,7 +74,7 @@ def mtlora(
 
   def cut(params) -> tuple[list[str], list[str]]:
     """The names of the first stages and of those that each task runs."""
-    having = [i for i, own in enumerate(params.values()) if kernels_in("mtlora", own, kernels)]
+    having = [i for i, name in enumerate(stages) if kernels_in("mtlora", params[name], kernels)]
     if len(having) < task_stages:
       check_kernels("mtlora", params, kernels)
       raise UserError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -106,7 +107,7 @@ def _joined(outputs: Mapping[str, Any], join: str) -> Any:
   def one(*leaves):
     if join == "concat":
       return jnp.concatenate(leaves, axis=-1)
-    total = sum(leaves[1:], leaves[0])
+    total = functools.reduce(jnp.add, leaves)
     return total / len(leaves) if join == "mean" else total
 
   return mapped(one, *trees)
