@@ -5,6 +5,18 @@ Every one takes a trunk and `{task: head}`, all of them `Net`s.
 - `hard_sharing`: one trunk, and one head per task on its features.
 - `cross_stitch`: one tower per task, whose features are mixed after each stage.
 - `mmoe`: copies of the trunk as experts, mixed by a gate per task.
+- `film`: one trunk, whose features each task scales and shifts after each stage.
+- `adapters`: one trunk, to whose features each task adds those of a small network after each stage.
+- `prompt`: one trunk, before whose sequence each task puts learned tokens.
+- `lora`: one trunk, to whose kernels each task adds matrices of low rank.
+- `mtlora`: low-rank updates that all tasks share, and in the last stages one per task.
+- `mtl_lora`: low-rank updates of shared factors, which each task transforms and mixes.
+- `aitm`: towers in the order of the tasks, each of which takes over information from the one before.
+- `esmm`: tasks as steps on one way, whose probabilities multiply.
+
+In front of any trunk:
+
+- `stems`: a net of its own for each kind of input, such as images and texts.
 
 By name:
 
@@ -17,22 +29,40 @@ Nets from nets:
 - `with_terms`: the same net, trained with terms of `mtl.terms` beside the losses.
 """
 
+from mtl_jax.arch.adapters import adapters
+from mtl_jax.arch.aitm import aitm
 from mtl_jax.arch.chain import chain
 from mtl_jax.arch.cross_stitch import cross_stitch
+from mtl_jax.arch.esmm import esmm
+from mtl_jax.arch.film import film
 from mtl_jax.arch.hard_sharing import hard_sharing
+from mtl_jax.arch.lora import lora
 from mtl_jax.arch.microbatch import microbatch
 from mtl_jax.arch.mmoe import mmoe
+from mtl_jax.arch.mtl_lora import mtl_lora
+from mtl_jax.arch.mtlora import mtlora
 from mtl_jax.arch.named import Architecture, as_arch, names
+from mtl_jax.arch.prompt import prompt
+from mtl_jax.arch.stems import stems
 from mtl_jax.arch.with_terms import with_terms
 
 __all__ = [
   "Architecture",
+  "adapters",
+  "aitm",
   "as_arch",
   "chain",
   "cross_stitch",
+  "esmm",
+  "film",
   "hard_sharing",
+  "lora",
   "microbatch",
   "mmoe",
+  "mtl_lora",
+  "mtlora",
   "names",
+  "prompt",
+  "stems",
   "with_terms",
 ]

@@ -15,6 +15,7 @@ class Case(NamedTuple):
     on_tokens: Further options where the input is integers.
     cut: Whether the net is a trunk, then independent heads.
     own: A regular expression for paths of shared parameters in which only one task, or none, has a gradient.
+    fitted: Makes of the common trunks such as it takes: `prompt` acts on sequences, and some of them have none.
   """
 
   make: Callable[..., mtl.Net]
@@ -22,12 +23,34 @@ class Case(NamedTuple):
   on_tokens: dict[str, Any] = {}
   cut: bool = True
   own: str = "$^"
+  fitted: Callable[[mtl.Net], mtl.Net] = lambda trunk: trunk
+
+
+def on_sequences(trunk):
+  """The trunk with what its first stage gives as a sequence of one position, where that is a vector."""
+
+  def stateless(function):
+    return mtl.Net(lambda key, x: ({}, {}), lambda params, state, x: (function(x), state))
+
+  first, *rest = trunk.stages
+  as_sequence = stateless(lambda x: x if isinstance(x, dict) else x[:, None])
+  pooled = stateless(lambda x: x.mean(axis=1) if x.ndim == 3 else x)
+  return mtl.arch.chain(mtl.arch.chain(first, as_sequence), *rest, pooled)
 
 
 SHARED_STAGE = {"shared_stages": 1}
+FIRST_FACTOR = "/lora/.*/a$"  # which has no gradient at first, as the second one is zero
 
 TABLE: dict[str, Case] = {
   "hard_sharing": Case(mtl.arch.hard_sharing),
   "cross_stitch": Case(mtl.arch.cross_stitch),
   "mmoe": Case(mtl.arch.mmoe, {"experts": 3}, SHARED_STAGE),
+  "film": Case(mtl.arch.film, cut=False),
+  "adapters": Case(mtl.arch.adapters, {"bottleneck": 3}, cut=False),
+  "prompt": Case(mtl.arch.prompt, {"length": 2}, cut=False, fitted=on_sequences),
+  "lora": Case(mtl.arch.lora, {"rank": 2}, cut=False),
+  "mtlora": Case(mtl.arch.mtlora, {"rank": 3, "task_rank": 2}, cut=False, own=FIRST_FACTOR),
+  "mtl_lora": Case(mtl.arch.mtl_lora, {"rank": 2}, cut=False, own=FIRST_FACTOR),
+  "aitm": Case(mtl.arch.aitm),
+  "esmm": Case(mtl.arch.esmm),
 }

@@ -61,7 +61,7 @@ def on_tokens():
 def built(name, trunk, count, **more):
   """The net of an architecture with heads t0, t1, ..., and its tasks."""
   case, names = TABLE[name], [f"t{i}" for i in range(count)]
-  net = case.make(trunk, {name: mtl.from_linen(nn.Dense(1)) for name in names}, **case.options | more)
+  net = case.make(case.fitted(trunk), {name: mtl.from_linen(nn.Dense(1)) for name in names}, **case.options | more)
   return net, {name: mtl.tasks.regression(f"y_{name}") for name in names}
 
 
