@@ -4,13 +4,31 @@
 - `CNN`: convolutions, then a dense layer.
 - `ResNet`: residual blocks for images.
 - `HydraDense`: a dense layer with a mixture of low-rank updates.
+- `SegNet`: encoder and decoder of convolutions, for predictions at every pixel.
+- `TransformerEncoder`: attention and dense layers, for tokens or vectors in sequence.
+- `TemporalConv`: dilated convolutions over time.
+- `MessagePassing`: messages along the edges of molecules and other graphs.
 - `stages`: the stages of one of them, each a `Net`.
 """
 
 from mtl_jax.nn._stages import stages
 from mtl_jax.nn.cnn import CNN
 from mtl_jax.nn.hydra_dense import HydraDense
+from mtl_jax.nn.message_passing import MessagePassing
 from mtl_jax.nn.mlp import MLP
 from mtl_jax.nn.resnet import ResNet
+from mtl_jax.nn.segnet import SegNet
+from mtl_jax.nn.temporal_conv import TemporalConv
+from mtl_jax.nn.transformer import TransformerEncoder
 
-__all__ = ["CNN", "MLP", "HydraDense", "ResNet", "stages"]
+__all__ = [
+  "CNN",
+  "HydraDense",
+  "MLP",
+  "MessagePassing",
+  "ResNet",
+  "SegNet",
+  "TemporalConv",
+  "TransformerEncoder",
+  "stages",
+]

@@ -1,0 +1,126 @@
+"""All built-in modules, for the tests that each must pass, and weights and inputs for them."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import mtl_jax as mtl
+
+
+def floats(*shape):
+  return jax.ShapeDtypeStruct(shape, jnp.float32)
+
+
+def ints(*shape):
+  return jax.ShapeDtypeStruct(shape, jnp.int32)
+
+
+def bools(*shape):
+  return jax.ShapeDtypeStruct(shape, jnp.bool_)
+
+
+IMAGES = floats(3, 13, 11, 2)
+
+
+class Case(NamedTuple):
+  """A module.
+
+  Attributes:
+    module: It.
+    y: Shapes and dtypes of what it gives.
+    x: Those of an input.
+  """
+
+  module: Any
+  y: Any
+  x: Any = IMAGES
+
+
+LONG, NODES = 7, 6
+TOKENS = {"tokens": ints(3, LONG), "mask": bools(3, LONG)}
+VECTORS = {"x": floats(3, LONG, 5), "mask": bools(3, LONG)}
+KINDS = {"nodes": ints(3, NODES), "edges": ints(3, NODES, NODES), "mask": bools(3, NODES)}
+GRAPHS = {"nodes": floats(3, NODES, 5), "edges": floats(3, NODES, NODES, 2), "mask": bools(3, NODES)}
+PIXELS = floats(3, 8, 12, 2)
+
+encoder = mtl.nn.TransformerEncoder(vocabulary=9, width=8, layers=2, heads=2, max_length=10)
+vectors = encoder.clone(vocabulary=None, positions="sinusoidal", pool="first")
+graphs = mtl.nn.MessagePassing(atoms=9, bonds=4, width=8, layers=2)
+
+TABLE: dict[str, Case] = {
+  "mlp": Case(mtl.nn.MLP((8, 6)), floats(3, 6)),
+  "mlp head": Case(mtl.nn.MLP((8,), out=5), floats(3, 5)),
+  "linear": Case(mtl.nn.MLP((), out=5), floats(3, 5)),
+  "flat": Case(mtl.nn.MLP(()), floats(3, 13 * 11 * 2)),
+  "positions": Case(mtl.nn.MLP((8,), out=5, flatten=False), floats(3, 13, 11, 5)),
+  "cnn": Case(mtl.nn.CNN((4, 6), features=7), floats(3, 7)),
+  "cnn strided": Case(mtl.nn.CNN((4, 6), features=7, strides=2, pool=1), floats(3, 7)),
+  "cnn mean": Case(mtl.nn.CNN((4, 6), features=None), floats(3, 6)),
+  "cnn deep": Case(mtl.nn.CNN((4,) * 6, features=7), floats(3, 7)),
+  "resnet": Case(mtl.nn.ResNet((1, 1), width=4), floats(3, 8)),
+  "resnet small": Case(mtl.nn.ResNet((1, 2), width=4, small_images=True), floats(3, 8)),
+  "resnet pre": Case(mtl.nn.ResNet((1, 1), width=4, preactivation=True), floats(3, 8)),
+  "segnet": Case(mtl.nn.SegNet((4, 6), (1, 2)), floats(3, 8, 12, 4), PIXELS),
+  "transformer": Case(encoder, floats(3, 8), TOKENS),
+  "transformer no mask": Case(encoder, floats(3, 8), ints(3, LONG)),
+  "transformer vectors": Case(vectors, floats(3, 8), VECTORS),
+  "transformer set": Case(vectors.clone(positions=None, pool="mean", remat=True), floats(3, 8), floats(3, LONG, 5)),
+  "transformer whole": Case(encoder.clone(pool=None), {"x": floats(3, LONG, 8), "mask": bools(3, LONG)}, TOKENS),
+  "temporal conv": Case(mtl.nn.TemporalConv((4, 6)), floats(3, 6), VECTORS),
+  "temporal conv causal": Case(mtl.nn.TemporalConv((4, 4), causal=True, pool="last"), floats(3, 4), VECTORS),
+  "temporal conv whole": Case(
+    mtl.nn.TemporalConv((4, 4), pool=None), {"x": floats(3, LONG, 4), "mask": bools(3, LONG)}, VECTORS
+  ),
+  "graphs": Case(graphs, floats(3, 8), KINDS),
+  "graphs vectors": Case(graphs.clone(atoms=None, bonds=None, pool="mean"), floats(3, 8), GRAPHS),
+  "graphs whole": Case(graphs.clone(pool=None), {"nodes": floats(3, NODES, 8), "mask": bools(3, NODES)}, KINDS),
+}
+PADDED = [name for name, case in TABLE.items() if isinstance(case.x, dict)]
+
+
+def is_float(leaf):
+  return jnp.issubdtype(leaf.dtype, jnp.floating)
+
+
+def cast(tree, dtype):
+  """The tree with floats of another dtype."""
+  return jax.tree.map(lambda a: a.astype(dtype) if is_float(a) else a, tree)
+
+
+def like(tree, dtype):
+  """The same for shapes."""
+  return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, dtype if is_float(a) else a.dtype), tree)
+
+
+def kinds(tree):
+  return jax.tree.map(lambda a: (a.shape, a.dtype), tree)
+
+
+def filled(net, x):
+  """Random weights and state for a net. Initializers take seconds to compile."""
+  rng = np.random.default_rng(0)
+  params, state = jax.eval_shape(net.init, jax.random.key(0), x)
+  params = jax.tree.map(lambda a: jnp.asarray(0.4 * rng.standard_normal(a.shape), a.dtype), params)
+  return params, jax.tree.map(lambda a: jnp.asarray(rng.uniform(0.5, 1.5, a.shape), a.dtype), state)
+
+
+def weighted(module, x):
+  """The jitted apply of a module, and weights and state for it."""
+  net = mtl.from_linen(module)
+  return jax.jit(net.apply, static_argnames="train"), *filled(net, x)
+
+
+def inputs(like, lengths=(4, 1, 6)):
+  """A random input of these shapes: a tree, or the shape of one array of floats. Masks have these lengths."""
+  rng = np.random.default_rng(1)
+
+  def one(leaf):
+    if leaf.dtype == jnp.bool_:
+      return jnp.arange(leaf.shape[1])[None] < jnp.asarray(lengths)[:, None]
+    return jnp.asarray(
+      rng.standard_normal(leaf.shape) if is_float(leaf) else rng.integers(0, 4, leaf.shape), leaf.dtype
+    )
+
+  return jax.tree.map(one, floats(*like) if isinstance(like, tuple) else like)
