@@ -30,4 +30,9 @@ TABLE: dict[str, Case] = {
   "hard_sharing": Case(mtl.arch.hard_sharing),
   "cross_stitch": Case(mtl.arch.cross_stitch),
   "mmoe": Case(mtl.arch.mmoe, {"experts": 3}, SHARED_STAGE),
+  "omoe": Case(mtl.arch.omoe, {"experts": 3}, SHARED_STAGE),
+  "cgc": Case(mtl.arch.cgc, {"task_experts": 1}, SHARED_STAGE),
+  "ple": Case(mtl.arch.ple, {"shared_experts": 1}, SHARED_STAGE),
+  "dselect_k": Case(mtl.arch.dselect_k, {"experts": 3}, SHARED_STAGE),
+  "moe_topk": Case(mtl.arch.moe_topk, {"balance": "shazeer", "noise": True, "z_strength": 1e-3}, SHARED_STAGE),
 }
