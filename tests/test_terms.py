@@ -89,6 +89,30 @@ def test_any_method(method):
   check(problem(2), getattr(mtl.balance, method)(), None, terms)
 
 
+def test_terms_of_gates_reach_the_trunk_and_the_gates():
+  """Features times a parameter of each head, the strength included, beside tasks of which it changes no weight."""
+  net, *rest = problem(2)
+
+  def value(params, features):
+    return sum(jnp.sum((features @ own["kernel"]) ** 2, axis=1) for own in params["task"].values())
+
+  term = mtl.terms.of_gates(value, strength=0.3)
+  check((net, *rest), mtl.balance.pcgrad(), None, {"gates": term})
+
+  tasks, batch, _ = rest
+  params, state = net.init(jax.random.key(2), batch["x"])
+  hidden = np.asarray(batch["x"])
+  for layer in params["shared"].values():
+    hidden = np.maximum(hidden @ np.asarray(layer["kernel"]) + np.asarray(layer["bias"]), 0)
+  expected = sum(np.mean((hidden @ np.asarray(own["kernel"])) ** 2) for own in params["task"].values())
+  net = mtl.arch.with_terms(net, {"gates": term})
+  found = mtl.objective(net, tasks)(params, state, batch)[1]["terms"]["gates"]
+  assert float(found.value) == pytest.approx(expected, rel=1e-5) and float(found.strength) == pytest.approx(0.3)
+  moved = gradient(net, *rest, params)
+  assert all(np.any(leaf) for leaf in jax.tree.leaves(moved["shared"]))
+  assert all(np.any(own["kernel"]) for own in moved["task"].values())
+
+
 @pytest.mark.slow
 def test_net_without_a_cut():
   terms = {name: term for name, term in TERMS.items() if term.of != "features"}
@@ -293,6 +317,8 @@ def test_mistakes():
   uncut = dataclasses.replace(net, cut=None)
   with pytest.raises(mtl.UserError, match="'balance' reads features, and this net has no cut"):
     mtl.arch.with_terms(uncut, TERMS)
+  with pytest.raises(mtl.UserError, match="'gates' reads features, and this net has no cut"):
+    mtl.arch.with_terms(uncut, {"gates": mtl.terms.of_gates(lambda params, features: 0.0)})
   twice = mtl.arch.with_terms(net, TERMS)
   with pytest.raises(mtl.UserError, match="the net has a term 'balance' already"):
     mtl.arch.with_terms(twice, TERMS)

@@ -21,6 +21,11 @@ In front of any trunk:
 By name:
 
 - `names`: the names of all architectures; `as_arch`: the one that a name stands for; `Architecture`: their type.
+- `omoe`: such experts, mixed by one gate for all tasks.
+- `cgc`: shared experts and experts of each task, mixed by a gate per task.
+- `ple`: several layers of such experts.
+- `dselect_k`: experts, of which the gate of each task learns to choose k.
+- `moe_topk`: experts, of which the gate of each task mixes the best k of each example, kept busy by `balancing`.
 
 Nets from nets:
 
@@ -31,17 +36,22 @@ Nets from nets:
 
 from mtl_jax.arch.adapters import adapters
 from mtl_jax.arch.aitm import aitm
+from mtl_jax.arch.cgc import cgc
 from mtl_jax.arch.chain import chain
 from mtl_jax.arch.cross_stitch import cross_stitch
+from mtl_jax.arch.dselect_k import dselect_k
 from mtl_jax.arch.esmm import esmm
 from mtl_jax.arch.film import film
 from mtl_jax.arch.hard_sharing import hard_sharing
 from mtl_jax.arch.lora import lora
 from mtl_jax.arch.microbatch import microbatch
 from mtl_jax.arch.mmoe import mmoe
+from mtl_jax.arch.moe_topk import moe_topk
 from mtl_jax.arch.mtl_lora import mtl_lora
 from mtl_jax.arch.mtlora import mtlora
 from mtl_jax.arch.named import Architecture, as_arch, names
+from mtl_jax.arch.omoe import omoe
+from mtl_jax.arch.ple import ple
 from mtl_jax.arch.prompt import prompt
 from mtl_jax.arch.stems import stems
 from mtl_jax.arch.with_terms import with_terms
@@ -51,17 +61,22 @@ __all__ = [
   "adapters",
   "aitm",
   "as_arch",
+  "cgc",
   "chain",
   "cross_stitch",
+  "dselect_k",
   "esmm",
   "film",
   "hard_sharing",
   "lora",
   "microbatch",
   "mmoe",
+  "moe_topk",
   "mtl_lora",
   "mtlora",
   "names",
+  "omoe",
+  "ple",
   "prompt",
   "stems",
   "with_terms",

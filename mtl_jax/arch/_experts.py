@@ -9,47 +9,74 @@ import jax
 import jax.numpy as jnp
 
 from mtl_jax._core import devices
+from mtl_jax._core.errors import UserError
+from mtl_jax._core.packed import stack
 from mtl_jax.arch._parts import check_count, dense, flat, is_float, linear, parted
 from mtl_jax.arch._towers import examples_first, towers
-from mtl_jax.arch.chain import split_key
+from mtl_jax.arch.chain import in_order
 from mtl_jax.net import Net, check_net
 
 
-def experts_of(arch: str, trunk: Net, count: int, shared_stages: int) -> Net:
+def experts_of(arch: str, trunk: Net, count: int, shared_stages: int, what: str = "experts") -> dict[str, Net]:
   """The trunk of a mixture: the first stages once, the others `count` times.
 
+  Args:
+    arch: The architecture, for messages.
+    trunk: The trunk.
+    count: How many experts, at least 1.
+    shared_stages: How many stages are not copied.
+    what: The option that gives `count`, for messages.
+
   Returns:
-    The net `x -> {"experts": (B, count, ...), "input": what the experts get, for the gates}`, with the parameters
-    `{"stem": ..., "experts": ...}`, those of the experts stacked.
+    Nets to be run in order: `"stem"`, where there are shared stages, then `"experts"`, as in `fan`.
   """
-  check_count(arch, "experts", count)
+  check_count(arch, what, count)
   stem, expert = parted(arch, trunk, shared_stages)
+  return {"experts": fan(expert, count)} if stem is None else {"stem": stem, "experts": fan(expert, count)}
+
+
+def fan(expert: Net, count: int) -> Net:
+  """Experts on one input: `x -> {"experts": (B, count, ...), "input": x}`, with stacked parameters."""
   copies = towers(expert, count)
 
-  def init(key, x):
-    stem_key, key = jax.random.split(key)
-    params, state = {}, {}
-    if stem is not None:
-      params["stem"], state["stem"] = stem.init(stem_key, x)
-      x, _ = stem.apply(params["stem"], state["stem"], x)
-    params["experts"], state["experts"] = copies.init(key, x)
-    return params, state
+  def apply(params, state, x, **context):
+    y, state = copies.apply(params, state, x, **context)
+    return {"experts": examples_first(y), "input": x}, state
 
-  def apply(params, state, x, *, key: Any = None, **mode):
-    (stem_key, key), after = split_key(key, 2), {}
-    if stem is not None:
-      x, after["stem"] = stem.apply(params["stem"], state["stem"], x, key=stem_key, **mode)
-    y, after["experts"] = copies.apply(params["experts"], state["experts"], x, key=key, **mode)
-    return {"experts": examples_first(y), "input": x}, after
+  return Net(copies.init, apply)
+
+
+def with_own(expert: Net, count: int) -> Net:
+  """Experts of one task, on the input of the shared ones, which they join as the last: features -> features."""
+  own = fan(expert, count)
+
+  def init(key, features):
+    return own.init(key, features["input"])
+
+  def apply(params, state, features, **context):
+    found, state = own.apply(params, state, features["input"], **context)
+    if "experts" in features:
+      found["experts"] = concatenated(features["experts"], found["experts"], axis=1)
+    return found, state
 
   return Net(init, apply)
 
 
-def gate_of(arch: str, gate: Net | None, count: int) -> Net:
+def gate_of(arch: str, gate: Any, count: int) -> Net:
   """The gate that is given, or a linear one: `x -> (B, count)` logits."""
   if gate is not None:
     check_net(f"{arch}: gate", gate)
-    return gate
+
+    def checked(params, state, x, **context):
+      logits, state = gate.apply(params, state, x, **context)
+      if jnp.ndim(logits) != 2 or logits.shape[1] != count:
+        raise UserError(
+          f"{arch}: gate gives an array {jnp.shape(logits)}, expected (B, {count}), a logit for each expert that it "
+          f"mixes: let its last layer have {count} units."
+        )
+      return logits, state
+
+    return Net(gate.init, checked)
 
   def init(key, x):
     return dense(key, flat(f"{arch}: gate", x).shape[1], count), {}
@@ -58,6 +85,12 @@ def gate_of(arch: str, gate: Net | None, count: int) -> Net:
     return linear(params, flat(f"{arch}: gate", x)), state
 
   return Net(init, apply)
+
+
+def check_selected(arch: str, k: int, experts: int) -> None:
+  """Raises a `UserError` where a gate cannot choose k of the experts."""
+  if not 1 <= k <= experts:
+    raise UserError(f"{arch}: k is {k}, but there are {experts} experts: expected a number from 1 to {experts}.")
 
 
 def softmax_of(gate: Net) -> Net:
@@ -70,37 +103,39 @@ def softmax_of(gate: Net) -> Net:
   return Net(gate.init, apply)
 
 
-def mixing(weights_of: Net, then: Net, read: Callable[[Any], Any] = lambda features: features) -> Net:
-  r"""A net on a mixture of experts, $h(\sum_e g_e(x) f_e(x))$.
+def input_of_experts(features: Any) -> Any:
+  """What gates read of the features where nothing else is said."""
+  return features["input"]
+
+
+def mixture(weights_of: Net, read: Callable[[Any], Any] = input_of_experts) -> Net:
+  r"""A mixture of experts, $\sum_e g_e(x) f_e(x)$.
 
   Args:
-    weights_of: The gate: `features["input"] -> (B, E)` weights.
-    then: The net on the mixture.
-    read: Gives of the trunk's features the `"experts"`, (B, E, ...), and the `"input"`.
+    weights_of: The gate: to (B, E) weights.
+    read: What the gate reads of the features, which have the `"experts"`, (B, E, ...).
 
   Returns:
-    The net, with parameters `{"gate": ..., "head": ...}`. Its state holds as `"load"` the mean weight of each expert in
-    the last batch of training, (E,).
+    The net, with the parameters of the gate. Its state holds that of the `"gate"` and as `"load"` the mean weight of
+    each expert in the last batch of training, (E,).
   """
 
   def init(key, features):
-    key, gate_key = jax.random.split(key)
-    found = read(features)
-    gate, gate_state = weights_of.init(gate_key, found["input"])
-    weights, _ = weights_of.apply(gate, gate_state, found["input"])
-    head, head_state = then.init(key, mixed(weights, found["experts"]))
-    load = jnp.full(weights.shape[1:], 1 / weights.shape[1], jnp.float32)
-    return {"gate": gate, "head": head}, {"gate": gate_state, "head": head_state, "load": load}
+    gate, state = weights_of.init(key, read(features))
+    weights, _ = weights_of.apply(gate, state, read(features))
+    return gate, {"gate": state, "load": even_load(weights.shape[1])}
 
   def apply(params, state, features, *, key: Any = None, train: bool = False, step: Any = None):
-    key, gate_key = split_key(key, 2)
-    found, mode = read(features), {"train": train, "step": step}
-    weights, gate_state = weights_of.apply(params["gate"], state["gate"], found["input"], key=gate_key, **mode)
-    y, head_state = then.apply(params["head"], state["head"], mixed(weights, found["experts"]), key=key, **mode)
+    weights, gate = weights_of.apply(params, state["gate"], read(features), key=key, train=train, step=step)
     load = mean_load(weights) if train else state["load"]
-    return y, {"gate": gate_state, "head": head_state, "load": load}
+    return mixed(weights, features["experts"]), {"gate": gate, "load": load}
 
   return Net(init, apply)
+
+
+def mixing(weights_of: Net, then: Net, read: Callable[[Any], Any] = input_of_experts) -> Net:
+  """A net on a mixture of experts, with parameters `{"gate": ..., "head": ...}`."""
+  return in_order({"gate": mixture(weights_of, read), "head": then})
 
 
 def mixed(weights: jax.Array, experts: Any) -> Any:
@@ -114,13 +149,33 @@ def mixed(weights: jax.Array, experts: Any) -> Any:
   return jax.tree.map(one, experts)
 
 
+def concatenated(*trees: Any, axis: int) -> Any:
+  """Trees of arrays, one behind the other along an axis."""
+  return jax.tree.map(lambda *leaves: jnp.concatenate(leaves, axis), *trees)
+
+
 def mean_load(weights: jax.Array) -> jax.Array:
   """The mean weight of each expert over the batch on all devices, (E,), without a gradient."""
   found = jnp.mean(jax.lax.stop_gradient(weights), axis=0, dtype=jnp.float32)
   return devices.total(found) / devices.count()
 
 
-def loads(params: Any, state: Any) -> dict[str, jax.Array]:
-  """What a mixture reports: the mean weights of its experts for each task, and of what else has a gate."""
+def even_load(*shape: int) -> jax.Array:
+  """The load before the first batch, alike for the experts along the last axis."""
+  return jnp.full(shape, 1 / shape[-1], jnp.float32)
+
+
+def loads(params: Any, state: Any) -> dict[str, Any]:
+  """What a mixture reports: the mean weight of its experts for each task."""
   del params
-  return {f"load/{name}": own["load"] for name, own in state["task"].items()}
+  return {f"load/{name}": own["gate"]["load"] for name, own in state["task"].items()}
+
+
+def over_gates(value: Callable[[Any, Any], jax.Array]) -> Callable[[Any, Any], jax.Array]:
+  """A function for `mtl.terms.of_gates`: the sum over the tasks of `value(parameters of the gate, features)`."""
+
+  def total(params, features):
+    gates = [own["gate"] for own in params["task"].values()]
+    return jnp.sum(jax.vmap(value, (0, None))(stack(gates), features))
+
+  return total

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -34,22 +36,26 @@ def chain(*nets: Net) -> Net:
     raise UserError("chain needs at least one net, found none.")
   for i, net in enumerate(nets):
     check_net(f"chain: net {i}", net)
-  names = [f"stage_{i}" for i in range(len(nets))]
+  return dataclasses.replace(in_order({f"stage_{i}": net for i, net in enumerate(nets)}), stages=nets)
+
+
+def in_order(nets: Mapping[str, Net]) -> Net:
+  """Nets one after the other, with their parameters and state by their names."""
 
   def init(key, x):
     params, state = {}, {}
-    for name, net, own in zip(names, nets, jax.random.split(key, len(nets)), strict=True):
+    for (name, net), own in zip(nets.items(), jax.random.split(key, len(nets)), strict=True):
       params[name], state[name] = net.init(own, x)
       x, _ = net.apply(params[name], state[name], x)
     return params, state
 
   def apply(params, state, x, *, key: Any = None, train: bool = False, step: Any = None):
     keys, after = split_key(key, len(nets)), {}
-    for name, net, own in zip(names, nets, keys, strict=True):
+    for (name, net), own in zip(nets.items(), keys, strict=True):
       x, after[name] = net.apply(params[name], state[name], x, key=own, train=train, step=step)
     return x, after
 
-  return Net(init, apply, stages=nets)
+  return Net(init, apply)
 
 
 def split_key(key: jax.Array | None, count: int) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from mtl_jax.arch._experts import experts_of, gate_of, loads, mixing, softmax_of
 from mtl_jax.arch._parts import check_parts, for_each
+from mtl_jax.arch.chain import in_order
 from mtl_jax.arch.hard_sharing import hard_sharing
 from mtl_jax.net import Net
 
@@ -31,7 +32,8 @@ def mmoe(
     each expert in the last batch.
 
   Raises:
-    UserError: Something is no `Net`; no heads; `experts` below 1; the trunk has no more stages than `shared_stages`.
+    UserError: Something is no `Net`; no heads; `experts` below 1; the trunk has no more stages than `shared_stages`;
+      when it is applied, the gate gives another shape.
 
   >>> import jax, jax.numpy as jnp, flax.linen as nn, mtl_jax as mtl
   >>> net = mmoe(mtl.from_linen(mtl.nn.MLP((8,))), {"kind": mtl.from_linen(nn.Dense(3))}, experts=2)
@@ -45,6 +47,6 @@ def mmoe(
     Ma et al., *Modeling Task Relationships in Multi-task Learning with Multi-gate Mixture-of-Experts*, KDD 2018.
   """
   heads = check_parts("mmoe", trunk, heads)
-  body, weights = experts_of("mmoe", trunk, experts, shared_stages), softmax_of(gate_of("mmoe", gate, experts))
-  net = hard_sharing(body, for_each(heads, lambda head: mixing(weights, head)))
+  parts, weights = experts_of("mmoe", trunk, experts, shared_stages), softmax_of(gate_of("mmoe", gate, experts))
+  net = hard_sharing(in_order(parts), for_each(heads, lambda head: mixing(weights, head)))
   return dataclasses.replace(net, report=loads)

@@ -53,4 +53,9 @@ TABLE: dict[str, Case] = {
   "mtl_lora": Case(mtl.arch.mtl_lora, {"rank": 2}, cut=False, own=FIRST_FACTOR),
   "aitm": Case(mtl.arch.aitm),
   "esmm": Case(mtl.arch.esmm),
+  "omoe": Case(mtl.arch.omoe, {"experts": 3}, SHARED_STAGE),
+  "cgc": Case(mtl.arch.cgc, {"task_experts": 1}, SHARED_STAGE),
+  "ple": Case(mtl.arch.ple, {"shared_experts": 1}, SHARED_STAGE),
+  "dselect_k": Case(mtl.arch.dselect_k, {"experts": 3}, SHARED_STAGE),
+  "moe_topk": Case(mtl.arch.moe_topk, {"balance": "shazeer", "noise": True, "z_strength": 1e-3}, SHARED_STAGE),
 }
