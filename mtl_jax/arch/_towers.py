@@ -50,3 +50,8 @@ def towers(net: Net, count: int, own_inputs: bool = False) -> Net:
 def examples_first(tree: Any) -> Any:
   """(count, B, ...) as (B, count, ...), for what crosses the cut between trunk and heads."""
   return jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), tree)
+
+
+def tower(number: int) -> Any:
+  """A function that gives what the tower of that number gives, of the features of all of them (B, T, ...)."""
+  return lambda features: jax.tree.map(lambda leaf: leaf[:, number], features)

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
 
-import jax
 import jax.numpy as jnp
 
-from mtl_jax._core.errors import UserError
 from mtl_jax.arch._parts import check_parts, mapped, reading, stages_of
-from mtl_jax.arch._towers import examples_first, towers
-from mtl_jax.arch.chain import split_key
+from mtl_jax.arch._stitched import last, near_identity, stitched, stitches
+from mtl_jax.arch._towers import tower
 from mtl_jax.arch.hard_sharing import hard_sharing
 from mtl_jax.net import Net
 
@@ -35,7 +32,7 @@ def cross_stitch(trunk: Net, heads: Mapping[str, Net], keep: float = 0.9) -> Net
   Raises:
     UserError: Something is no `Net`; no heads; a trunk without stages; `keep` outside of [0, 1].
 
-  >>> import flax.linen as nn, mtl_jax as mtl
+  >>> import jax, flax.linen as nn, mtl_jax as mtl
   >>> heads = {name: mtl.from_linen(nn.Dense(1)) for name in ("a", "b")}
   >>> net = cross_stitch(mtl.from_linen(mtl.nn.MLP((8, 8))), heads)
   >>> params, state = net.init(jax.random.key(0), jnp.ones((5, 4)))
@@ -48,36 +45,11 @@ def cross_stitch(trunk: Net, heads: Mapping[str, Net], keep: float = 0.9) -> Net
     Misra et al., *Cross-stitch Networks for Multi-task Learning*, CVPR 2016.
   """
   heads, stages = check_parts("cross_stitch", trunk, heads), stages_of("cross_stitch", trunk)
-  if not 0 <= keep <= 1:
-    raise UserError(f"cross_stitch: keep is {keep}, expected a number in [0, 1].")
-  count = len(heads)
-  start = jnp.eye(count) if count == 1 else keep * jnp.eye(count) + (1 - keep) / (count - 1) * (1 - jnp.eye(count))
-  parts = {f"stage_{i}": towers(stage, count, own_inputs=i > 0) for i, stage in enumerate(stages)}
+  start = near_identity("cross_stitch", len(heads), keep)
 
   def stitch(alpha, h):
     return mapped(lambda leaf: jnp.tensordot(alpha.astype(leaf.dtype), leaf, 1), h)
 
-  def init(key, x):
-    params, state = {}, {}
-    for (name, part), own in zip(parts.items(), jax.random.split(key, len(parts)), strict=True):
-      params[name], state[name] = part.init(own, x)
-      x, _ = part.apply(params[name], state[name], x)
-    return {"towers": params, "stitch": {name: jnp.array(start) for name in parts}}, state
-
-  def apply(params, state, x, *, key: Any = None, **mode):
-    after = {}
-    for (name, part), own in zip(parts.items(), split_key(key, len(parts)), strict=True):
-      x, after[name] = part.apply(params["towers"][name], state[name], x, key=own, **mode)
-      x = stitch(params["stitch"][name], x)
-    return examples_first(x), after
-
-  def report(params, state):
-    return {f"stitch/{name}": alpha for name, alpha in params["shared"]["stitch"].items()}
-
   own = {name: reading(head, tower(i)) for i, (name, head) in enumerate(heads.items())}
-  return dataclasses.replace(hard_sharing(Net(init, apply), own), report=report)
-
-
-def tower(number: int) -> Any:
-  """A function that gives what the tower of that number gives, of the features of all of them (B, T, ...)."""
-  return lambda features: jax.tree.map(lambda leaf: leaf[:, number], features)
+  body = last(stitched(stages, len(heads), start, stitch))
+  return dataclasses.replace(hard_sharing(body, own), report=stitches)

@@ -20,9 +20,30 @@ PARTS = ("trunk", "heads")
 def names() -> tuple[str, ...]:
   """The names of all architectures, each a function of this module that takes a trunk and heads."""
   return (
+    "adapters",
+    "adashare",
+    "aitm",
+    "cgc",
     "cross_stitch",
+    "dselect_k",
+    "esmm",
+    "film",
     "hard_sharing",
+    "lora",
+    "ltb",
     "mmoe",
+    "moe_topk",
+    "mtan",
+    "mtl_lora",
+    "mtlora",
+    "omoe",
+    "ple",
+    "prompt",
+    "sluice",
+    "soft_sharing",
+    "task_attention",
+    "task_routing",
+    "tree",
   )
 
 

@@ -14,6 +14,8 @@ class Case(NamedTuple):
     options: What it is tried with.
     on_tokens: Further options where the input is integers.
     cut: Whether the net is a trunk, then independent heads.
+    middle: Whether it needs a stage that gives the shape it gets, as those have that skip stages: on integers, the
+      trunk then has one more between its two.
     own: A regular expression for paths of shared parameters in which only one task, or none, has a gradient.
     fitted: Makes of the common trunks such as it takes: `prompt` acts on sequences, and some of them have none.
   """
@@ -22,6 +24,7 @@ class Case(NamedTuple):
   options: dict[str, Any] = {}
   on_tokens: dict[str, Any] = {}
   cut: bool = True
+  middle: bool = False
   own: str = "$^"
   fitted: Callable[[mtl.Net], mtl.Net] = lambda trunk: trunk
 
@@ -43,7 +46,15 @@ FIRST_FACTOR = "/lora/.*/a$"  # which has no gradient at first, as the second on
 
 TABLE: dict[str, Case] = {
   "hard_sharing": Case(mtl.arch.hard_sharing),
+  "tree": Case(mtl.arch.tree),
+  "ltb": Case(mtl.arch.ltb),
+  "soft_sharing": Case(mtl.arch.soft_sharing),
   "cross_stitch": Case(mtl.arch.cross_stitch),
+  "sluice": Case(mtl.arch.sluice),
+  "task_attention": Case(mtl.arch.task_attention),
+  "mtan": Case(mtl.arch.mtan),
+  "adashare": Case(mtl.arch.adashare, cut=False, middle=True),
+  "task_routing": Case(mtl.arch.task_routing),
   "mmoe": Case(mtl.arch.mmoe, {"experts": 3}, SHARED_STAGE),
   "film": Case(mtl.arch.film, cut=False),
   "adapters": Case(mtl.arch.adapters, {"bottleneck": 3}, cut=False),

@@ -37,6 +37,14 @@ class Words(nn.Module):
     return {"x": nn.Embed(11, 8)(x["tokens"]), "mask": x["mask"]}
 
 
+class Position(nn.Module):
+  """A layer at each position."""
+
+  @nn.compact
+  def __call__(self, x):
+    return x | {"x": nn.relu(nn.Dense(8)(x["x"]))}
+
+
 class Mean(nn.Module):
   """The mean over positions that are not padding."""
 
@@ -54,8 +62,9 @@ def with_state():
   return mtl.arch.chain(mtl.from_linen(Stage()), mtl.from_linen(Stage()))
 
 
-def on_tokens():
-  return mtl.arch.chain(mtl.from_linen(Words()), mtl.from_linen(Mean()))
+def on_tokens(middle=False):
+  between = [mtl.from_linen(Position())] if middle else []
+  return mtl.arch.chain(mtl.from_linen(Words()), *between, mtl.from_linen(Mean()))
 
 
 def built(name, trunk, count, **more):
@@ -92,7 +101,7 @@ def test_any_number_of_tasks_with_statistics_and_dropout(name, count):
 
 @every_architecture
 def test_tokens_and_padding_reach_the_trunk(name):
-  net, tasks = built(name, on_tokens(), 2, **TABLE[name].on_tokens)
+  net, tasks = built(name, on_tokens(TABLE[name].middle), 2, **TABLE[name].on_tokens)
   tokens = jax.random.randint(jax.random.key(0), (BATCH, 6), 0, 11)
   x = {"tokens": tokens, "mask": jnp.arange(6)[None] < jnp.arange(BATCH)[:, None] % 5 + 1}
 
