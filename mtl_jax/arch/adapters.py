@@ -42,6 +42,9 @@ def adapters(trunk: Net, heads: Mapping[str, Net], bottleneck: int = 16) -> Net:
   Deviations: one adapter after each stage of the trunk, where Houlsby et al. have two inside each transformer layer and
   train its layer normalisations too.
 
+  When to use:
+    A pretrained trunk serves many tasks, which come one after the other; freeze it by `frozen=("^shared/",)`.
+
   References:
     Rebuffi et al., *Learning multiple visual domains with residual adapters*, NeurIPS 2017.
     Houlsby et al., *Parameter-Efficient Transfer Learning for NLP*, ICML 2019.

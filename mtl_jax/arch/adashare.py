@@ -65,6 +65,10 @@ def adashare(
 
   Deviations: weights and policies are trained on the same batches, and all stages from the first step on.
 
+  When to use:
+    The trunk has many stages of one shape, such as residual blocks, and inference must stay near the cost of one trunk
+    for each task.
+
   References:
     Sun et al., *AdaShare: Learning What To Share For Efficient Deep Multi-Task Learning*, NeurIPS 2020.
   """

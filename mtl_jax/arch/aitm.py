@@ -58,6 +58,10 @@ def aitm(trunk: Net, heads: Mapping[str, Net], shared_stages: int = 0, calibrati
   >>> list(net.terms)
   ['calibration']
 
+  When to use:
+    Tasks follow each other, such as click, application, approval and activation: each happens only where the one before
+    did.
+
   References:
     Xi et al., *Modeling the Sequential Dependence among Audience Multi-step Conversions with Multi-task Learning in
     Targeted Display Advertising*, KDD 2021.

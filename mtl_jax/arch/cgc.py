@@ -48,6 +48,9 @@ def cgc(
   >>> [tree["experts"]["Dense_0"]["kernel"].shape for tree in (params["shared"], params["task"]["kind"])]
   [(2, 4, 8), (1, 4, 8)]
 
+  When to use:
+    Some features serve all tasks and others harm all but one.
+
   References:
     Tang et al., *Progressive Layered Extraction (PLE): A Novel Multi-Task Learning (MTL) Model for Personalized
     Recommendations*, RecSys 2020.

@@ -41,6 +41,9 @@ def cross_stitch(trunk: Net, heads: Mapping[str, Net], keep: float = 0.9) -> Net
 
   Deviations: one weight per pair of towers, not one per pair and channel.
 
+  When to use:
+    There are a few tasks, T trunks fit, and you want to see by the matrices how much they share.
+
   References:
     Misra et al., *Cross-stitch Networks for Multi-task Learning*, CVPR 2016.
   """

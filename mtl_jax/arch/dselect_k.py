@@ -67,6 +67,9 @@ def dselect_k(
   penalise it; here an expert whose number with another first digit is none has that digit left out, so that weights
   always sum to 1. The authors' code sums the entropy over the examples of a batch, with a strength of 1e-6.
 
+  When to use:
+    You want few experts per task, chosen smoothly, to see or to prune which tasks share which.
+
   References:
     Hazimeh et al., *DSelect-k: Differentiable Selection in the Mixture of Experts with Applications to Multi-Task
     Learning*, NeurIPS 2021.

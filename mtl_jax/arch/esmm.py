@@ -46,6 +46,10 @@ def esmm(trunk: Net, heads: Mapping[str, Net]) -> Net:
   >>> bool((found["buy"] < found["click"]).all())
   True
 
+  When to use:
+    Labels of a later step exist only where the one before happened, such as purchases after clicks, and predictions are
+    wanted for all.
+
   References:
     Ma et al., *Entire Space Multi-Task Model: An Effective Approach for Estimating Post-Click Conversion Rate*, SIGIR
     2018.

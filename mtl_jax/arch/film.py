@@ -38,6 +38,9 @@ def film(trunk: Net, heads: Mapping[str, Net]) -> Net:
   Deviations: scales and shifts are parameters of the task, where the paper's are the output of a network that reads a
   condition, such as a question.
 
+  When to use:
+    There are many tasks and next to no room for parameters of their own: two numbers per task and channel.
+
   References:
     Perez et al., *FiLM: Visual Reasoning with a General Conditioning Layer*, AAAI 2018.
   """

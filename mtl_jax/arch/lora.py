@@ -47,6 +47,9 @@ def lora(
 
   Deviations: the update is made of the weights, not of a layer's input, so that input has no dropout of its own.
 
+  When to use:
+    A pretrained trunk is large, and each task may change it a little; freeze it by `frozen=("^shared/",)`.
+
   References:
     Hu et al., *LoRA: Low-Rank Adaptation of Large Language Models*, ICLR 2022.
   """

@@ -50,6 +50,10 @@ def ltb(trunk: Net, heads: Mapping[str, Net], nodes: int | None = None, temperat
 
   Deviations: one draw per batch, and each stage has the same number of nodes.
 
+  When to use:
+    Some tasks belong together and others do not, and you do not know which. Read the tree off with `ltb_groups`, then
+    train it anew as `tree`.
+
   References:
     Guo, Lee, Ulbricht, *Learning to Branch for Multi-Task Learning*, ICML 2020.
   """

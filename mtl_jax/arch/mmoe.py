@@ -43,6 +43,10 @@ def mmoe(
   >>> net.apply(params, state, jnp.ones((5, 4)))[0]["kind"].shape
   (5, 3)
 
+  When to use:
+    Tasks conflict, or come from different populations, and E trunks fit. The usual first choice for recommendations and
+    tables.
+
   References:
     Ma et al., *Modeling Task Relationships in Multi-task Learning with Multi-gate Mixture-of-Experts*, KDD 2018.
   """

@@ -84,6 +84,10 @@ def moe_topk(
   dropped. Balancing losses leave out dropout in gates. Tasks share the draw of the noise, not its deviation. Loss-free
   balancing takes the softmax for scores, where its authors take sigmoids.
 
+  When to use:
+    There are many experts, and each example should depend on few of them. All experts are computed for all examples
+    all the same, so it saves no time here.
+
   References:
     Shazeer et al., *Outrageously Large Neural Networks: The Sparsely-Gated Mixture-of-Experts Layer*, ICLR 2017.
 

@@ -45,6 +45,10 @@ def mtan(trunk: Net, heads: Mapping[str, Net]) -> Net:
   Deviations: one feature map per stage is both read and masked, not two. Attention is two layers on each position,
   without batch normalisation and without the convolution that passes a task's features on to the next stage.
 
+  When to use:
+    Tasks need different parts of the same features, above all at every pixel of an image. It costs two small layers per
+    task and stage.
+
   References:
     Liu, Johns, Davison, *End-to-End Multi-Task Learning with Attention*, CVPR 2019.
   """

@@ -59,6 +59,9 @@ def mtl_lora(
 
   Deviations: no dropout on the input of an update.
 
+  When to use:
+    As `mtlora`, where there are many tasks and even their own factors must be small.
+
   References:
     Yang et al., *MTL-LoRA: Low-Rank Adaptation for Multi-Task Learning*, AAAI 2025.
   """

@@ -62,6 +62,9 @@ def mtlora(
   Deviations: the paper has task updates in the last block of each stage, for heads that read maps of all stages; here
   heads read the last stage, so that earlier ones would have no effect. There is no dropout on the input of an update.
 
+  When to use:
+    As `lora`, where tasks have something in common that the pretrained trunk does not know.
+
   References:
     Agiza et al., *MTLoRA: A Low-Rank Adaptation Approach for Efficient Multi-Task Learning*, CVPR 2024.
   """

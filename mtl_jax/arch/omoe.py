@@ -42,6 +42,9 @@ def omoe(
   >>> net.report(params, state)["load"].shape
   (2,)
 
+  When to use:
+    Examples, not tasks, need different experts. It is also the control for `mmoe`: without gates of their own.
+
   References:
     Ma et al., *Modeling Task Relationships in Multi-task Learning with Multi-gate Mixture-of-Experts*, KDD 2018, where
     it is the model that the one with a gate per task is compared with.

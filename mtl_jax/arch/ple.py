@@ -66,6 +66,10 @@ def ple(
   Deviations: the gate of a task in the layer before the last is reached by that task alone, but lies in one array with
   those of the other tasks, which counts as shared.
 
+  When to use:
+    As `cgc`, for deeper trunks: what is shared and what is not is told apart step by step. Wins often where tasks
+    conflict strongly.
+
   References:
     Tang et al., *Progressive Layered Extraction (PLE): A Novel Multi-Task Learning (MTL) Model for Personalized
     Recommendations*, RecSys 2020.

@@ -49,6 +49,9 @@ def prompt(trunk: Net, heads: Mapping[str, Net], length: int = 10) -> Net:
 
   Deviations: Lester et al. start with vectors of words from the vocabulary.
 
+  When to use:
+    A pretrained transformer must stay as it is, and tasks are to share one batch.
+
   References:
     Lester et al., *The Power of Scale for Parameter-Efficient Prompt Tuning*, EMNLP 2021.
     Jia et al., *Visual Prompt Tuning*, ECCV 2022.

@@ -63,6 +63,9 @@ def sluice(
   Deviations: kernels are all parameters of a stage with at least two axes, of which the last is as wide as a multiple
   of G.
 
+  When to use:
+    As `cross_stitch`, where tasks share a part of their features only, or at a different depth.
+
   References:
     Ruder et al., *Latent Multi-Task Architecture Learning*, AAAI 2019.
   """

@@ -64,6 +64,9 @@ def soft_sharing(
   >>> params["shared"]["kernel"].shape, list(net.terms)
   ((2, 4, 8), ['sharing'])
 
+  When to use:
+    Tasks are related, but features of one do not serve the others as they are; and T trunks fit.
+
   References:
     Duong et al., *Low Resource Dependency Parsing: Cross-lingual Parameter Sharing in a Neural Network Parser*, ACL
     2015, for `"l2"`. Yang, Hospedales, *Trace Norm Regularised Deep Multi-Task Learning*, ICLR 2017 workshop, here with

@@ -61,6 +61,9 @@ def task_attention(
   >>> net.report(params, state)["attention"].round(2).tolist()
   [[0.5, 0.5, 0.0], [0.33, 0.33, 0.33], [0.0, 0.5, 0.5]]
 
+  When to use:
+    What one task sees in an example helps another with the same example, in an order of tasks or without one.
+
   References:
     Vaswani et al., *Attention Is All You Need*, NeurIPS 2017, for the attention, here over tasks.
   """

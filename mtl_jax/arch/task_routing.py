@@ -48,6 +48,9 @@ def task_routing(trunk: Net, heads: Mapping[str, Net], keep: float = 0.5, seed: 
   >>> features.shape
   (5, 2, 8)
 
+  When to use:
+    There are so many tasks that each needs room of its own, but no parameters may be added.
+
   References:
     Strezoski, van Noord, Worring, *Many Task Learning With Task Routing*, ICCV 2019.
   """

@@ -50,6 +50,9 @@ def tree(
   >>> list(params["shared"]), sorted(params["task"]["a"]), sorted(params["task"]["c"])
   (['stage_0', 'stage_1'], ['bias', 'kernel'], ['head', 'tower'])
 
+  When to use:
+    You know which tasks belong together, or `ltb` has found out.
+
   References:
     Caruana, *Multitask Learning*, Machine Learning 1997, for hard sharing. Vandenhende et al., *Branched Multi-Task
     Networks: Deciding What Layers to Share*, BMVC 2020, for trees.

@@ -3,6 +3,10 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
+import numpy as np
+
 import mtl_jax as mtl
 
 
@@ -16,7 +20,6 @@ class Case(NamedTuple):
     cut: Whether the net is a trunk, then independent heads.
     middle: Whether it needs a stage that gives the shape it gets, as those have that skip stages: on integers, the
       trunk then has one more between its two.
-    own: A regular expression for paths of shared parameters in which only one task, or none, has a gradient.
     fitted: Makes of the common trunks such as it takes: `prompt` acts on sequences, and some of them have none.
   """
 
@@ -25,7 +28,6 @@ class Case(NamedTuple):
   on_tokens: dict[str, Any] = {}
   cut: bool = True
   middle: bool = False
-  own: str = "$^"
   fitted: Callable[[mtl.Net], mtl.Net] = lambda trunk: trunk
 
 
@@ -41,8 +43,20 @@ def on_sequences(trunk):
   return mtl.arch.chain(mtl.arch.chain(first, as_sequence), *rest, pooled)
 
 
+def filled(shapes, seed=0):
+  """Arrays of these shapes, small random numbers: to initialise a net would take longer than to compile it."""
+  rng = np.random.default_rng(seed)
+
+  def one(leaf):
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+      return jax.random.key(seed)
+    number = jnp.issubdtype(leaf.dtype, jnp.floating)
+    return (0.4 * rng.normal(size=leaf.shape) if number else np.zeros(leaf.shape)).astype(leaf.dtype)
+
+  return jax.tree.map(one, shapes)
+
+
 SHARED_STAGE = {"shared_stages": 1}
-FIRST_FACTOR = "/lora/.*/a$"  # which has no gradient at first, as the second one is zero
 
 TABLE: dict[str, Case] = {
   "hard_sharing": Case(mtl.arch.hard_sharing),
@@ -60,8 +74,8 @@ TABLE: dict[str, Case] = {
   "adapters": Case(mtl.arch.adapters, {"bottleneck": 3}, cut=False),
   "prompt": Case(mtl.arch.prompt, {"length": 2}, cut=False, fitted=on_sequences),
   "lora": Case(mtl.arch.lora, {"rank": 2}, cut=False),
-  "mtlora": Case(mtl.arch.mtlora, {"rank": 3, "task_rank": 2}, cut=False, own=FIRST_FACTOR),
-  "mtl_lora": Case(mtl.arch.mtl_lora, {"rank": 2}, cut=False, own=FIRST_FACTOR),
+  "mtlora": Case(mtl.arch.mtlora, {"rank": 3, "task_rank": 2}, cut=False),
+  "mtl_lora": Case(mtl.arch.mtl_lora, {"rank": 2}, cut=False),
   "aitm": Case(mtl.arch.aitm),
   "esmm": Case(mtl.arch.esmm),
   "omoe": Case(mtl.arch.omoe, {"experts": 3}, SHARED_STAGE),

@@ -2,7 +2,6 @@
 
 import functools
 import inspect
-import re
 
 import flax.linen as nn
 import jax
@@ -14,7 +13,7 @@ import pytest
 import mtl_jax as mtl
 from mtl_jax._core.paths import by_path
 from mtl_jax.nn._batch_norm import BatchNorm
-from tests.arch._table import TABLE
+from tests.arch._table import TABLE, filled
 
 BATCH, TX = 12, optax.sgd(0.1)
 every_architecture = pytest.mark.parametrize("name", TABLE)
@@ -134,6 +133,9 @@ def test_inputs_of_their_own_and_bfloat16(name, dtype):
   assert kinds(before) == kinds(after)
 
 
+WITH_GRAM = ("mmoe", "ple", "film")  # `factored` reads the same backward passes
+
+
 @functools.cache
 def trained(name):
   """The task gradients, and the parameters after a step of MGDA by each engine that serves it; one program."""
@@ -141,9 +143,10 @@ def trained(name):
   batch = labels(tasks) | {"x": jax.random.normal(jax.random.key(3), (BATCH, 5))}
   balancer = mtl.balance.mgda()
   objective = mtl.objective(net, tasks).at_step(jnp.int32(0))
-  engines = {"stacked": mtl.engine.stacked(), "gram": mtl.engine.gram(), "factored": mtl.engine.factored()}
-  state = mtl.init_train_state(net, tasks, balancer, TX, batch, jax.random.key(1))
-  steps = {e: mtl.make_train_step(mtl.objective(net, tasks), balancer, TX, made) for e, made in engines.items()}
+  engines = ("stacked", "factored", "gram") if name in WITH_GRAM else ("stacked", "factored")
+  create = functools.partial(mtl.init_train_state, net, tasks, balancer, TX, batch)
+  state = filled(jax.eval_shape(create, jax.random.key(1)))
+  steps = {engine: mtl.make_train_step(mtl.objective(net, tasks), balancer, TX, engine) for engine in engines}
 
   @jax.jit
   def run(state, batch):
@@ -162,14 +165,14 @@ def test_shared_parameters_are_those_of_several_tasks(name):
     moved = [task for task, own in zip(tasks, leaf, strict=True) if np.any(own)]
     if path.startswith("task/"):
       assert set(moved) <= {path.split("/")[1]}, path
-    elif not re.search(TABLE[name].own, path):
+    else:
       assert len(moved) >= 2, f"{path} has gradient of {moved}"
 
 
 @every_architecture
 def test_all_engines_agree(name):
   _, _, after = trained(name)
-  for engine in ("gram", "factored"):
+  for engine in after.keys() - {"stacked"}:
     for path, leaf in by_path(after[engine]).items():
       np.testing.assert_allclose(leaf, by_path(after["stacked"])[path], rtol=1e-4, atol=2e-5, err_msg=path)
 
