@@ -63,9 +63,10 @@ def dselect_k(
   >>> list(net.terms)
   ['gate_entropy']
 
-  Deviations: where E is no power of two, the authors let selectors give weight to experts that do not exist, and
-  penalise it; here an expert whose number with another first digit is none has that digit left out, so that weights
-  always sum to 1. The authors' code sums the entropy over the examples of a batch, with a strength of 1e-6.
+  Deviations: where E is no power of two, some numbers of as many digits have no expert. The authors let selectors give
+  them weight, and penalise it. Here the first digit of a number counts only where both its values have an expert, so
+  that weights always sum to 1. The authors' code sums the entropy over the examples of a batch, with a strength of
+  1e-6.
 
   When to use:
     You want few experts per task, chosen smoothly, to see or to prune which tasks share which.
@@ -133,7 +134,7 @@ def smooth_step(t: Float[Array, "*any"], gamma: float) -> Float[Array, "*any"]:
 def digits(experts: int) -> tuple[Array, Array]:
   """The binary digits of the experts' numbers, the first one first, and which of them count, (E, digits) both.
 
-  The first digit of an expert does not count where the same number with a first digit of 1 would be none.
+  The first digit counts only where both its values have an expert: of 3, the expert 01 has its last digit alone.
   """
   bits = max(1, (experts - 1).bit_length())
   number, half = jnp.arange(experts), 2 ** (bits - 1)

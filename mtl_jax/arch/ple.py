@@ -63,8 +63,8 @@ def ple(
   >>> {name: load.shape for name, load in net.report(params, state).items()}
   {'load/a': (2,), 'load/b': (2,), 'load/layer_0': (2, 2), 'load/layer_0/shared': (3,)}
 
-  Deviations: the gate of a task in the layer before the last is reached by that task alone, but lies in one array with
-  those of the other tasks, which counts as shared.
+  Deviations: the gates of the tasks in each layer lie in one array, which counts as shared in all layers but the last,
+  although in the layer before it each gate is reached by its own task alone.
 
   When to use:
     As `cgc`, for deeper trunks: what is shared and what is not is told apart step by step. Wins often where tasks

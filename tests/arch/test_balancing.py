@@ -19,6 +19,7 @@ def test_switch_loss():
 
 def test_importance():
   assert float(balancing.importance(jnp.array([[3.0, 1.0]]))) == pytest.approx(0.25, abs=1e-6)
+  assert float(balancing.importance(jnp.array([[2.0, 1.0], [3.0, 0.0]]))) == pytest.approx(4 / 9, abs=1e-6)
   assert float(balancing.importance(jnp.array([[1.0, 0.0], [0.0, 1.0]]))) == 0.0
 
 

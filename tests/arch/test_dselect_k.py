@@ -50,14 +50,13 @@ def test_with_one_selector_settled_on_each_expert_it_is_a_dense_mixture(per_exam
   """k = E and selector i has chosen expert i: the weights are the softmax of the selectors' logits, as in MMoE."""
   net, params, state = made(experts=3, k=3, per_example=per_example)
   dense = mtl.arch.mmoe(mtl.from_linen(mtl.nn.MLP((6,))), HEADS, experts=3)
-  copied, dense_state = jax.jit(dense.init)(jax.random.key(2), X)
-  copied["shared"] = params["shared"]
+  copied = {"shared": params["shared"], "task": {}}
   for name, own in params["task"].items():
     own["gate"]["choice"] = jax.tree.map(jnp.zeros_like, own["gate"]["choice"])
     own["gate"]["choice"]["bias"] = jnp.array([-1.0, -1.0, -1.0, 1.0, 1.0, -1.0])  # 00, 01, 10
     mix = {"kernel": jnp.zeros((4, 3)), **own["gate"]["mix"]}
     copied["task"][name] = {"gate": mix, "head": own["head"]}
-  found, expected = jax.jit(net.apply)(params, state, X)[0], jax.jit(dense.apply)(copied, dense_state, X)[0]
+  found, expected = jax.jit(net.apply)(params, state, X)[0], jax.jit(dense.apply)(copied, state, X)[0]
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), found, expected)
 
 
