@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import re
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -75,7 +76,7 @@ def entry(name: str) -> str:
   formula = rest.split("\nArgs:")[0].strip()
   told = [f"## {name}", first, formula]
   use, paper = (section(text, title) for title in ("When to use", "References"))
-  told.append(f"**When to use it.** {use}")
+  told.append(textwrap.fill(f"**When to use it.** {use}", 120, break_on_hyphens=False))
   picture = PICTURES / f"{name}.png"
   if picture.exists():
     told.append(f"![{name}]({picture.relative_to(DOCS)})")
