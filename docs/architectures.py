@@ -80,7 +80,7 @@ def entry(name: str) -> str:
   picture = PICTURES / f"{name}.png"
   if picture.exists():
     told.append(f"![{name}]({picture.relative_to(DOCS)})")
-  told.append(f"**Paper.** {paper}")
+  told.append(textwrap.fill(f"**Paper.** {paper}", 120, break_on_hyphens=False))
   return "\n\n".join(told)
 
 

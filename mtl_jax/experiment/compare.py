@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from mtl_jax._core.checks import check_numbers, check_once
@@ -22,12 +23,13 @@ from mtl_jax.analysis.delta_m import delta_m
 from mtl_jax.analysis.plots import standard_error
 from mtl_jax.arch import Architecture, as_arch
 from mtl_jax.balance import Balancer, as_balancer, equal, rescale
-from mtl_jax.data import describe
-from mtl_jax.experiment.config import Experiment, RunConfig, configure, problem_of
+from mtl_jax.data import Description, describe
+from mtl_jax.experiment.config import Experiment, RunConfig, batch_of, configure, problem_of
 from mtl_jax.experiment.run import compile_run, cosine_probe, train_run
+from mtl_jax.objective import objective
 from mtl_jax.recipes import Recipe
 from mtl_jax.tasks import Task, balanced
-from mtl_jax.train import Loop
+from mtl_jax.train import Loop, Programs
 from mtl_jax.train.log import write_json
 
 SINGLE = "single-task"
@@ -222,7 +224,7 @@ def _compare(
   for name, experiment in methods.items():  # all of them before the first is trained
     try:
       compiled = compile_run(experiment, splits)
-      jax.eval_shape(compiled.create, jax.random.key(0))
+      _try(experiment, compiled, described)
     except UserError as error:
       if not skip:
         raise
@@ -249,6 +251,16 @@ def _compare(
       runs.append(_Run(test, fit.history, fit.step_seconds, size))
       say(f"{title} seed {seed}: {_told({t: (tasks[t].main_metric, m) for t, m in test.items() if t in tasks})}")
   return _judge(base.config.steps, tasks, list(chosen), results), results
+
+
+def _try(experiment: Experiment, programs: Programs, described: Description) -> None:
+  """Raises the `UserError` of a network that does not fit the data, without computing anything."""
+  problem = problem_of(experiment, described)
+  batch = batch_of(described, experiment.config.batch_size)
+  losses, key = objective(problem).at_step, jax.random.key(0)
+  assert losses is not None
+  state = jax.eval_shape(programs.create, key)
+  jax.eval_shape(losses(jnp.int32(0)), state.params, state.state, batch, key)
 
 
 def _told(scores: Mapping[str, tuple[str, Mapping[str, float]]]) -> str:

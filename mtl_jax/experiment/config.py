@@ -149,10 +149,14 @@ def build(recipe: Recipe, arch: Architecture | None, tasks: Sequence[str], data:
   return Problem(net, {name: adapted.tasks[name] for name in tasks}, adapted.inputs)
 
 
+def batch_of(data: Description, count: int) -> Any:
+  """The shapes of a batch of `count` examples."""
+  return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((count, *leaf.shape), leaf.dtype), data.arrays)
+
+
 def example_of(problem: Problem, data: Description, count: int) -> Any:
-  """The shapes of a batch of `count` examples of a net's input; of its first, where tasks have inputs of their own."""
-  batch = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((count, *leaf.shape), leaf.dtype), data.arrays)
-  return input_of(batch, next(iter(input_keys(problem.tasks, problem.inputs).values())))
+  """The shapes of the input in a batch of `count` examples; of the first, where tasks have inputs of their own."""
+  return input_of(batch_of(data, count), next(iter(input_keys(problem.tasks, problem.inputs).values())))
 
 
 def step_options(config: RunConfig) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import jax
 from mtl_jax._core.errors import UserError
 from mtl_jax.data import describe
 from mtl_jax.engine import Engine
-from mtl_jax.experiment.config import Experiment, RunConfig, problem_of, step_options
+from mtl_jax.experiment.config import Experiment, RunConfig, batch_of, problem_of, step_options
 from mtl_jax.plan import Report, open_topology, plan
 from mtl_jax.shard import AnyRules
 from mtl_jax.train.log import write_json
@@ -40,7 +40,7 @@ def plan_run(
   config, recipe = experiment.config, experiment.recipe
   splits = recipe.data(0)
   data = describe(splits.train, splits.about)
-  batch = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((config.batch_size, *leaf.shape), leaf.dtype), data.arrays)
+  batch = batch_of(data, config.batch_size)
   return plan(
     problem_of(experiment, data),
     experiment.balancer,

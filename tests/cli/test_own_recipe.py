@@ -235,11 +235,15 @@ def test_what_an_architecture_does_not_serve_is_left_out(place):
   def failing(trunk, heads):
     raise mtl.UserError("not for this")
 
+  def wide(trunk, heads):  # known to be wrong only where losses are taken
+    return mtl.arch.hard_sharing(trunk, dict.fromkeys(heads, mtl.from_linen(mtl.nn.MLP((), 5))))
+
   said, made = [], recipes.find(f"{place / 'tiny.py'}:in_parts")()
-  archs = {"hard": "hard_sharing", "other": failing}
+  archs = {"hard": "hard_sharing", "other": failing, "wide": wide}
   found = mtl.compare(made, ["equal"], archs, steps=1, skip=True, progress=False, say=said.append)
   assert [method.name for method in found.methods] == ["single-task", "hard"]
   assert "other is left out: not for this" in said
+  assert any(line.startswith("wide is left out: task 'sum'") for line in said)
   with pytest.raises(mtl.UserError, match="not for this"):
     mtl.compare(made, ["equal"], archs, steps=1, progress=False)
 
