@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from mtl_jax._core.errors import UserError, nearest
@@ -41,6 +41,30 @@ def keys_read(inputs: Inputs) -> list[str]:
   """
   found = input_keys(("",), inputs).values()
   return list(dict.fromkeys(key for keys in found for key in ((keys,) if isinstance(keys, str) else keys)))
+
+
+def initial_input(keys: Mapping[str, Keys], entries: Callable[[str], Mapping[str, Any]]) -> Any:
+  """The input that a net is initialised with: that of the first task, or where all read several keys, all of them.
+
+  So a net with a part for each key gets the parameters of every part, though each task reads some of the keys.
+
+  Args:
+    keys: As `input_keys` gives them.
+    entries: What a task sees of a batch.
+
+  Returns:
+    The input.
+
+  >>> initial_input({"a": ("image",), "b": ("text",)}, lambda task: {"image": 1, "text": 2})
+  {'image': 1, 'text': 2}
+  >>> initial_input({"a": "x", "b": "z"}, lambda task: {"x": 1, "z": 2})
+  1
+  """
+  if not all(isinstance(own, tuple) for own in keys.values()):
+    task, own = next(iter(keys.items()))
+    return input_of(entries(task), own)
+  readers = {key: task for task, own in reversed([*keys.items()]) for key in own}
+  return {key: input_of(entries(task), key) for key, task in sorted(readers.items())}
 
 
 def input_of(batch: Mapping[str, Any], keys: Keys, what: str = "batch") -> Any:

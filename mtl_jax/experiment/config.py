@@ -10,10 +10,11 @@ import jax
 
 from mtl_jax._core.checks import check_numbers, check_once
 from mtl_jax._core.errors import UserError, nearest
-from mtl_jax._core.inputs import input_keys, input_of
+from mtl_jax._core.inputs import initial_input, input_keys
 from mtl_jax.arch import Architecture, hard_sharing
 from mtl_jax.balance import Balancer, rescale
 from mtl_jax.data import Description
+from mtl_jax.data.views import entries_of
 from mtl_jax.engine import Engine
 from mtl_jax.experiment.options import build_arch, build_balancer, build_engine, build_recipe
 from mtl_jax.problem import Problem
@@ -156,7 +157,8 @@ def batch_of(data: Description, count: int) -> Any:
 
 def example_of(problem: Problem, data: Description, count: int) -> Any:
   """The shapes of the input in a batch of `count` examples; of the first, where tasks have inputs of their own."""
-  return input_of(batch_of(data, count), next(iter(input_keys(problem.tasks, problem.inputs).values())))
+  batch = batch_of(data, count)
+  return initial_input(input_keys(problem.tasks, problem.inputs), lambda task: entries_of(batch, task))
 
 
 def step_options(config: RunConfig) -> dict[str, Any]:

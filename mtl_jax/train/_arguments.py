@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from mtl_jax import shard
 from mtl_jax._core.errors import UserError
-from mtl_jax._core.inputs import Inputs, Keys, input_keys, input_of, keys_read
+from mtl_jax._core.inputs import Inputs, Keys, initial_input, input_keys, input_of, keys_read
 from mtl_jax._core.named import described
 from mtl_jax.data.arrays import leaves_of
 from mtl_jax.data.mixture import Mixture
@@ -75,7 +75,7 @@ def _check_one(
       now = f"of dtype {found[path].dtype}" if path in found else "not there"
       raise UserError(f"{what}: input {path!r} is {now}, expected {leaf.dtype} as in train: prepare both alike.")
   others = [path for path, leaf in wanted.items() if found[path].shape != leaf.shape]
-  if others and not _takes(net, list(input_keys(tasks, inputs).values()), train, valid):
+  if others and not _takes(net, input_keys(tasks, inputs), train, valid):
     now, before = (", ".join(map(str, ("N", *leaves[others[0]].shape))) for leaves in (found, wanted))
     raise UserError(f"{what}: input {others[0]!r} has shape ({now}), expected ({before}) as in train.")
 
@@ -84,15 +84,15 @@ def _kind(leaf: Any) -> Any:
   return next(kind for kind in (jnp.bool_, jnp.integer, jnp.inexact, object) if jnp.issubdtype(leaf.dtype, kind))
 
 
-def _takes(net: Net, keys: list[Keys], train: Mapping[str, Any], valid: Mapping[str, Any]) -> bool:
+def _takes(net: Net, keys: Mapping[str, Keys], train: Mapping[str, Any], valid: Mapping[str, Any]) -> bool:
   """Whether a net made for the training data takes the validation data; some take images or texts of any size."""
 
-  def batch(spec, own):
-    return jax.tree.map(lambda s: jnp.zeros((2, *s.shape), jax.dtypes.canonicalize_dtype(s.dtype)), input_of(spec, own))
+  def batch(spec):
+    return jax.tree.map(lambda s: jnp.zeros((2, *s.shape), jax.dtypes.canonicalize_dtype(s.dtype)), dict(spec))
 
   def run(key):
-    params, state = net.init(key, batch(train, keys[0]))
-    return [net.apply(params, state, batch(valid, own))[0] for own in dict.fromkeys(keys)]
+    params, state = net.init(key, initial_input(keys, lambda task: batch(train)))
+    return [net.apply(params, state, input_of(batch(valid), own))[0] for own in dict.fromkeys(keys.values())]
 
   try:
     jax.eval_shape(run, jax.eval_shape(lambda: jax.random.key(0)))

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mtl_jax._core.errors import UserError, nearest
-from mtl_jax._core.inputs import Inputs, input_keys, input_of
+from mtl_jax._core.inputs import Inputs, initial_input, input_keys
 from mtl_jax._core.packed import unpacked
 from mtl_jax.data import Description
 from mtl_jax.data.views import entries_of
@@ -116,8 +116,8 @@ def load(
     raise UserError(f"the run in {run_dir} has the tasks {_listed(trained_on)}, found {_listed(problem.tasks)}.")
   data = read_data(run_dir)
   with making_of(run_dir):
-    task, keys = next(iter(input_keys(trained_on, problem.inputs).items()))
-    example = input_of(entries_of(data.arrays, task), keys)
+    keys = input_keys(trained_on, problem.inputs)
+    example = initial_input(keys, lambda task: entries_of(data.arrays, task))
     _, heads = jax.eval_shape(lambda: _model(problem.net, example))
   for name in trained_on:
     if name not in heads:

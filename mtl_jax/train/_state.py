@@ -12,10 +12,11 @@ import optax
 
 from mtl_jax._core.errors import UserError
 from mtl_jax._core.frozen import Frozen, split_frozen
-from mtl_jax._core.inputs import Inputs, input_keys, input_of
+from mtl_jax._core.inputs import Inputs, initial_input, input_keys
 from mtl_jax.balance.balancer import Balancer
 from mtl_jax.balance.named import as_balancer
 from mtl_jax.bilevel import Bilevel
+from mtl_jax.data.views import entries_of
 from mtl_jax.engine import Engine, as_engine
 from mtl_jax.net import Net
 from mtl_jax.problem import of_problem
@@ -95,7 +96,8 @@ def init_train_state(
   count = len(names)
   init_key, run_key = jax.random.split(key)
   keys = input_keys(tasks, inputs)
-  params, state = net.init(init_key, jax.tree.map(jnp.asarray, input_of(batch, next(iter(keys.values())))))
+  x = initial_input(keys, lambda task: entries_of(batch, task))
+  params, state = net.init(init_key, jax.tree.map(jnp.asarray, x))
   _check_multi_task(params)
   split_frozen(params, frozen)  # mistakes are told of the parameters as the user knows them
   params, state = pack_heads(net, tasks, keys, params, state, tx, frozen)

@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import mtl_jax as mtl
@@ -51,6 +52,21 @@ def test_tasks_read_their_own_inputs_or_all(inputs):
   moved = {name: [bool(np.any(found[f"shared/stage_0/{name}/kernel"][i])) for i in range(2)] for name in X}
   own = isinstance(inputs, dict)
   assert moved == {"image": [True, not own], "text": [not own, True]}
+
+
+def test_a_run_trains_the_stems_of_all_tasks_and_opens_again(tmp_path):
+  """Each task reads a key of its own, and the net is made with all of them."""
+  net = mtl.arch.hard_sharing(mtl.arch.stems(STEMS, dense(4), "sum"), {"a": dense(1), "b": dense(1)})
+  tasks = {name: mtl.tasks.regression(f"y_{name}") for name in "ab"}
+  inputs = {"a": ("image",), "b": ("text",)}
+  data = {key: np.asarray(value, np.float32) for key, value in X.items()}
+  data |= {"y_a": np.ones(4, np.float32), "y_b": np.ones(4, np.float32)}
+  options = {"inputs": inputs, "steps": 1, "batch_size": 4, "progress": False, "run_dir": tmp_path / "run"}
+  run = mtl.fit(net, tasks, mtl.balance.equal(), optax.sgd(0.1), data, **options)
+  assert sorted(run.params["shared"]["stage_0"]) == ["image", "text"]
+  again = mtl.load(tmp_path / "run", net, tasks, inputs=inputs)
+  for path, leaf in by_path(again.params).items():
+    np.testing.assert_array_equal(leaf, by_path(run.params)[path])
 
 
 def test_the_state_of_a_stem_that_is_absent_stays():
