@@ -13,10 +13,9 @@ import jax.numpy as jnp
 from mtl_jax import terms
 from mtl_jax._core.errors import UserError
 from mtl_jax._core.packed import entry
-from mtl_jax.arch._experts import mean_load
-from mtl_jax.arch._parts import check_parts, dense, is_float, linear, parted, reading
-from mtl_jax.arch._streams import of_floats
+from mtl_jax.arch._parts import check_parts, parted, reading
 from mtl_jax.arch._towers import examples_first, towers
+from mtl_jax.arch._transfer import transfer, transferred
 from mtl_jax.arch.chain import split_key
 from mtl_jax.arch.esmm import one_logit
 from mtl_jax.arch.hard_sharing import hard_sharing
@@ -148,32 +147,3 @@ def aitm(trunk: Net, heads: Mapping[str, Net], shared_stages: int = 0, calibrati
 
 def _tower(features: Any, number: int) -> Any:
   return jax.tree.map(lambda leaf: leaf[:, number], features["towers"])
-
-
-def transfer(key: jax.Array, q: Any) -> Any:
-  """The parameters of one transfer, for towers that give features like `q`."""
-
-  def make(key, width):
-    key, info_key = jax.random.split(key)
-    kernels = dense(key, width, width, 3)["kernel"]
-    return {"info": dense(info_key, width, width), **dict(zip(("value", "key", "query"), kernels, strict=True))}
-
-  return of_floats("aitm", make, key, q)
-
-
-def transferred(params: Any, before: Any, q: Any) -> tuple[Any, jax.Array]:
-  """What a task's tower gives after the transfer from the task before, and the mean weight of that, a scalar."""
-  leaves, structure = jax.tree.flatten(q)
-  weights = []
-
-  def one(own, z, q):
-    if not is_float(q):
-      return q
-    both = jnp.stack([jax.nn.relu(linear(own["info"], z)), q], axis=-2)
-    match = jnp.sum((both @ own["key"]) * (both @ own["query"]), axis=-1) / q.shape[-1] ** 0.5
-    w = jax.nn.softmax(match)
-    weights.append(mean_load(w.reshape(-1, 2))[0])
-    return jnp.sum(w[..., None] * (both @ own["value"]), axis=-2)
-
-  found = map(one, structure.flatten_up_to(params), jax.tree.leaves(before), leaves)
-  return structure.unflatten(found), sum(weights[1:], weights[0]) / len(weights)
