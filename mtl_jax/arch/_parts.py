@@ -63,7 +63,7 @@ def parted(arch: str, trunk: Net, first: int) -> tuple[Net | None, Net]:
   if first >= len(trunk.stages):
     raise UserError(
       f"{arch}: shared_stages is {first}, but the trunk has {len(trunk.stages)} stages, expected more: at least one is "
-      "for the experts."
+      "copied."
     )
   return chain(*trunk.stages[:first]), chain(*trunk.stages[first:])
 

@@ -32,7 +32,7 @@ def towers(net: Net, count: int, own_inputs: bool = False) -> Net:
   def over_copies(function, axes):
     mesh = jax.sharding.get_abstract_mesh()
     divided = mesh.shape.get(EXPERT, 1) > 1 and count % mesh.shape[EXPERT] == 0
-    return jax.vmap(function, axes, spmd_axis_name=EXPERT if divided else None)
+    return jax.vmap(function, axes, axis_size=count, spmd_axis_name=EXPERT if divided else None)
 
   def init(key, x):
     return over_copies(net.init, (0, of_input))(jax.random.split(key, count), x)
