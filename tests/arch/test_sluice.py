@@ -43,8 +43,9 @@ def test_heads_read_a_sum_over_stages():
 
 def test_the_overlap_of_subspaces_is_a_term():
   net = mtl.arch.sluice(trunk(), heads("ab"), orthogonality=0.1)
-  kernel = jnp.array([[[1.0, 0.0], [1.0, 2.0]], [[1.0, 0.0], [0.0, 1.0]]])  # columns (1, 1), (0, 2); orthogonal ones
-  towers = {"stage_0": {"kernel": kernel, "bias": jnp.ones((2, 2))}}
+  # Of the first tower the first channel, (1, 1), and the last, (0, 2), overlap; the second tower's subspaces do not.
+  kernel = jnp.array([[[1.0, 0, 0, 0], [1, 0, 0, 2]], [[1, 3, 0, 0], [0, 0, 1, 1]]])
+  towers = {"stage_0": {"kernel": kernel, "bias": jnp.ones((2, 4))}}
   assert net.terms["orthogonality"].value({"shared": {"towers": towers}}, {}) == 4
   assert net.terms["orthogonality"].strength == 0.1
 

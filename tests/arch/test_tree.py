@@ -96,10 +96,10 @@ def test_mistakes_in_groups():
 
 
 def learned():
-  """A net that learned the tree of `PAIR`: nodes 1 and 2 of the first stage, 2 and 0 of the second."""
+  """A net that learned the tree of `PAIR`: a and b read node 2, which reads node 0; c reads node 0, which reads 1."""
   net = mtl.arch.ltb(trunk(), heads())
   params, state = started(net)
-  params["shared"]["branch"]["stage_1"] = jnp.array([[0, 2.0, 0], [9, 9, 0], [0, 1, 3.0]])
+  params["shared"]["branch"]["stage_1"] = jnp.array([[0, 2.0, 0], [9, 9, 9], [5, 1, 3]])
   for name, node in (("a", 2), ("b", 2), ("c", 0)):
     params["task"][name]["branch"] = 0.3 * jax.nn.one_hot(node, 3)
   return net, params, state
@@ -111,7 +111,7 @@ def test_a_learned_tree_is_that_tree():
   assert groups == [[["a", "b"], ["c"]], [["a", "b"], ["c"]]]
   made = mtl.arch.tree(trunk(), heads(), groups)
   nodes, task = params["shared"]["nodes"], params["task"]
-  shared = {"stage_0": entry(nodes["stage_0"], slice(2, 3)), "stage_1": entry(nodes["stage_1"], slice(2, 3))}
+  shared = {"stage_0": entry(nodes["stage_0"], slice(0, 1)), "stage_1": entry(nodes["stage_1"], slice(2, 3))}
   tower = {"stage_0": entry(nodes["stage_0"], 1), "stage_1": entry(nodes["stage_1"], 0)}
   own = {"c": {"tower": tower, "head": task["c"]["head"]}} | {name: task[name]["head"] for name in "ab"}
   copied = {"shared": shared, "task": own}
