@@ -158,6 +158,7 @@ def trained(name):
   return list(tasks), *jax.device_get(run(state, batch))
 
 
+@pytest.mark.slow
 @every_architecture
 def test_shared_parameters_are_those_of_several_tasks(name):
   tasks, gradients, _ = trained(name)
@@ -169,6 +170,7 @@ def test_shared_parameters_are_those_of_several_tasks(name):
       assert len(moved) >= 2, f"{path} has gradient of {moved}"
 
 
+@pytest.mark.slow
 @every_architecture
 def test_all_engines_agree(name):
   _, _, after = trained(name)
