@@ -35,7 +35,7 @@ def main(steps: int = 60, batch_size: int = 128, batches: int = 30) -> None:
   arrays = {key: np.asarray(values) for key, values in recipe.data(0).train.items()}
   tx = recipe.optimizer(recipe.learning_rate, steps)
   balancer = mtl.balance.pcgrad()
-  net = recipe.net(tuple(recipe.tasks))
+  net = recipe.network(tuple(recipe.tasks))
   programs = mtl.train.compile_programs(net, recipe.tasks, balancer, tx, arrays, inputs=recipe.inputs)
   lines = []
   with tempfile.TemporaryDirectory() as directory:

@@ -51,7 +51,7 @@ def main(
 
 def errors(recipe: recipes.Recipe, powers: tuple[int, ...], draws: int, batches: int) -> list[list[str]]:
   """Of sketches of each length."""
-  net, tasks = recipe.net(tuple(recipe.tasks)), recipe.tasks
+  net, tasks = recipe.network(tuple(recipe.tasks)), recipe.tasks
   data = recipe.data(0).train
   balancer, tx = mtl.balance.pcgrad(), optax.adam(1e-3)
   losses = mtl.objective(net, tasks, recipe.inputs)

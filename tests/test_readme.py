@@ -15,7 +15,7 @@ import mtl_jax as mtl
 from mtl_jax import recipes
 from mtl_jax.cli.commands import COMMANDS
 from mtl_jax.cli.main import _parse, main
-from mtl_jax.experiment.options import build_balancer
+from mtl_jax.experiment.options import build_arch, build_balancer
 from tests._launch import finish, start
 
 ROOT = Path(__file__).parents[1]
@@ -104,9 +104,13 @@ def test_command_parses(line):
     assert command.recipe in (*recipes.names(), "my.py")
     own = {part: words for part, words in own.items() if part != "recipe"}
     assert command.engine in (None, *mtl.engine.names())
-    methods = {name: name for name in command.balancers} if "compare" in line else {"balancer": command.balancer}
+    compares = "compare" in line
+    methods = {name: name for name in command.balancers or ()} if compares else {"balancer": command.balancer}
     for part, name in methods.items():
       build_balancer(name, own.pop(part, ()))
+    archs = {name: name for name in command.archs} if compares else {"arch": command.arch} if command.arch else {}
+    for part, name in archs.items():
+      build_arch(name, own.pop(part, ()))
   assert not own
 
 

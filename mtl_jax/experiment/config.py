@@ -11,14 +11,14 @@ import jax
 from mtl_jax._core.checks import check_numbers, check_once
 from mtl_jax._core.errors import UserError, nearest
 from mtl_jax._core.inputs import initial_input, input_keys
-from mtl_jax.arch import Architecture, hard_sharing
+from mtl_jax.arch import Architecture
 from mtl_jax.balance import Balancer, rescale
 from mtl_jax.data import Description
 from mtl_jax.data.views import entries_of
 from mtl_jax.engine import Engine
 from mtl_jax.experiment.options import build_arch, build_balancer, build_engine, build_recipe
 from mtl_jax.problem import Problem
-from mtl_jax.recipes import Parts, Recipe
+from mtl_jax.recipes import Recipe
 from mtl_jax.train import Nonfinite
 
 
@@ -139,15 +139,7 @@ def build(recipe: Recipe, arch: Architecture | None, tasks: Sequence[str], data:
     UserError: An architecture for a recipe that gives a finished net.
   """
   adapted = recipe if recipe.adapt is None else recipe.adapt(data)
-  net = adapted.net(tasks)
-  if isinstance(net, Parts):
-    net = (arch or hard_sharing)(net.trunk, net.heads)
-  elif arch is not None:
-    raise UserError(
-      f"recipe {recipe.name!r} gives a finished net, so its architecture is the recipe's own: for another its "
-      "net(names) has to return mtl.recipes.Parts(trunk, heads)."
-    )
-  return Problem(net, {name: adapted.tasks[name] for name in tasks}, adapted.inputs)
+  return Problem(adapted.network(tasks, arch), {name: adapted.tasks[name] for name in tasks}, adapted.inputs)
 
 
 def batch_of(data: Description, count: int) -> Any:

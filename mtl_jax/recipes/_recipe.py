@@ -11,6 +11,7 @@ import optax
 
 from mtl_jax._core.errors import UserError, nearest
 from mtl_jax._core.inputs import Inputs
+from mtl_jax.arch import Architecture, hard_sharing
 from mtl_jax.data import Description
 from mtl_jax.net import Net
 from mtl_jax.tasks import Task
@@ -82,6 +83,29 @@ class Recipe:
   eval_every: int = 200
   inputs: Inputs = "x"
   adapt: Callable[[Description], Recipe] | None = None
+
+  def network(self, names: Sequence[str], arch: Architecture | None = None) -> Net:
+    """The network with heads for some tasks.
+
+    Args:
+      names: The tasks.
+      arch: Joins trunk and heads; None: the recipe's own architecture, `mtl.arch.hard_sharing` where it gives parts.
+
+    Returns:
+      The multi-task net.
+
+    Raises:
+      UserError: An architecture for a recipe that gives a finished net.
+    """
+    net = self.net(names)
+    if isinstance(net, Parts):
+      return (arch or hard_sharing)(net.trunk, net.heads)
+    if arch is not None:
+      raise UserError(
+        f"recipe {self.name!r} gives a finished net, so its architecture is the recipe's own: for another its "
+        "net(names) has to return mtl.recipes.Parts(trunk, heads)."
+      )
+    return net
 
 
 def adamw_cosine(learning_rate: float, steps: int) -> optax.GradientTransformation:

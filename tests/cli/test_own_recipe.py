@@ -105,7 +105,7 @@ def test_evaluate_and_predict_make_what_was_trained(place, tmp_path, capsys):
 
 def test_the_run_of_fit_is_opened_by_a_recipe_too(place, tmp_path, capsys):
   recipe = recipes.load(str(place / "tiny.py"))
-  problem, splits = mtl.Problem(recipe.net(["hot"]), {"hot": recipe.tasks["hot"]}), recipe.data(0)
+  problem, splits = mtl.Problem(recipe.network(["hot"]), {"hot": recipe.tasks["hot"]}), recipe.data(0)
   options = {"steps": 2, "batch_size": 8, "run_dir": tmp_path / "run", "progress": False}
   mtl.fit(problem, mtl.balance.equal(), recipe.optimizer(1e-2, 2), splits.train, **options)
   assert main(["evaluate", str(tmp_path / "run")]) == 2

@@ -1,5 +1,6 @@
 """Compiles one step for eight TPUs with each engine, and prints what they send as JSON; run with a TPU compiler."""
 
+import functools
 import json
 
 import flax.linen as nn
@@ -39,13 +40,14 @@ def main():
     found[f"pcgrad stacked {rules}"] = sizes(report)
     assert report.memory is not None
     found[f"pcgrad stacked {rules}"]["arguments"] = report.memory.arguments
-  for name, make in {"mmoe": mtl.arch.mmoe, "ple": getattr(mtl.arch, "ple", None)}.items():
-    if make is None:
-      continue
-    net = make(mtl.from_linen(mtl.nn.MLP(WIDTHS)), heads)
-    where = {"mesh": "data=2,expert=4", "rules": "expert_parallel"}
-    (report,) = plan(net, tasks, mtl.balance.equal(), tx, batch, "v5e:2x4", [mtl.engine.losses()], **where)
-    found[f"equal {name}"] = sizes(report)
+  ple = functools.partial(mtl.arch.ple, shared_experts=4, task_experts=4)
+  for name, make in {"mmoe": mtl.arch.mmoe, "ple": ple}.items():
+    experts, where = make(mtl.from_linen(mtl.nn.MLP(WIDTHS)), heads), {"mesh": "data=2,expert=4"}
+    for size in (512, 1024):
+      some = {key: jax.ShapeDtypeStruct((size, *leaf.shape[1:]), leaf.dtype) for key, leaf in batch.items()}
+      made = [mtl.engine.losses()]
+      (report,) = plan(experts, tasks, mtl.balance.equal(), tx, some, "v5e:2x4", made, rules="expert_parallel", **where)
+      found[f"{name} {size}"] = sizes(report)
   for engine in (mtl.engine.stacked(), mtl.engine.gram()):
     report = per_device(net, tasks, batch, engine)
     found[f"pcgrad {engine.name} shard_map"] = sizes(report)

@@ -80,7 +80,7 @@ def test_data_serves_the_tasks(loaded):
 @pytest.mark.parametrize("names", [("left", "right", "tilt"), ("tilt",), ("right", "left")])
 def test_net_has_the_heads_asked_for(digits, names):
   recipe, splits = digits
-  net = recipe.net(names)
+  net = recipe.network(names)
   x = splits.train["x"][:2]
   params, state = jax.eval_shape(net.init, jax.random.key(0), x)
   assert set(params["task"]) == set(names)
@@ -94,14 +94,14 @@ def test_one_network_for_all_tasks_is_less_than_half_of_one_for_each(name):
   x = jax.ShapeDtypeStruct((2, 12, 12, 1) if name == "digits" else (2, 36, 36, 1), jnp.float32)
 
   def size(names):
-    return _count(jax.eval_shape(recipe.net(names).init, jax.random.key(0), x)[0])
+    return _count(jax.eval_shape(recipe.network(names).init, jax.random.key(0), x)[0])
 
   assert size(list(recipe.tasks)) < 0.45 * sum(size([task]) for task in recipe.tasks)
 
 
 def test_net_of_an_unknown_task():
   with pytest.raises(UserError, match=r"no task 'tlit' \(did you mean 'tilt'\?\)"):
-    recipes.load("digits").net(["left", "tlit"])
+    recipes.load("digits").network(["left", "tlit"])
 
 
 def test_data_is_the_seeds(digits):
@@ -133,7 +133,7 @@ def test_no_digit_is_in_two_splits(digits):
 
 
 def _train(recipe, splits, steps):
-  net, balancer = recipe.net(list(recipe.tasks)), mtl.balance.equal()
+  net, balancer = recipe.network(list(recipe.tasks)), mtl.balance.equal()
   tx = recipe.optimizer(recipe.learning_rate, steps)
   iterator = iter(data.batches(splits.train, recipe.batch_size, seed=0))
   batch = next(iterator)
