@@ -36,7 +36,7 @@ def parts(net: Net, x: Any) -> list[Part]:
     The parts. The first of the shared ones has the work of the whole trunk, a task that of its head; of a net that is
     not a trunk with independent heads, the first has the work of all.
 
-  >>> import flax.linen as nn, mtl_jax as mtl
+  >>> import flax.linen as nn, jax.numpy as jnp, mtl_jax as mtl
   >>> net = mtl.arch.hard_sharing(mtl.from_linen(mtl.nn.MLP((8,))), {"kind": mtl.from_linen(nn.Dense(3))})
   >>> parts(net, jnp.ones((4, 5)))
   [Part(name='shared/Dense_0', parameters=48, flops=9...), Part(name='task/kind', parameters=27, flops=5...)]
