@@ -117,7 +117,11 @@ def main(seeds: int = 3, digits_steps: int = 500, census_steps: int = 500, kept:
 every architecture, each with its default options (the first stage of the trunk shared where there are experts). Test
 scores of the model that was best on validation data, mean and standard error over {seeds} seeds. Delta_m against
 single-task training of the same trunk, steps and seeds; lower is better. Times were taken one network after the other,
-on a machine that others use too: they are no comparison closer than a factor of 1.5.
+on a machine that others use too: they are no comparison closer than a factor of 1.5, and outliers are the others'.
+
+`ltb` and `adashare` choose by temperatures that by default fall over 10 000 steps, so after {census_steps} they are
+judged by choices that they have hardly tried: give them `temperature=` for short trainings. `esmm` and `aitm` serve
+binary tasks, `prompt` sequences, so they are left out.
 
 ## digits, {digits_steps} steps of 128 examples
 
