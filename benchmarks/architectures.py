@@ -120,8 +120,8 @@ single-task training of the same trunk, steps and seeds; lower is better. Times 
 on a machine that others use too: they are no comparison closer than a factor of 1.5, and outliers are the others'.
 
 `ltb` and `adashare` choose by temperatures that by default fall over 10 000 steps, so after {census_steps} they are
-judged by choices that they have hardly tried: give them `temperature=` for short trainings. `esmm` and `aitm` serve
-binary tasks, `prompt` sequences, so they are left out.
+judged by choices that they have hardly tried: give them `temperature=` for short trainings. Left out where they do
+not fit: `adashare` needs stages of one shape, `esmm` and `aitm` binary tasks, `prompt` sequences.
 
 ## digits, {digits_steps} steps of 128 examples
 
