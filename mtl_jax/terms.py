@@ -22,6 +22,7 @@ import jax.numpy as jnp
 
 from mtl_jax._core.errors import UserError
 from mtl_jax._core.paths import matching
+from mtl_jax._core.schedule import at_step
 
 __all__ = ["Amount", "Strength", "Term", "l1", "of_features", "of_gates", "of_predictions", "penalty"]
 
@@ -159,12 +160,9 @@ def amount(name: str, value: Any, strength: Strength, step: Any) -> Amount:
   value = jnp.asarray(value)
   if value.ndim > 1:
     raise UserError(f"term {name!r} has shape {value.shape}, expected a scalar, or one value per example, (B,).")
-  if callable(strength):
-    if step is None:
-      raise UserError(f"term {name!r} has a strength that follows the step: take the objective at one, at_step(n).")
-    with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer step counts
-      strength = strength(step)
-  return Amount(jnp.mean(value, dtype=jnp.float32), jnp.asarray(strength, jnp.float32))
+  if callable(strength) and step is None:
+    raise UserError(f"term {name!r} has a strength that follows the step: take the objective at one, at_step(n).")
+  return Amount(jnp.mean(value, dtype=jnp.float32), jnp.asarray(at_step(strength, step), jnp.float32))
 
 
 def amounts(given: Mapping[str, Any]) -> dict[str, Amount]:

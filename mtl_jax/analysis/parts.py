@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from mtl_jax._core.many import FEW
 from mtl_jax.net import Net
 
 
@@ -58,6 +59,20 @@ def parts(net: Net, x: Any) -> list[Part]:
     work = _flops(head, params["task"][name], state["task"][name], features) / size
     tasks[i] = tasks[i]._replace(flops=work)
   return [*found, *tasks]
+
+
+def in_short(found: Sequence[Part]) -> list[Part]:
+  """The parts, with many tasks as one.
+
+  >>> in_short([Part("shared", 5)] + [Part(f"task/{i}", 2, 3.0) for i in range(20)])
+  [Part(name='shared', parameters=5, flops=None), Part(name='20 tasks', parameters=40, flops=60.0)]
+  """
+  tasks = [part for part in found if part.name.startswith("task/")]
+  if len(tasks) <= FEW:
+    return [*found]
+  flops = [part.flops for part in tasks if part.flops is not None]
+  together = Part(f"{len(tasks)} tasks", sum(part.parameters for part in tasks), sum(flops) if flops else None)
+  return [*(part for part in found if part not in tasks), together]
 
 
 def _size(tree: Any) -> int:

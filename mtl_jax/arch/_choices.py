@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from mtl_jax._core.errors import UserError
+from mtl_jax._core.schedule import at_step
 from mtl_jax.terms import Strength
 
 
@@ -38,8 +39,5 @@ def chosen(logits: jax.Array, temperature: Strength, key: Any, train: bool, step
   logits = logits.astype(jnp.float32)
   if not train or step is None:
     return jax.nn.one_hot(jnp.argmax(logits, axis=-1), logits.shape[-1], dtype=jnp.float32)
-  if callable(temperature):
-    with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer step counts
-      temperature = temperature(step)
   noise = jnp.zeros_like(logits) if key is None else jax.random.gumbel(key, logits.shape)
-  return jax.nn.softmax((logits + noise) / jnp.asarray(temperature, jnp.float32))
+  return jax.nn.softmax((logits + noise) / jnp.asarray(at_step(temperature, step), jnp.float32))

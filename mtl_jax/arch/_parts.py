@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from mtl_jax._core.errors import UserError
 from mtl_jax._core.named import described
-from mtl_jax.arch.chain import chain
+from mtl_jax.arch.chain import chain, split_key
 from mtl_jax.net import Net, check_net
 
 
@@ -66,6 +66,26 @@ def parted(arch: str, trunk: Net, first: int) -> tuple[Net | None, Net]:
       "copied."
     )
   return chain(*trunk.stages[:first]), chain(*trunk.stages[first:])
+
+
+def after_stem(stem: Net | None, body: Net) -> Net:
+  """The net on what a stem gives, whose parameters and state, `"stem"`, join the net's own; None: the net itself."""
+  if stem is None:
+    return body
+
+  def init(key, x):
+    stem_key, key = jax.random.split(key)
+    own, own_state = stem.init(stem_key, x)
+    params, state = body.init(key, stem.apply(own, own_state, x)[0])
+    return {"stem": own, **params}, {"stem": own_state, **state}
+
+  def apply(params, state, x, *, key: Any = None, **mode):
+    stem_key, key = split_key(key, 2)
+    x, after = stem.apply(params["stem"], state["stem"], x, key=stem_key, **mode)
+    y, state = body.apply(params, state, x, key=key, **mode)
+    return y, {**state, "stem": after}
+
+  return Net(init, apply)
 
 
 def for_each(heads: Mapping[str, Net], make: Callable[[Net], Net]) -> dict[str, Net]:

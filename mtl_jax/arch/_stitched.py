@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from mtl_jax._core.errors import UserError
 from mtl_jax.arch._towers import examples_first, towers
-from mtl_jax.arch.chain import split_key
+from mtl_jax.arch.chain import in_order, numbered, split_key
 from mtl_jax.net import Net
 
 
@@ -40,13 +40,10 @@ def stitched(stages: Sequence[Net], count: int, start: jax.Array, stitch: Callab
     The net `x -> features of each stage`, a list of (B, count, ...), with the parameters
     `{"towers": {stage: ...}, "stitch": {stage: matrix}}`.
   """
-  parts = {f"stage_{i}": towers(stage, count, own_inputs=i > 0) for i, stage in enumerate(stages)}
+  parts = numbered([towers(stage, count, own_inputs=i > 0) for i, stage in enumerate(stages)])
 
   def init(key, x):
-    params, state = {}, {}
-    for (name, part), own in zip(parts.items(), jax.random.split(key, len(parts)), strict=True):
-      params[name], state[name] = part.init(own, x)
-      x, _ = part.apply(params[name], state[name], x)
+    params, state = in_order(parts).init(key, x)
     return {"towers": params, "stitch": {name: jnp.array(start) for name in parts}}, state
 
   def apply(params, state, x, *, key: Any = None, **mode):

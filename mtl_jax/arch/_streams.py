@@ -12,7 +12,7 @@ from mtl_jax._core.errors import UserError
 from mtl_jax._core.packed import entry, stack
 from mtl_jax.arch._parts import is_float
 from mtl_jax.arch._towers import towers
-from mtl_jax.arch.chain import split_key
+from mtl_jax.arch.chain import numbered, split_key
 from mtl_jax.arch.hard_sharing import init_heads
 from mtl_jax.net import Net
 
@@ -92,7 +92,7 @@ def between_stages(
     The net, with the shared parameters `{"stage_0": ..., ...}`. The first stage, which is alike for all tasks, runs
     once.
   """
-  stages = {f"stage_{i}": stage for i, stage in enumerate(trunk.stages or (trunk,))}
+  stages = numbered(trunk.stages or (trunk,))
   parts = {stage for i, stage in enumerate(stages) if after(i)}
   first, *rest = stages
 

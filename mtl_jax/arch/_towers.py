@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 
+from mtl_jax.arch._parts import reading
 from mtl_jax.arch.chain import split_key
 from mtl_jax.net import Net
 
@@ -50,6 +52,11 @@ def towers(net: Net, count: int, own_inputs: bool = False) -> Net:
 def examples_first(tree: Any) -> Any:
   """(count, B, ...) as (B, count, ...), for what crosses the cut between trunk and heads."""
   return jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), tree)
+
+
+def on_towers(heads: Mapping[str, Net]) -> dict[str, Net]:
+  """Each head on what the tower of its own number gives, of the features of all of them (B, T, ...)."""
+  return {name: reading(head, tower(i)) for i, (name, head) in enumerate(heads.items())}
 
 
 def tower(number: int) -> Any:

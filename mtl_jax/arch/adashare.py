@@ -16,7 +16,7 @@ from mtl_jax.arch._choices import chosen, temperature_of
 from mtl_jax.arch._parts import check_parts, mapped, stages_of
 from mtl_jax.arch._routes import as_examples, by_task, spread
 from mtl_jax.arch._towers import tower
-from mtl_jax.arch.chain import split_key
+from mtl_jax.arch.chain import numbered, split_key
 from mtl_jax.net import Net
 
 
@@ -73,7 +73,7 @@ def adashare(
     Sun et al., *AdaShare: Learning What To Share For Efficient Deep Multi-Task Learning*, NeurIPS 2020.
   """
   heads, stages = check_parts("adashare", trunk, heads), stages_of("adashare", trunk)
-  tau, names = temperature_of("adashare", temperature), [f"stage_{i}" for i in range(len(stages))]
+  tau, names = temperature_of("adashare", temperature), [*numbered(stages)]
 
   def init(key, x):
     trunk_key, key = jax.random.split(key)

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 from mtl_jax import terms
 from mtl_jax._core.errors import UserError
 from mtl_jax._core.packed import entry
-from mtl_jax.arch._parts import check_parts, parted, reading
-from mtl_jax.arch._towers import examples_first, towers
+from mtl_jax.arch._parts import after_stem, check_parts, parted, reading
+from mtl_jax.arch._towers import examples_first, tower, towers
 from mtl_jax.arch._transfer import transfer, transferred
 from mtl_jax.arch.chain import split_key
 from mtl_jax.arch.esmm import one_logit
@@ -73,11 +73,8 @@ def aitm(trunk: Net, heads: Mapping[str, Net], shared_stages: int = 0, calibrati
   copies = towers(one_tower, len(earlier))
 
   def init(key, x):
-    stem_key, key, transfer_key = jax.random.split(key, 3)
+    key, transfer_key = jax.random.split(key)
     params, state = {}, {}
-    if stem is not None:
-      params["stem"], state["stem"] = stem.init(stem_key, x)
-      x, _ = stem.apply(params["stem"], state["stem"], x)
     if earlier:
       params["towers"], state["towers"] = copies.init(key, x)
     if earlier[1:]:
@@ -88,16 +85,14 @@ def aitm(trunk: Net, heads: Mapping[str, Net], shared_stages: int = 0, calibrati
     return params, state
 
   def apply(params, state, x, *, key: Any = None, train: bool = False, step: Any = None):
-    (stem_key, key), after, mode = split_key(key, 2), dict(state), {"train": train, "step": step}
-    if stem is not None:
-      x, after["stem"] = stem.apply(params["stem"], state["stem"], x, key=stem_key, **mode)
+    after = dict(state)
     if not earlier:
       return {"input": x}, after
-    q, after["towers"] = copies.apply(params["towers"], state["towers"], x, key=key, **mode)
+    q, after["towers"] = copies.apply(params["towers"], state["towers"], x, key=key, train=train, step=step)
     if earlier[1:]:
 
-      def one(before, tower):
-        z, weight = transferred(tower[0], before, tower[1])
+      def one(before, later):
+        z, weight = transferred(later[0], before, later[1])
         return z, (z, weight)
 
       later = jax.tree.map(lambda leaf: leaf[1:], q)
@@ -140,10 +135,10 @@ def aitm(trunk: Net, heads: Mapping[str, Net], shared_stages: int = 0, calibrati
     return sum(jax.nn.relu(after - before) for before, after in itertools.pairwise(p))
 
   own = {name: reading(heads[name], lambda features, i=i: _tower(features, i)) for i, name in enumerate(earlier)}
-  net = hard_sharing(Net(init, apply), own | {last: Net(init_last, apply_last)})
+  net = hard_sharing(after_stem(stem, Net(init, apply)), own | {last: Net(init_last, apply_last)})
   wanted = {"calibration": terms.of_predictions(exceeding, calibration)} if earlier and calibration else {}
   return dataclasses.replace(net, report=report, terms=wanted)
 
 
 def _tower(features: Any, number: int) -> Any:
-  return jax.tree.map(lambda leaf: leaf[:, number], features["towers"])
+  return tower(number)(features["towers"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -36,7 +36,12 @@ def chain(*nets: Net) -> Net:
     raise UserError("chain needs at least one net, found none.")
   for i, net in enumerate(nets):
     check_net(f"chain: net {i}", net)
-  return dataclasses.replace(in_order({f"stage_{i}": net for i, net in enumerate(nets)}), stages=nets)
+  return dataclasses.replace(in_order(numbered(nets)), stages=nets)
+
+
+def numbered(stages: Sequence[Net]) -> dict[str, Net]:
+  """Stages by the names that they have among parameters."""
+  return {f"stage_{i}": stage for i, stage in enumerate(stages)}
 
 
 def in_order(nets: Mapping[str, Net]) -> Net:

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 import jax.numpy as jnp
 
-from mtl_jax.arch._parts import check_parts, mapped, reading, stages_of
+from mtl_jax.arch._parts import check_parts, mapped, stages_of
 from mtl_jax.arch._stitched import last, near_identity, stitched, stitches
-from mtl_jax.arch._towers import tower
+from mtl_jax.arch._towers import on_towers
 from mtl_jax.arch.hard_sharing import hard_sharing
 from mtl_jax.net import Net
 
@@ -53,6 +53,6 @@ def cross_stitch(trunk: Net, heads: Mapping[str, Net], keep: float = 0.9) -> Net
   def stitch(alpha, h):
     return mapped(lambda leaf: jnp.tensordot(alpha.astype(leaf.dtype), leaf, 1), h)
 
-  own = {name: reading(head, tower(i)) for i, (name, head) in enumerate(heads.items())}
+  own = on_towers(heads)
   body = last(stitched(stages, len(heads), start, stitch))
   return dataclasses.replace(hard_sharing(body, own), report=stitches)

@@ -14,7 +14,7 @@ from mtl_jax.arch._choices import chosen, temperature_of
 from mtl_jax.arch._experts import mixed
 from mtl_jax.arch._parts import check_count, check_parts, for_each, mapped, stages_of
 from mtl_jax.arch._towers import examples_first, towers
-from mtl_jax.arch.chain import split_key
+from mtl_jax.arch.chain import in_order, numbered, split_key
 from mtl_jax.arch.hard_sharing import hard_sharing
 from mtl_jax.net import Net
 from mtl_jax.terms import Strength
@@ -60,13 +60,10 @@ def ltb(trunk: Net, heads: Mapping[str, Net], nodes: int | None = None, temperat
   heads, stages = check_parts("ltb", trunk, heads), stages_of("ltb", trunk)
   count, tau = len(heads) if nodes is None else nodes, temperature_of("ltb", temperature)
   check_count("ltb", "nodes", count)
-  parts = {f"stage_{i}": towers(stage, count, own_inputs=i > 0) for i, stage in enumerate(stages)}
+  parts = numbered([towers(stage, count, own_inputs=i > 0) for i, stage in enumerate(stages)])
 
   def init(key, x):
-    params, state = {}, {}
-    for (name, part), own in zip(parts.items(), jax.random.split(key, len(parts)), strict=True):
-      params[name], state[name] = part.init(own, x)
-      x, _ = part.apply(params[name], state[name], x)
+    params, state = in_order(parts).init(key, x)
     return {"nodes": params, "branch": {name: jnp.zeros((count, count)) for name in [*parts][1:]}}, state
 
   def apply(params, state, x, *, key: Any = None, train: bool = False, step: Any = None):

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from mtl_jax.arch._parts import check_parts, dense, for_each, is_float, linear, stages_of
-from mtl_jax.arch.chain import split_key
+from mtl_jax.arch.chain import in_order, numbered, split_key
 from mtl_jax.arch.hard_sharing import hard_sharing
 from mtl_jax.net import Net
 
@@ -58,23 +58,16 @@ def mtan(trunk: Net, heads: Mapping[str, Net]) -> Net:
 
 def _all_stages(stages: tuple[Net, ...]) -> Net:
   """The trunk, which gives what each stage gives."""
-  names = [f"stage_{i}" for i in range(len(stages))]
-
-  def init(key, x):
-    params, state = {}, {}
-    for name, stage, own in zip(names, stages, jax.random.split(key, len(stages)), strict=True):
-      params[name], state[name] = stage.init(own, x)
-      x, _ = stage.apply(params[name], state[name], x)
-    return params, state
+  parts = numbered(stages)
 
   def apply(params, state, x, *, key: Any = None, **mode):
     found, after = {}, {}
-    for name, stage, own in zip(names, stages, split_key(key, len(stages)), strict=True):
+    for (name, stage), own in zip(parts.items(), split_key(key, len(parts)), strict=True):
       x, after[name] = stage.apply(params[name], state[name], x, key=own, **mode)
       found[name] = x
     return found, after
 
-  return Net(init, apply)
+  return Net(in_order(parts).init, apply)
 
 
 def _attending(head: Net) -> Net:

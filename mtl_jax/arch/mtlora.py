@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 
@@ -11,7 +11,7 @@ from mtl_jax._core.errors import UserError, check_choice
 from mtl_jax.arch._low_rank import check_kernels, factors, kernels_in, updated, updates
 from mtl_jax.arch._parts import check_count, check_parts
 from mtl_jax.arch._streams import repeated, streams
-from mtl_jax.arch.chain import split_key
+from mtl_jax.arch.chain import in_order, numbered
 from mtl_jax.net import Net
 
 
@@ -73,7 +73,7 @@ def mtlora(
   check_count("mtlora", "task_rank", task_rank, 0)
   check_count("mtlora", "task_stages", task_stages)
   check_choice("mtlora", "mode", mode, ("matrix", "matrixv2"))
-  stages = {f"stage_{i}": stage for i, stage in enumerate(trunk.stages or (trunk,))}
+  stages = numbered(trunk.stages or (trunk,))
 
   def cut(params) -> tuple[list[str], list[str]]:
     """The names of the first stages and of those that each task runs."""
@@ -87,18 +87,12 @@ def mtlora(
     names = list(stages)
     return names[: having[-task_stages]], names[having[-task_stages] :]
 
-  def run(names, params, state, x, *, key: Any = None, **mode):
-    after = {}
-    for name, own in zip(names, split_key(key, len(names)), strict=True):
-      x, after[name] = stages[name].apply(params[name], state[name], x, key=own, **mode)
-    return x, after
+  def run(names, params, state, x, **context):
+    return in_order({name: stages[name] for name in names}).apply(params, state, x, **context)
 
   def init(key, x, count):
     key, shared_key, own_key = jax.random.split(key, 3)
-    params, state = {}, {}
-    for (name, stage), own in zip(stages.items(), jax.random.split(key, len(stages)), strict=True):
-      params[name], state[name] = stage.init(own, x)
-      x, _ = stage.apply(params[name], state[name], x)
+    params, state = in_order(stages).init(key, x)
     first, last = cut(params)
     shared_stages = first if mode == "matrix" else list(stages)
     found = kernels_in("mtlora", {name: params[name] for name in shared_stages}, kernels)

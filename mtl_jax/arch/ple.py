@@ -10,8 +10,8 @@ from mtl_jax._core.errors import UserError
 from mtl_jax.arch._experts import gate_of, loads, mixture, softmax_of, with_own
 from mtl_jax.arch._extraction import extraction, last_of_shared
 from mtl_jax.arch._parts import check_count, check_parts, for_each, parted, reading
+from mtl_jax.arch._towers import tower
 from mtl_jax.arch.chain import chain, in_order
-from mtl_jax.arch.cross_stitch import tower
 from mtl_jax.arch.hard_sharing import hard_sharing
 from mtl_jax.net import Net
 

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 
 from mtl_jax._core.errors import UserError, check_choice
 from mtl_jax._core.paths import matching
+from mtl_jax._core.schedule import at_step
 from mtl_jax.terms import Strength
 
 Penalty = Literal["l2", "trace_norm", "l1", "l21", "laplacian"]
@@ -78,9 +79,7 @@ def proximal(
       moved = (w + u.astype(w.dtype)).astype(jnp.float32).reshape(w.shape[0], -1)
       return (_step(penalty, moved, r, edges, name).reshape(w.shape) - w.astype(jnp.float32)).astype(u.dtype)
 
-    with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer step counts
-      r = amount(state.step) if callable(amount) else amount
-    r = jnp.asarray(r, jnp.float32)
+    r = jnp.asarray(at_step(amount, state.step), jnp.float32)
     return jax.tree_util.tree_map_with_path(one, updates, params), ProximalState(state.step + 1)
 
   return optax.GradientTransformation(lambda params: ProximalState(jnp.zeros((), jnp.int32)), update)

@@ -12,9 +12,9 @@ import jax.numpy as jnp
 
 from mtl_jax import terms
 from mtl_jax._core.errors import UserError
-from mtl_jax.arch._parts import check_count, check_parts, is_float, mapped, reading, stages_of
+from mtl_jax.arch._parts import check_count, check_parts, is_float, mapped, stages_of
 from mtl_jax.arch._stitched import last, near_identity, stitched, stitches
-from mtl_jax.arch._towers import tower
+from mtl_jax.arch._towers import on_towers
 from mtl_jax.arch.hard_sharing import hard_sharing
 from mtl_jax.net import Net
 
@@ -73,8 +73,7 @@ def sluice(
   check_count("sluice", "subspaces", subspaces)
   count = len(heads)
   body = stitched(stages, count, near_identity("sluice", count * subspaces, keep), _stitch(count, subspaces))
-  made = {name: _mixing(head) if mixture else head for name, head in heads.items()}
-  own = {name: reading(head, tower(i)) for i, (name, head) in enumerate(made.items())}
+  own = on_towers({name: _mixing(head) if mixture else head for name, head in heads.items()})
 
   def orthogonal(params):
     found = [_overlap(w, subspaces) for w in jax.tree.leaves(params["shared"]["towers"])]

@@ -12,8 +12,8 @@ import numpy as np
 
 from mtl_jax import terms
 from mtl_jax._core.errors import UserError
-from mtl_jax.arch._parts import check_parts, is_float, reading
-from mtl_jax.arch._towers import examples_first, tower, towers
+from mtl_jax.arch._parts import check_parts, is_float
+from mtl_jax.arch._towers import examples_first, on_towers, towers
 from mtl_jax.arch.hard_sharing import hard_sharing
 from mtl_jax.arch.proximal import Penalty, check_graph, edges_of
 from mtl_jax.net import Net
@@ -92,8 +92,7 @@ def soft_sharing(
     norm = jnp.sqrt(jnp.diag(gram))
     return {"similarity": gram / jnp.maximum(jnp.outer(norm, norm), jnp.finfo(jnp.float32).tiny)}
 
-  own = {name: reading(head, tower(i)) for i, (name, head) in enumerate(heads.items())}
-  net = hard_sharing(Net(copies.init, apply), own)
+  net = hard_sharing(Net(copies.init, apply), on_towers(heads))
   return dataclasses.replace(net, terms={"sharing": terms.penalty(value, strength)}, report=report)
 
 

@@ -12,9 +12,8 @@ import numpy as np
 
 from mtl_jax._core import devices
 from mtl_jax._core.errors import check_choice
-from mtl_jax.arch._parts import check_count, check_parts, dense, is_float, linear, parted, reading
-from mtl_jax.arch._towers import examples_first, tower, towers
-from mtl_jax.arch.chain import split_key
+from mtl_jax.arch._parts import after_stem, check_count, check_parts, dense, is_float, linear, parted
+from mtl_jax.arch._towers import examples_first, on_towers, towers
 from mtl_jax.arch.hard_sharing import hard_sharing
 from mtl_jax.net import Net
 
@@ -74,11 +73,8 @@ def task_attention(
   copies, allowed = towers(rest, len(heads)), _allowed(mode, len(heads), neighbours)
 
   def init(key, x):
-    stem_key, tower_key, key = jax.random.split(key, 3)
+    tower_key, key = jax.random.split(key)
     params, state = {}, {}
-    if stem is not None:
-      params["stem"], state["stem"] = stem.init(stem_key, x)
-      x, _ = stem.apply(params["stem"], state["stem"], x)
     params["towers"], state["towers"] = copies.init(tower_key, x)
     h, _ = copies.apply(params["towers"], state["towers"], x)
     keys = jax.random.split(key, len(allowed))
@@ -89,10 +85,8 @@ def task_attention(
     return params, state
 
   def apply(params, state, x, *, key: Any = None, train: bool = False, step: Any = None):
-    (stem_key, key), after, mode = split_key(key, 2), dict(state), {"train": train, "step": step}
-    if stem is not None:
-      x, after["stem"] = stem.apply(params["stem"], state["stem"], x, key=stem_key, **mode)
-    h, after["towers"] = copies.apply(params["towers"], state["towers"], x, key=key, **mode)
+    after = dict(state)
+    h, after["towers"] = copies.apply(params["towers"], state["towers"], x, key=key, train=train, step=step)
     found = {name: _attended(params["attention"][name], h, pairs) for name, pairs in allowed.items()}
     if train:
       after["attention"] = {name: maps for name, (_, maps) in found.items()}
@@ -105,8 +99,8 @@ def task_attention(
     maps = state["shared"]["attention"]
     return {"attention": maps["all"]} if len(maps) == 1 else {f"attention/{name}": a for name, a in maps.items()}
 
-  own = {name: reading(head, tower(i)) for i, (name, head) in enumerate(heads.items())}
-  return dataclasses.replace(hard_sharing(Net(init, apply), own), report=report)
+  net = hard_sharing(after_stem(stem, Net(init, apply)), on_towers(heads))
+  return dataclasses.replace(net, report=report)
 
 
 def _allowed(mode: str, count: int, neighbours: int) -> dict[str, np.ndarray]:

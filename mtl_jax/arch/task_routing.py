@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from mtl_jax._core.errors import UserError
-from mtl_jax.arch._parts import check_parts, is_float, reading, stages_of
+from mtl_jax.arch._parts import check_parts, is_float, stages_of
 from mtl_jax.arch._routes import as_examples, by_task, spread
-from mtl_jax.arch._towers import tower
-from mtl_jax.arch.chain import split_key
+from mtl_jax.arch._towers import on_towers
+from mtl_jax.arch.chain import in_order, numbered, split_key
 from mtl_jax.arch.hard_sharing import hard_sharing
 from mtl_jax.net import Net
 
@@ -57,7 +57,7 @@ def task_routing(trunk: Net, heads: Mapping[str, Net], keep: float = 0.5, seed: 
   heads, stages = check_parts("task_routing", trunk, heads), stages_of("task_routing", trunk)
   if not 0 < keep <= 1:
     raise UserError(f"task_routing: keep is {keep}, expected a number above 0 and at most 1.")
-  count, names = len(heads), [f"stage_{i}" for i in range(len(stages))]
+  count, parts = len(heads), numbered(stages)
 
   def routed(stage, features):
     """Features (B, T, ...) times the masks of that stage."""
@@ -71,21 +71,14 @@ def task_routing(trunk: Net, heads: Mapping[str, Net], keep: float = 0.5, seed: 
     leaves, structure = jax.tree.flatten(features)
     return jax.tree.unflatten(structure, [one(number, leaf) for number, leaf in enumerate(leaves)])
 
-  def init(key, x):
-    params, state = {}, {}
-    for name, stage, own in zip(names, stages, jax.random.split(key, len(stages)), strict=True):
-      params[name], state[name] = stage.init(own, x)
-      x, _ = stage.apply(params[name], state[name], x)
-    return params, state
-
   def apply(params, state, x, *, key: Any = None, **mode):
     after = {}
-    for i, (name, stage, own) in enumerate(zip(names, stages, split_key(key, len(stages)), strict=True)):
+    for i, ((name, stage), own) in enumerate(zip(parts.items(), split_key(key, len(parts)), strict=True)):
       y, after[name] = stage.apply(params[name], state[name], x if i == 0 else as_examples(x), key=own, **mode)
       x = routed(i, spread(y, count) if i == 0 else by_task(y, count))
     return x, after
 
-  return hard_sharing(Net(init, apply), {name: reading(head, tower(i)) for i, (name, head) in enumerate(heads.items())})
+  return hard_sharing(Net(in_order(parts).init, apply), on_towers(heads))
 
 
 def _masks(count: int, width: int, keep: float, seed: tuple[int, ...]) -> np.ndarray:

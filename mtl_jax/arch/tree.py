@@ -11,7 +11,7 @@ import numpy as np
 from mtl_jax._core.errors import UserError, nearest
 from mtl_jax.arch._parts import check_parts, for_each, reading, stages_of
 from mtl_jax.arch._towers import examples_first, towers
-from mtl_jax.arch.chain import chain, split_key
+from mtl_jax.arch.chain import chain, in_order, split_key
 from mtl_jax.arch.hard_sharing import hard_sharing
 from mtl_jax.net import Net
 
@@ -116,28 +116,11 @@ def _reader(own: tuple[Net, ...], place: tuple[int, int]) -> Any:
     found = features[_name(stage)]
     return found if stage < 0 else jax.tree.map(lambda leaf: leaf[:, group], found)
 
-  return lambda head: reading(_then(chain(*own), head) if own else head, pick)
+  return lambda head: reading(in_order({"tower": chain(*own), "head": head}) if own else head, pick)
 
 
 def _name(stage: int) -> str:
   return "input" if stage < 0 else f"stage_{stage}"
-
-
-def _then(tower: Net, head: Net) -> Net:
-  def init(key, x):
-    key, tower_key = jax.random.split(key)
-    params, state = tower.init(tower_key, x)
-    x, _ = tower.apply(params, state, x)
-    head_params, head_state = head.init(key, x)
-    return {"tower": params, "head": head_params}, {"tower": state, "head": head_state}
-
-  def apply(params, state, x, *, key: Any = None, **mode):
-    key, tower_key = split_key(key, 2)
-    x, after = tower.apply(params["tower"], state["tower"], x, key=tower_key, **mode)
-    y, head_state = head.apply(params["head"], state["head"], x, key=key, **mode)
-    return y, {"tower": after, "head": head_state}
-
-  return Net(init, apply)
 
 
 def _depths(depths: Mapping[str, int], heads: Mapping[str, Net], count: int) -> dict[str, int]:

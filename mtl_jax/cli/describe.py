@@ -8,7 +8,6 @@ from typing import Annotated
 
 import tyro
 
-from mtl_jax._core.many import FEW
 from mtl_jax.cli.output import console, draw
 from mtl_jax.cli.training import Dotted, Recipe, only, options_of_parts, short
 
@@ -37,6 +36,7 @@ class Describe:
     from rich.table import Table
 
     from mtl_jax.analysis import parts, plots
+    from mtl_jax.analysis.parts import in_short
     from mtl_jax.data import describe
     from mtl_jax.experiment import configure
     from mtl_jax.experiment.config import example_of, problem_of
@@ -51,20 +51,10 @@ class Describe:
     table = Table(title=f"{title}: {sum(part.parameters for part in found):,} parameters")
     for column in ("part", "parameters", "MFLOP an example"):
       table.add_column(column, justify="left" if column == "part" else "right")
-    tasks = [part for part in found if part.name.startswith("task/")]
-    lines = found if len(tasks) <= FEW else [*found[: len(found) - len(tasks)], _together(tasks)]
-    for part in lines:
+    for part in in_short(found):
       table.add_row(part.name, f"{part.parameters:,}", "" if part.flops is None else f"{part.flops / 1e6:.3f}")
     console().print(table)
     path = self.out or Path(f"{'-'.join([short(self.recipe), *([self.arch] if self.arch else [])])}.png")
     draw(lambda: plots.network(path, found, title))
     if path.exists():
       print(f"picture: {path}")
-
-
-def _together(tasks: list) -> tuple:
-  """Many tasks as one line."""
-  flops = [part.flops for part in tasks if part.flops is not None]
-  return tasks[0]._replace(
-    name=f"{len(tasks)} tasks", parameters=sum(p.parameters for p in tasks), flops=sum(flops) if flops else None
-  )

@@ -117,9 +117,10 @@ def tensor_parallel(axis: str = "model") -> Rules:
 def expert_parallel(axis: str = "expert") -> Rules:
   """The experts and towers of an architecture divided over an axis of their own; everything else is replicated.
 
-  For `mmoe`, `ple`, `cross_stitch` and all others whose copies of a net lie in one tree of arrays, along the first
-  axis. Each device runs its own experts on its examples; what is sent are the mixtures, never parameters. Copies whose
-  number the axis does not divide are replicated.
+  Of `mmoe`, `ple`, `cross_stitch` and all others whose copies of a net are called `experts` or `towers` among the
+  parameters, where they lie in one tree of arrays, along the first axis. Each device runs its own experts on its
+  examples; what is sent are the mixtures, never parameters. Copies whose number the axis does not divide are
+  replicated.
 
   Args:
     axis: The axis of the mesh.
