@@ -22,6 +22,7 @@ from _machine import describe, write
 from _markdown import table
 
 import mtl_jax as mtl
+from mtl_jax.analysis.plots import standard_error
 from mtl_jax.experiment.options import without_options
 
 # The first stage of both trunks is shared where experts could be copies of it too: they start from features.
@@ -63,8 +64,7 @@ def compared(name: str, seeds: int, steps: int, kept: Path) -> str:
 
 
 def _cell(values: list[float], digits: int) -> str:
-  error = np.std(values, ddof=1) / len(values) ** 0.5
-  return f"{np.mean(values):.{digits}f} +- {error:.{digits}f}"
+  return f"{np.mean(values):.{digits}f} +- {standard_error(values):.{digits}f}"
 
 
 def speed(experts: int = 8, width: int = 512, batch: int = 1024, rounds: int = 9) -> str:

@@ -25,6 +25,7 @@ from _markdown import table  # noqa: E402
 from _planted_data import FEATURES, GROUPS, HIDDEN, INPUTS, NAMES, NOISE, SIZES, planted  # noqa: E402
 
 import mtl_jax as mtl  # noqa: E402
+from mtl_jax.analysis.plots import standard_error  # noqa: E402
 
 TASKS = {name: mtl.tasks.regression(name) for name in NAMES}
 RATES = (7e-3, 2e-2, 5e-2)
@@ -212,14 +213,10 @@ def line(
   row: Row, widths: str, count: int, rate: str, losses: np.ndarray, base: Any, similarity: float | None
 ) -> list[str]:
   """A line of the table."""
-
-  def error(values):
-    return values.std(ddof=1) / len(values) ** 0.5
-
   better = base - losses
-  apart = [f"{better.mean():.3f}", f"{better.mean() / error(better):.1f}"] if better.any() else ["", ""]
+  apart = [f"{better.mean():.3f}", f"{better.mean() / standard_error(better):.1f}"] if better.any() else ["", ""]
   name = f"`{row.arch}`" + (f", {row.label}" if row.label else "")
-  test = f"{losses.mean():.3f} +- {error(losses):.3f}"
+  test = f"{losses.mean():.3f} +- {standard_error(losses):.3f}"
   return [name, widths, str(count), rate, test, *apart, "" if similarity is None else f"{similarity:.2f}"]
 
 

@@ -6,17 +6,17 @@ problem, against `hard_sharing`.
 
 from __future__ import annotations
 
-import inspect
-import re
 import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 import mtl_jax as mtl
+from docs import reference
 from mtl_jax.analysis import Part, parts, plots
 from mtl_jax.experiment.options import without_options
 
@@ -69,32 +69,26 @@ def cost(made: dict[str, list[Part]]) -> Iterator[str]:
       yield f"| [`{name}`](#{name}) | {parameters / base:.2f} | {flops / work:.1f} |"
 
 
-def entry(name: str) -> str:
+def entry(name: str, thing: Any) -> str:
   """What the docstring of an architecture says, and its picture."""
-  text = inspect.getdoc(inspect.unwrap(getattr(mtl.arch, name))) or ""
-  first, _, rest = text.partition("\n\n")
-  formula = rest.split("\nArgs:")[0].strip()
-  told = [f"## {name}", first, formula]
-  use, paper = (section(text, title) for title in ("When to use", "References"))
-  told.append(textwrap.fill(f"**When to use it.** {use}", 120, break_on_hyphens=False))
+  sections = reference.sections(thing)
+  titled = {each.title: each.value.description for each in sections if each.kind.value == "admonition"}
+
+  def paragraph(title, text):
+    return textwrap.fill(f"**{title}** {text}", 120, break_on_hyphens=False)
+
+  told = [f"## {name}", sections[0].value, paragraph("When to use it.", titled["When to use"])]
   picture = PICTURES / f"{name}.png"
   if picture.exists():
     told.append(f"![{name}]({picture.relative_to(DOCS)})")
-  told.append(textwrap.fill(f"**Paper.** {paper}", 120, break_on_hyphens=False))
-  return "\n\n".join(told)
-
-
-def section(text: str, title: str) -> str:
-  """A section of a docstring, without its title."""
-  match = re.search(rf"^{title}:\n((?:  .*\n?|\n)+)", text, re.MULTILINE)
-  if match is None:
-    raise ValueError(f"no section {title!r} in\n{text}")
-  return inspect.cleandoc(match[1]).strip()
+  return "\n\n".join([*told, paragraph("Paper.", titled["References"])])
 
 
 def page(made: dict[str, list[Part]]) -> str:
   """The page."""
-  return "\n\n".join([BEGIN, "\n".join(cost(made)), *map(entry, mtl.arch.names())]) + "\n"
+  module = reference.public_modules()["mtl_jax.arch"]
+  entries = [entry(name, reference.definition(module, name)) for name in mtl.arch.names()]
+  return "\n\n".join([BEGIN, "\n".join(cost(made)), *entries]) + "\n"
 
 
 def main() -> None:

@@ -53,6 +53,10 @@ class Mean(nn.Module):
     return nn.Dense(8)((x["x"] * weights).sum(axis=1) / weights.sum(axis=1))
 
 
+def test_all_of_them_are_tried():
+  assert sorted(TABLE) == list(mtl.arch.names())
+
+
 def plain():
   return mtl.from_linen(mtl.nn.MLP((8, 8)))
 
