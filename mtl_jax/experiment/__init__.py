@@ -8,7 +8,8 @@ What the commands of `mtl-jax` do, as functions:
 - `open_trained`: a run opened again, with its best model.
 """
 
-from mtl_jax.experiment.compare import Comparison, Method, compare
+from mtl_jax.experiment.compare import compare
+from mtl_jax.experiment.comparison import Comparison, Method
 from mtl_jax.experiment.config import Experiment, RunConfig, configure
 from mtl_jax.experiment.run import train_run
 from mtl_jax.experiment.trained import open_trained

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from mtl_jax._core import devices
+from mtl_jax.nn._affine import affine
 
 
 class BatchNorm(nn.Module):
@@ -35,7 +36,4 @@ class BatchNorm(nn.Module):
       use_bias=False,
       axis_name=devices.DATA if devices.is_local() else None,
     )(x.astype(jnp.float32))
-    shape = (1,) * (x.ndim - 1) + x.shape[-1:]
-    scale = self.param("scale", self.scale_init, x.shape[-1:]).astype(jnp.float32).reshape(shape)
-    bias = self.param("bias", nn.initializers.zeros, x.shape[-1:]).astype(jnp.float32).reshape(shape)
-    return (y * scale + bias).astype(x.dtype)
+    return affine(self, y, x.dtype, self.scale_init)

@@ -6,6 +6,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from mtl_jax.nn._affine import affine
+
 
 class LayerNorm(nn.Module):
   """`nn.LayerNorm` computed in float32 whatever the dtype of input and parameters, with an output like the input.
@@ -21,10 +23,7 @@ class LayerNorm(nn.Module):
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
     """Normalises (..., D) over the last axis."""
-    shape = (1,) * (x.ndim - 1) + x.shape[-1:]
-    scale = self.param("scale", nn.initializers.ones, x.shape[-1:]).astype(jnp.float32).reshape(shape)
-    bias = self.param("bias", nn.initializers.zeros, x.shape[-1:]).astype(jnp.float32).reshape(shape)
     y = x.astype(jnp.float32)
     y = y - y.mean(axis=-1, keepdims=True)
     y = y * jax.lax.rsqrt(jnp.square(y).mean(axis=-1, keepdims=True) + self.epsilon)
-    return (y * scale + bias).astype(x.dtype)
+    return affine(self, y, x.dtype)

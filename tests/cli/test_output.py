@@ -7,7 +7,7 @@ import pytest
 
 import mtl_jax as mtl
 from mtl_jax.cli.output import choices_told, print_metrics
-from mtl_jax.experiment.compare import Comparison, Method, _told
+from mtl_jax.experiment.comparison import Comparison, Method, told
 
 
 def test_metrics_of_many_tasks_are_summed_up(capsys):
@@ -41,7 +41,7 @@ def test_a_comparison_of_many_tasks_has_a_column_a_metric():
   few = str(Comparison([method._replace(scores={"t3": [0.3]})], {"t3": "roc_auc"}))
   assert "t3" in few and "0.3000" in few
   scores = {task: (metric, {metric: 0.5}) for task, metric in metrics.items()}
-  assert _told(scores) == "mean roc_auc of 9 tasks 0.5000  mean r2 of 1 tasks 0.5000"
+  assert told(scores) == "mean roc_auc of 9 tasks 0.5000  mean r2 of 1 tasks 0.5000"
 
 
 @pytest.mark.parametrize("verbose, lines", [(False, ["engine: gram"]), (True, ["engine: gram", "counted"])])
