@@ -8,6 +8,7 @@ A data set is a dictionary of arrays, `{key: (N, ...)}`, one row per example, or
 - `describe`, `Description`: what is known of a data set without its examples.
 - `fingerprint`, `Fingerprint`: by which a resumed run knows its data again.
 - `mixture`, `Mixture`: several sources, each with the examples of some tasks; `as_mixture`: what is one.
+- `parts`, `folds`: rows to train, tune and test on, at random, by class, by group or by time.
 - `join`: data sets that label the same examples in part as one.
 - `Source`, `as_source`: what can be read by number; `source`: files and known data sets.
 """
@@ -20,6 +21,7 @@ from mtl_jax.data.description import Description, describe
 from mtl_jax.data.fingerprint import Fingerprint, fingerprint
 from mtl_jax.data.join import join
 from mtl_jax.data.mixture import Mixture, as_mixture, mixture
+from mtl_jax.data.parts import folds, parts
 from mtl_jax.data.source.convert import as_source
 from mtl_jax.data.source.protocol import Source
 
@@ -34,8 +36,10 @@ __all__ = [
   "check",
   "describe",
   "fingerprint",
+  "folds",
   "join",
   "mixture",
   "pad_batches",
+  "parts",
   "source",
 ]

@@ -62,25 +62,3 @@ def rotate(images: np.ndarray, degrees: np.ndarray) -> np.ndarray:
   upper += (upper_next - upper) * (column - start)
   lower += (lower_next - lower) * (column - start)
   return upper + (lower - upper) * (row - top)
-
-
-def parts(labels: np.ndarray, shares: tuple[float, float], seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-  """The examples to train, tune and report on, each class in the same proportion.
-
-  Args:
-    labels: The classes, (M,).
-    shares: Of the first and second part; the third is the rest.
-    seed: Draws the parts.
-
-  Returns:
-    Three disjoint arrays of indices that hold every example once.
-  """
-  rng = np.random.default_rng(seed)
-  parts: list[list[np.ndarray]] = [[], [], []]
-  for label in np.unique(labels):
-    rows = rng.permutation(np.flatnonzero(labels == label))
-    cuts = np.round(np.cumsum(shares) * len(rows)).astype(int)
-    for part, chosen in zip(parts, np.split(rows, cuts), strict=True):
-      part.append(chosen)
-  first, second, third = (np.concatenate(part) for part in parts)
-  return first, second, third

@@ -8,7 +8,7 @@ import numpy as np
 
 from mtl_jax import nn
 from mtl_jax.adapters import from_linen
-from mtl_jax.data import source
+from mtl_jax.data import parts, source
 from mtl_jax.recipes import _overlay
 from mtl_jax.recipes._recipe import Parts, Recipe, Splits, adamw_cosine, choose
 
@@ -27,11 +27,11 @@ def digits(num_pairs: int = 20_000) -> Recipe:
     images = source.digits()
     rng = np.random.default_rng(seed)
     # Pairs are drawn within a part, so no handwriting seen in training is tested on, whatever the seeds.
-    parts = _overlay.parts(images["y"], shares=(0.7, 0.1), seed=0)
+    split = parts(len(images["y"]), (0.7, 0.1, 0.2), stratify=images["y"])
     return Splits(
       *(
         _overlay.pairs(images["x"][part], images["y"][part], count, shift=4, rng=rng)
-        for part, count in zip(parts, (num_pairs, 2000, 4000), strict=True)
+        for part, count in zip(split, (num_pairs, 2000, 4000), strict=True)
       )
     )
 

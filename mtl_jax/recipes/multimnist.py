@@ -8,7 +8,7 @@ import numpy as np
 
 from mtl_jax import nn
 from mtl_jax.adapters import from_linen
-from mtl_jax.data import source
+from mtl_jax.data import parts, source
 from mtl_jax.recipes import _overlay
 from mtl_jax.recipes._recipe import Parts, Recipe, Splits, adamw_cosine, choose
 
@@ -38,7 +38,7 @@ def multimnist(num_pairs: int = 60_000) -> Recipe:
     def pairs(x, y, count):
       return _overlay.pairs(x.astype(np.float32) / 255, y, count, shift=8, rng=rng)
 
-    train, valid, _ = _overlay.parts(mnist["train_y"], shares=(5 / 6, 1 / 6), seed=0)
+    train, valid = parts(len(mnist["train_y"]), (5 / 6, 1 / 6), stratify=mnist["train_y"])
     return Splits(
       pairs(mnist["train_x"][train], mnist["train_y"][train], num_pairs),
       pairs(mnist["train_x"][valid], mnist["train_y"][valid], 5000),

@@ -1,4 +1,4 @@
-"""Overlaid digits: rotation against scipy, composition, and parts that share no digit."""
+"""Overlaid digits: rotation against scipy, and composition."""
 
 import numpy as np
 import pytest
@@ -55,13 +55,3 @@ def test_blocks_do_not_show():
   np.testing.assert_array_equal(whole["x"][rows, :2, :4, 0], left[:, :2])
   turned = _overlay.rotate(images[whole["right"][rows]], whole["tilt"][rows])
   np.testing.assert_array_equal(whole["x"][rows, 4:, 2:, 0], turned[:, 2:])
-
-
-def test_split_keeps_the_classes_and_every_example_once():
-  labels = np.random.default_rng(0).integers(4, size=403)
-  parts = _overlay.parts(labels, shares=(0.7, 0.1), seed=0)
-  assert sorted(np.concatenate(parts).tolist()) == list(range(403))
-  for part, share in zip(parts, (0.7, 0.1, 0.2), strict=True):
-    counts = np.bincount(labels[part]) / np.bincount(labels)
-    np.testing.assert_allclose(counts, share, atol=0.02)  # One of about a hundred, rounded at both ends.
-  assert not np.array_equal(parts[0], _overlay.parts(labels, (0.7, 0.1), seed=1)[0])
