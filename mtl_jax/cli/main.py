@@ -15,7 +15,7 @@ import tyro
 from mtl_jax._core.checks import check_numbers
 from mtl_jax._core.errors import UserError, nearest
 from mtl_jax._core.quiet import Quiet
-from mtl_jax.cli.commands import COMMANDS
+from mtl_jax.cli.commands import COMMANDS, commands_for
 from mtl_jax.shard.processes import end, end_by_exception
 
 INTERRUPTED = 130
@@ -92,7 +92,7 @@ def _parse(argv: list[str]) -> tuple[Any, dict[str, tuple[str, ...]]]:
   argv, dotted = _split_dotted(argv)
   _check_options(argv)
   command = tyro.extras.subcommand_cli_from_dict(
-    COMMANDS,
+    commands_for(argv),
     prog="mtl-jax",
     description="Multi-task learning in JAX.",
     args=argv,
@@ -121,7 +121,9 @@ def _check_options(argv: list[str]) -> None:
   """One clear line for an option that the command does not have."""
   if not argv or argv[0] not in COMMANDS:
     return
-  known = ["--" + field.name.replace("_", "-") for field in dataclasses.fields(COMMANDS[argv[0]])] + ["--help"]
+  known = ["--" + field.name.replace("_", "-") for field in dataclasses.fields(commands_for(argv)[argv[0]])] + [
+    "--help"
+  ]
   for word in argv[1:]:
     option = word.partition("=")[0].replace("_", "-")
     if word.startswith("--") and option not in known:

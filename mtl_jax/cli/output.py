@@ -69,16 +69,19 @@ def choices_told(verbose: bool = False) -> Iterator[None]:
   from rich.logging import RichHandler
 
   log = logging.getLogger("mtl_jax")
-  handler, level = RichHandler(console=console(), show_time=False, show_level=False, show_path=False), log.level
+  handler = RichHandler(console=console(), show_time=False, show_level=False, show_path=False)
+  level, propagate = log.level, log.propagate
   told: set[str] = set()
   handler.addFilter(lambda record: not (record.getMessage() in told or told.add(record.getMessage())))
   log.addHandler(handler)
+  log.propagate = False  # other libraries give the root logger handlers of their own
   log.setLevel(logging.DEBUG if verbose else logging.INFO)
   try:
     yield
   finally:
     log.removeHandler(handler)
     log.setLevel(level)
+    log.propagate = propagate
 
 
 def console() -> Any:

@@ -17,6 +17,7 @@ class Train(Training):
   For example
 
     mtl-jax train digits --balancer pcgrad
+    mtl-jax train --table people.csv --targets income,hours   (its options: mtl-jax train --table --help)
     mtl-jax train digits --balancer dwa --balancer.window 50 --run-dir runs/dwa
     mtl-jax train digits --arch mmoe --arch.experts 8 --balancer nash
     mtl-jax train digits --balancer pcgrad --run-dir runs/pcgrad --resume

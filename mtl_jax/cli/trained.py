@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from mtl_jax._core.errors import UserError
+from mtl_jax._core.inputs import keys_read
 from mtl_jax.cli.output import print_metrics
 from mtl_jax.cli.training import Dotted, only
 
 if TYPE_CHECKING:
   import numpy as np
+
+  from mtl_jax.recipes import Files, Recipe
+  from mtl_jax.train import Trained
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,15 +35,14 @@ class Evaluate:
   run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
   """The run directory."""
   data: Path | None = None
-  """An .npz file to test on in place of the recipe's data: inputs and labels, named as in `predict`, of the shapes and
-  in the units trained on."""
+  """A file to test on in place of the recipe's data: for a table one with its columns and targets, else an .npz file of
+  inputs and labels, named as in `predict`, of the shapes and in the units trained on."""
   recipe: str | None = None
   """The recipe of a run of your own: my.py, my.py:FUNCTION or package.module:FUNCTION, which is never run unasked."""
 
   def execute(self, dotted: Dotted) -> None:
     """Runs the command."""
     from mtl_jax import data
-    from mtl_jax._core.inputs import keys_read
     from mtl_jax.experiment.trained import open_trained, recipe_of
     from mtl_jax.train.run_dir import check_data
 
@@ -52,7 +55,7 @@ class Evaluate:
       check_data(self.run, data.describe(splits.train, splits.about))
       sets = {"valid": splits.valid, "test": splits.test}
     else:
-      sets = {self.data.name: arrays_like(trained.data.arrays, self.data, keys_read(problem.inputs))}
+      sets = {self.data.name: _files(recipe, trained).read(self.data, tuple(problem.tasks))}
       data.check(sets[self.data.name], problem.tasks, problem.inputs)
     print_metrics(trained.evaluate(sets), problem.tasks)
 
@@ -65,36 +68,60 @@ class Predict:
 
     mtl-jax predict runs/digits-pcgrad-0 --input images.npz --output predictions.npz
     mtl-jax predict runs/my-pcgrad-0 --recipe my.py --input images.npz
+    mtl-jax predict runs/people --input new.csv --output answers.csv
   """
 
   run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
   """The run directory."""
   input: Path
-  """An .npz file with the recipe's input arrays (for example `x`; parts of an input by their paths, `x/image`), of the
-  shapes and in the units trained on."""
-  output: Path = Path("predictions.npz")
-  """The .npz file to write, by just this name: arrays named <task>.<output>."""
+  """For a table a file with its columns, in any order; else an .npz file with the recipe's input arrays (for example
+  `x`; parts of an input by their paths, `x/image`), of the shapes and in the units trained on."""
+  output: Path | None = None
+  """The file to write, by just this name (default: predictions.npz, of a table predictions.csv): for a table a column
+  for each target and its probabilities or interval, else arrays named <task>.<output>."""
   recipe: str | None = None
   """The recipe of a run of your own: my.py, my.py:FUNCTION or package.module:FUNCTION, which is never run unasked."""
 
   def execute(self, dotted: Dotted) -> None:
     """Runs the command."""
     from mtl_jax import data
-    from mtl_jax._core.inputs import keys_read
-    from mtl_jax.cli.npz import check_writable, write_npz
+    from mtl_jax.cli.npz import check_writable
     from mtl_jax.experiment.trained import open_trained, recipe_of
 
     only(dotted, [])
-    check_writable(self.output)
-    trained = open_trained(self.run, recipe_of(self.run, self.recipe))
-    inputs = trained.problem.inputs
-    keys = keys_read(inputs)
-    arrays = arrays_like({key: trained.data.arrays[key] for key in keys}, self.input, keys)
-    data.check(arrays, {}, inputs)
+    if self.output is not None:
+      check_writable(self.output)
+    recipe = recipe_of(self.run, self.recipe)
+    trained = open_trained(self.run, recipe)
+    files = _files(recipe, trained)
+    output = self.output or Path(f"predictions{files.suffix}")
+    check_writable(output)
+    arrays = files.read(self.input, ())
+    data.check(arrays, {}, trained.problem.inputs)
     outputs = trained.predict(arrays)
-    flat: dict[str, Any] = {f"{task}.{name}": value for task, named in outputs.items() for name, value in named.items()}
-    write_npz(self.output, flat)
-    print(f"{self.output}: " + ", ".join(f"{name} {value.shape}" for name, value in flat.items()))
+    files.write(output, outputs)
+    flat = {f"{task}.{name}": value for task, named in outputs.items() for name, value in named.items()}
+    print(f"{output}: " + ", ".join(f"{name} {value.shape}" for name, value in flat.items()))
+
+
+def _files(recipe: Recipe, trained: Trained) -> Files:
+  """How the recipe of a run reads and writes files: by itself, or as arrays."""
+  from mtl_jax.recipes import Files
+
+  adapted = recipe if recipe.adapt is None else recipe.adapt(trained.data)
+  if adapted.files is not None:
+    return adapted.files
+  known, inputs = trained.data.arrays, keys_read(trained.problem.inputs)
+
+  def read(path: Path, tasks: Sequence[str]) -> dict[str, Any]:
+    return arrays_like(known if tasks else {key: known[key] for key in inputs}, path, inputs)
+
+  def write(path: Path, outputs: Mapping[str, Mapping[str, Any]]) -> None:
+    from mtl_jax.cli.npz import write_npz
+
+    write_npz(path, {f"{task}.{name}": value for task, named in outputs.items() for name, value in named.items()})
+
+  return Files(read, write, ".npz")
 
 
 def arrays_like(known: Mapping[str, Any], file: Path, inputs: Sequence[str]) -> dict[str, Any]:

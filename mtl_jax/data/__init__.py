@@ -10,10 +10,11 @@ A data set is a dictionary of arrays, `{key: (N, ...)}`, one row per example, or
 - `mixture`, `Mixture`: several sources, each with the examples of some tasks; `as_mixture`: what is one.
 - `parts`, `folds`: rows to train, tune and test on, at random, by class, by group or by time.
 - `join`: data sets that label the same examples in part as one.
+- `table`: columns of files and frames as arrays.
 - `Source`, `as_source`: what can be read by number; `source`: files and known data sets.
 """
 
-from mtl_jax.data import source
+from mtl_jax.data import source, table
 from mtl_jax.data._batches import batches
 from mtl_jax.data._pad import pad_batches
 from mtl_jax.data.checking import check
@@ -42,4 +43,5 @@ __all__ = [
   "pad_batches",
   "parts",
   "source",
+  "table",
 ]

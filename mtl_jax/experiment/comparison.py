@@ -71,7 +71,7 @@ class Comparison(NamedTuple):
     for m in self.methods:
       scores = [_cell(np.mean([m.scores[task] for task in tasks], axis=0).tolist(), 4) for tasks in groups.values()]
       change = "" if m.name == SINGLE else _cell(m.delta_m, 2)
-      result.add_row(m.name, *scores, change, f"{m.rank:.2f}", f"{1e3 * m.step_seconds:.1f}", f"{m.parameters:,}")
+      result.add_row(m.name, *scores, change, f"{m.rank:.2f}", *_cost(m))
     return result
 
   def _columns(self) -> dict[str, list[str]]:
@@ -87,6 +87,11 @@ class Comparison(NamedTuple):
     text = io.StringIO()
     Console(file=text, width=140).print(self.table())
     return text.getvalue().rstrip()
+
+
+def _cost(m: Method) -> tuple[str, str]:
+  """Milliseconds a step and parameters; nothing of methods that have neither."""
+  return (f"{1e3 * m.step_seconds:.1f}", f"{m.parameters:,}") if m.parameters else ("", "")
 
 
 def _cell(values: Sequence[float], digits: int) -> str:

@@ -18,9 +18,9 @@ from mtl_jax.data.arrays import as_arrays, take
 from mtl_jax.experiment.config import Experiment, problem_of, step_options
 from mtl_jax.objective import objective
 from mtl_jax.recipes import Splits
-from mtl_jax.train import Fit, Loop, Metrics, Programs, TrainState, compile_programs, fit
+from mtl_jax.train import Fit, Loop, Metrics, Programs, TrainState, calibrate, compile_programs, fit
 from mtl_jax.train.log import write_json
-from mtl_jax.train.run_dir import Resume
+from mtl_jax.train.run_dir import Resume, write_calibration
 
 
 def _options(experiment: Experiment, mesh: jax.sharding.Mesh | None, rules: shard.AnyRules) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def train_run(
   Args:
     experiment: The recipe and its configuration.
     splits: The recipe's data.
-    run_dir: Where the run goes; `test.json` appears there at the end.
+    run_dir: Where the run goes; `test.json`, and what calibrates the outputs, appear there at the end.
     resume: As in `fit`. A learning rate that is scheduled over the steps follows, with more steps, the new schedule
       from there on.
     mesh: See `fit`.
@@ -67,14 +67,41 @@ def train_run(
   Returns:
     The fit, and `{task: {metric: value}}` on the test data.
   """
+  problem = problem_of(experiment, describe(splits.train, splits.about))
+  check(splits.test, problem.tasks, problem.inputs)  # before training; `fit` checks the others
+  loop = Loop() if loop is None else loop
+  programs = compile_run(experiment, splits, mesh, rules) if loop.programs is None else loop.programs
+  loop = dataclasses.replace(loop, programs=programs)
+  options = {"run_dir": run_dir, "resume": resume, "mesh": mesh, "rules": rules, "loop": loop}
+  result = fit_run(experiment, splits, **options, **fit_options)
+  test = programs.evaluate(result.params, result.net_state, splits.test)
+  if run_dir is not None:
+    values = calibrate(problem, result.params, result.net_state, splits.valid, mesh=mesh)
+    if shard.is_first():
+      write_json(run_dir / "test.json", {"best_step": result.best_step, "test": test})
+      write_calibration(run_dir, result.best_step, values)
+  return result, test
+
+
+def fit_run(
+  experiment: Experiment,
+  splits: Splits,
+  *,
+  run_dir: Path | None = None,
+  resume: Resume = False,
+  mesh: jax.sharding.Mesh | None = None,
+  rules: shard.AnyRules = None,
+  loop: Loop | None = None,
+  **fit_options: Any,
+) -> Fit:
+  """Trains a recipe, as `train_run` does, without a look at the test data."""
   config, described = experiment.config, describe(splits.train, splits.about)
   problem = problem_of(experiment, described)
   if run_dir is not None:
     _check_kept(splits.train, described, problem.inputs)
-  check(splits.test, problem.tasks, problem.inputs)  # before training; `fit` checks the others
   loop = Loop() if loop is None else loop
   programs = compile_run(experiment, splits, mesh, rules) if loop.programs is None else loop.programs
-  result = fit(
+  return fit(
     problem,
     experiment.balancer,
     _optimizer(experiment),
@@ -90,10 +117,6 @@ def train_run(
     **_options(experiment, mesh, rules),
     **fit_options,
   )
-  test = programs.evaluate(result.params, result.net_state, splits.test)
-  if run_dir is not None and shard.is_first():
-    write_json(run_dir / "test.json", {"best_step": result.best_step, "test": test})
-  return result, test
 
 
 def _check_kept(train: Mapping[str, Any], described: Description, inputs: Inputs) -> None:

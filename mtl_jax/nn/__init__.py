@@ -1,6 +1,8 @@
 """Built-in trunks and heads as Flax Linen modules: `mtl.from_linen(mtl.nn.CNN((16, 32)))` is a `Net`.
 
 - `MLP`: dense layers.
+- `Columns`: numbers, words and text of a table as vectors.
+- `TabularResNet`: residual blocks for tables.
 - `CNN`: convolutions, then a dense layer.
 - `ResNet`: residual blocks for images.
 - `HydraDense`: a dense layer with a mixture of low-rank updates.
@@ -13,21 +15,25 @@
 
 from mtl_jax.nn._stages import stages
 from mtl_jax.nn.cnn import CNN
+from mtl_jax.nn.columns import Columns
 from mtl_jax.nn.hydra_dense import HydraDense
 from mtl_jax.nn.message_passing import MessagePassing
 from mtl_jax.nn.mlp import MLP
 from mtl_jax.nn.resnet import ResNet
 from mtl_jax.nn.segnet import SegNet
+from mtl_jax.nn.tabular_resnet import TabularResNet
 from mtl_jax.nn.temporal_conv import TemporalConv
 from mtl_jax.nn.transformer import TransformerEncoder
 
 __all__ = [
   "CNN",
+  "Columns",
   "HydraDense",
   "MLP",
   "MessagePassing",
   "ResNet",
   "SegNet",
+  "TabularResNet",
   "TemporalConv",
   "TransformerEncoder",
   "stages",

@@ -3,11 +3,28 @@
 - `names`: the names of all recipes, such as `digits`, for `mtl-jax train digits` too.
 - `load`: the recipe of a name.
 - `find`: the recipe of a name, a file of your own (`my.py`) or a function (`package.module:function`).
-- `Recipe`, `Splits`, `Parts`: its type, its data, and its trunk and heads.
+- `Recipe`, `Splits`, `Parts`, `Files`: its type, its data, its trunk and heads, and its files.
+- `of_table`: the recipe of any table; `TableShape`, `Network`, `NETWORKS`: its network; `rows_of`: its rows in parts.
 - `checked`: refuses what is no recipe; `traceback_in`: what went wrong in a file of your own, in short.
 """
 
 from mtl_jax.recipes._find import checked, find, load, names, traceback_in
-from mtl_jax.recipes._recipe import Parts, Recipe, Splits
+from mtl_jax.recipes._of_table import NETWORKS, Network, TableShape, of_table, rows_of
+from mtl_jax.recipes._recipe import Files, Parts, Recipe, Splits
 
-__all__ = ["Parts", "Recipe", "Splits", "checked", "find", "load", "names", "traceback_in"]
+__all__ = [
+  "Files",
+  "NETWORKS",
+  "Network",
+  "Parts",
+  "Recipe",
+  "Splits",
+  "TableShape",
+  "checked",
+  "find",
+  "load",
+  "names",
+  "of_table",
+  "rows_of",
+  "traceback_in",
+]

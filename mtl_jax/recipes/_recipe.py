@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -48,6 +49,20 @@ class Parts(NamedTuple):
   heads: Mapping[str, Net]
 
 
+class Files(NamedTuple):
+  """How a recipe reads examples from files of the user's, and writes what is predicted of them.
+
+  Attributes:
+    read: `read(path, tasks) -> arrays`, the inputs, and the labels of the tasks named.
+    write: `write(path, outputs)`, of `{task: {name: (N, ...)}}` a file: the whole of it, or nothing.
+    suffix: Of the files that are written.
+  """
+
+  read: Callable[[Path, Sequence[str]], Arrays]
+  write: Callable[[Path, Mapping[str, Mapping[str, Any]]], None]
+  suffix: str
+
+
 @dataclasses.dataclass(frozen=True)
 class Recipe:
   """A runnable experiment, of this package or of the user's own.
@@ -66,6 +81,7 @@ class Recipe:
     batch_size: Examples a batch.
     eval_every: Steps between evaluations on the validation split.
     inputs: As in `mtl.objective`.
+    files: How users' own files are read and written. None: as `.npz` files of the arrays.
     adapt: `adapt(data) -> Recipe`, this recipe with the net and tasks that data of such a description need, for example
       as many classes as `data.about` names. Before that only the names of its tasks are read. None: they are the same
       whatever the data.
@@ -82,6 +98,7 @@ class Recipe:
   batch_size: int = 128
   eval_every: int = 200
   inputs: Inputs = "x"
+  files: Files | None = None
   adapt: Callable[[Description], Recipe] | None = None
 
   def network(self, names: Sequence[str], arch: Architecture | None = None) -> Net:

@@ -6,13 +6,27 @@
 - `regression`: numbers.
 - `Task`: any other loss.
 - `auxiliary`: a task that is trained with a fixed weight and not balanced; `balanced`: the other tasks.
+- `Calibration`, `calibration`: how outputs are made to fit validation data.
 - `Metric`, `metrics`: how quality is measured, and ready-made metrics.
 """
 
-from mtl_jax.tasks import metrics
+from mtl_jax.tasks import calibration, metrics
 from mtl_jax.tasks._task import Task, auxiliary, balanced
+from mtl_jax.tasks.calibration import Calibration
 from mtl_jax.tasks.classification import binary, classification, multilabel
 from mtl_jax.tasks.metrics import Metric
 from mtl_jax.tasks.regression import regression
 
-__all__ = ["Metric", "Task", "auxiliary", "balanced", "binary", "classification", "metrics", "multilabel", "regression"]
+__all__ = [
+  "Calibration",
+  "Metric",
+  "Task",
+  "auxiliary",
+  "balanced",
+  "binary",
+  "calibration",
+  "classification",
+  "metrics",
+  "multilabel",
+  "regression",
+]

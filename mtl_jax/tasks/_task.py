@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from mtl_jax._core.errors import UserError
+from mtl_jax.tasks.calibration import Calibration
 from mtl_jax.tasks.metrics import Metric
 from mtl_jax.terms import Strength
 
@@ -31,6 +33,7 @@ class Task:
       the fixed `weight`. It has a head, metrics and predictions, but no row in G, no weight of the balancer, and no
       part in Delta_m and in the choice of the best model.
     weight: The weight of an auxiliary task, a number or a function of the steps taken.
+    calibration: How outputs are made to fit validation data, see `mtl.train.calibrate`; None: they are not.
 
   >>> import jax.numpy as jnp
   >>> task = Task(loss=lambda prediction, batch: jnp.abs(prediction - batch["y"]))
@@ -56,6 +59,25 @@ class Task:
   checked: tuple[str, ...] = ()
   balance: bool = True
   weight: Strength = 1.0
+  calibration: Calibration | None = None
+
+  def calibrated(self, values: Mapping[str, float]) -> Task:
+    """The task with outputs that fit validation data.
+
+    Args:
+      values: What `mtl.train.calibrate` gives for the task.
+
+    Returns:
+      The task.
+
+    Raises:
+      UserError: The task knows no calibration.
+    """
+    if self.calibration is None:
+      raise UserError(
+        "the task knows no calibration, and its run has one: open the run with the tasks it was trained with."
+      )
+    return dataclasses.replace(self, output=self.calibration.apply(self.output, values))
 
   @property
   def main_metric(self) -> str:

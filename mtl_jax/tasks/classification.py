@@ -13,7 +13,7 @@ import numpy as np
 import optax
 
 from mtl_jax._core.errors import UserError
-from mtl_jax.tasks import _labels, _weights
+from mtl_jax.tasks import _labels, _weights, calibration
 from mtl_jax.tasks import metrics as _metrics
 from mtl_jax.tasks._task import Task
 
@@ -89,6 +89,7 @@ def classification(
     output=lambda logits: {"class": decide(logits), "probability": jax.nn.softmax(logits)},
     check=check,
     checked=(label,),
+    calibration=calibration.temperature(calibration.log_loss_of_classes),
   )
 
 
@@ -219,6 +220,7 @@ def _sigmoid(label: str, entries: tuple[int, ...], mask, weight, positive_weight
     output=lambda prediction: {"class": decide(prediction), "probability": jax.nn.sigmoid(logits_of(prediction))},
     check=check,
     checked=(label,),
+    calibration=calibration.temperature(calibration.log_loss_of_signs),
   )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 from mtl_jax._core.errors import UserError, nearest
-from mtl_jax.tasks import _labels, _weights
+from mtl_jax.tasks import _labels, _weights, calibration
 from mtl_jax.tasks import metrics as _metrics
 from mtl_jax.tasks._task import Task
 
@@ -117,4 +117,5 @@ def regression(
     output=lambda prediction: {"value": in_units(prediction)},
     check=check,
     checked=(label,),
+    calibration=calibration.conformal(in_units) if size is None else None,
   )

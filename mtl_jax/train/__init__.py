@@ -16,9 +16,12 @@ For a loop of your own:
 - `make_evaluate`, `make_predict`, `predict_all`: metrics and predictions over a data set.
 - `Nonfinite`, `check_nonfinite`: what a step does where a loss is not finite.
 - `Metrics`: what an evaluation returns.
+- `calibrate`: the numbers that make probabilities and intervals fit validation data; `calibrated`: a problem with
+  outputs so made.
 """
 
 from mtl_jax.train._bilevel_step import make_bilevel_step
+from mtl_jax.train._calibrate import calibrate, calibrated
 from mtl_jax.train._evaluate import Metrics, make_evaluate, make_predict, predict_all
 from mtl_jax.train._finish import Nonfinite, check_nonfinite
 from mtl_jax.train._fit import Fit, NonFiniteError, fit
@@ -38,6 +41,8 @@ __all__ = [
   "Programs",
   "TrainState",
   "Trained",
+  "calibrate",
+  "calibrated",
   "check_nonfinite",
   "compile_programs",
   "fit",

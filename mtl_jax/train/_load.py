@@ -20,17 +20,18 @@ from mtl_jax.data.views import entries_of
 from mtl_jax.net import Net
 from mtl_jax.problem import Problem
 from mtl_jax.tasks import Task
+from mtl_jax.train._calibrate import calibrated
 from mtl_jax.train._evaluate import Metrics, make_evaluate, predict_all
 from mtl_jax.train._packing import packed_heads
 from mtl_jax.train.checkpoint import Checkpoints, shapes_of
-from mtl_jax.train.run_dir import DATA, read_data, tasks_of
+from mtl_jax.train.run_dir import DATA, read_calibration, read_data, tasks_of
 
 
 class Trained(NamedTuple):
   """The best model of a run.
 
   Attributes:
-    problem: The net, its tasks and their inputs.
+    problem: The net, its tasks and their inputs; where the run has a calibration, the tasks' outputs are calibrated.
     params: The parameters that were best on the validation data; the last ones without such data.
     state: The net's state that goes with them.
     step: The step they are from.
@@ -136,7 +137,8 @@ def load(
     raise UserError(f"the run in {run_dir} has no checkpoint yet: wait for its first one, or train.")
   step, parts, notes = found
   params, state = map(unpacked, parts.values())
-  return Trained(problem, params, state, notes["best"]["step"] or step, data)
+  step = notes["best"]["step"] or step
+  return Trained(calibrated(problem, read_calibration(run_dir, step)), params, state, step, data)
 
 
 @contextlib.contextmanager

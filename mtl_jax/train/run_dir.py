@@ -19,6 +19,7 @@ from mtl_jax.train.log import flatten, write_json
 CONFIG = "config.json"
 DATA = "data.json"
 FINGERPRINT = "fingerprint.json"
+CALIBRATION = "calibration.json"
 RESUMED = "resumed"
 """The key for the list of `{"step": where the run went on, "steps": [before, after], "changed": what else}`, of no
 meaning to the run."""
@@ -131,6 +132,28 @@ def read_data(run_dir: Path) -> Description:
     return description.read(stored)
   except UserError as error:
     raise UserError(f"{path} describes no data ({error}): delete it and {anew} anew.") from error
+
+
+def write_calibration(run_dir: Path, step: int, values: Mapping[str, Mapping[str, float]]) -> None:
+  """Keeps what calibrates the outputs of the model of a step, `{task: {name: value}}`."""
+  write_json(run_dir / CALIBRATION, {"step": step, "tasks": values})
+
+
+def read_calibration(run_dir: Path, step: int) -> dict[str, dict[str, float]]:
+  """What calibrates the outputs of the model of a step; nothing where the run has it for another one, or not yet.
+
+  Raises:
+    UserError: The file is damaged.
+  """
+  path = run_dir / CALIBRATION
+  if not path.exists():
+    return {}
+  stored: Any = _read_json(path, ": delete it, and outputs are not calibrated")
+  try:
+    values = {name: {key: float(v) for key, v in own.items()} for name, own in stored["tasks"].items()}
+  except (KeyError, TypeError, ValueError, AttributeError) as error:
+    raise UserError(f"{path} holds no calibration: delete it, and outputs are not calibrated.") from error
+  return values if stored.get("step") == step else {}
 
 
 def check_data(run_dir: Path, data: Description) -> None:

@@ -23,5 +23,5 @@ def digits() -> dict[str, np.ndarray]:
     from sklearn.datasets import load_digits
   except ImportError as error:
     raise UserError("the digits data set needs scikit-learn: pip install 'mtl-jax[tables]'.") from error
-  x, y = load_digits(return_X_y=True)
+  x, y = map(np.asarray, load_digits(return_X_y=True))
   return {"x": (x.reshape(-1, 8, 8) / 16).astype(np.float32), "y": y.astype(np.int32)}

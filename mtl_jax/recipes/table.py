@@ -1,0 +1,63 @@
+"""A table of one's own: columns are predicted from the others. `mtl-jax train --table` does all of it at once."""
+
+from __future__ import annotations
+
+from mtl_jax._core.errors import UserError
+from mtl_jax.data import table as tables
+from mtl_jax.recipes._of_table import Network, TableShape, of_table, rows_of
+from mtl_jax.recipes._recipe import Recipe
+
+
+def table(
+  files: tuple[str, ...] = (),
+  *,
+  targets: tuple[str, ...],
+  on: str | None = None,
+  names: tuple[str, ...] = (),
+  test_files: tuple[str, ...] = (),
+  ignore: tuple[str, ...] = (),
+  split: tables.Split = "random",
+  by: str | None = None,
+  fold: int | None = None,
+  folds: int = 5,
+  duplicates: bool = False,
+  network: Network = "mlp",
+  width: int = 128,
+  layers: int = 2,
+  dropout: float = 0.1,
+  class_weights: bool = False,
+) -> Recipe:
+  """The rows of CSV or Parquet files.
+
+  Args:
+    files: The files, see `mtl.data.table.read`; none: a table that is in memory.
+    targets: The columns to be predicted, each with its type behind a colon if the values shall not tell it,
+      `income:classification`.
+    on: The column by which several files are joined.
+    names: The names of the columns, where files have no header.
+    test_files: Files of rows to test on; none: a tenth of the rows.
+    ignore: Columns that are not read.
+    split: How rows are divided, see `mtl.data.table.split`.
+    by: The column by which they are divided.
+    fold: With a number, that of the folds which is tested on.
+    folds: The number of folds.
+    duplicates: Keep rows that have been there before.
+    network: As in `mtl.recipes.TableShape`.
+    width: As in `mtl.recipes.TableShape`.
+    layers: As in `mtl.recipes.TableShape`.
+    dropout: As in `mtl.recipes.TableShape`.
+    class_weights: As in `mtl.recipes.TableShape`.
+
+  Returns:
+    The recipe, with a task per target.
+  """
+  what = ", ".join(files)
+
+  def rows() -> tables.Rows:
+    if not files:
+      raise UserError("the run is of a table that was in memory, and no files are named.")
+    test = tables.read(test_files, on, names) if test_files else None
+    return rows_of(tables.read(files, on, names), test, split, by, fold, folds, duplicates, what)
+
+  shape = TableShape(network, width, layers, dropout, class_weights)
+  return of_table(rows, targets, shape, ignore=ignore, what=what, read=lambda path: tables.read(path, on, names))

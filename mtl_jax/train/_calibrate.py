@@ -1,0 +1,74 @@
+"""`calibrate`, what validation data say of a trained model's probabilities and errors."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+
+from mtl_jax._core.inputs import Inputs
+from mtl_jax.net import Net
+from mtl_jax.problem import Problem, of_problem
+from mtl_jax.tasks import Task
+from mtl_jax.train._evaluate import Metrics, make_evaluate
+
+
+@of_problem
+def calibrate(
+  net: Net,
+  tasks: Mapping[str, Task],
+  params: Any,
+  state: Any,
+  valid: Any,
+  inputs: Inputs = "x",
+  *,
+  mesh: jax.sharding.Mesh | None = None,
+) -> Metrics:
+  """The numbers that calibrate the outputs of each task, taken from validation data.
+
+  Args:
+    net: The multi-task net.
+    tasks: The tasks.
+    params: The parameters, for example `mtl.Fit.params`.
+    state: The net's state that goes with them.
+    valid: Examples that the model was not trained on, as `fit` takes them.
+    inputs: As in `mtl.objective`.
+    mesh: As in `make_evaluate`.
+
+  Returns:
+    `{task: {name: value}}`, for `Task.calibrated`: the temperature of probabilities, the radius of intervals. Tasks
+    without a calibration, or without enough labels for it, are left out.
+
+  >>> import jax.numpy as jnp, numpy as np, mtl_jax as mtl
+  >>> net = mtl.Net(lambda key, x: ({}, {}), lambda params, state, x: ({"size": x[:, 0]}, state))
+  >>> data = {"x": np.zeros((9, 1), np.float32), "size": np.arange(9.0, dtype=np.float32)}
+  >>> calibrate(net, {"size": mtl.tasks.regression("size")}, {}, {}, data)
+  {'size': {'radius': 8.0}}
+  """
+  asked = {
+    name: dataclasses.replace(task, metrics=task.calibration.fitted)
+    for name, task in tasks.items()
+    if task.calibration is not None
+  }
+  if not asked:
+    return {}
+  found = make_evaluate(net, asked, inputs, mesh=mesh)(params, state, valid)
+  values = {name: {key: own[key] for key in asked[name].metrics} for name, own in found.items()}
+  return {name: own for name, own in values.items() if all(map(math.isfinite, own.values()))}
+
+
+def calibrated(problem: Problem, values: Mapping[str, Mapping[str, float]]) -> Problem:
+  """The problem, with the outputs of those tasks calibrated that there are values for.
+
+  Args:
+    problem: The net with its tasks.
+    values: From `calibrate`.
+
+  Returns:
+    The problem; `mtl.train.predict_all` of it gives calibrated outputs.
+  """
+  tasks = {name: task.calibrated(values[name]) if name in values else task for name, task in problem.tasks.items()}
+  return dataclasses.replace(problem, tasks=tasks)
