@@ -94,7 +94,7 @@ class Number:
     """Learns from training rows."""
     is_date = found.kind == "date"
     given = dates(values, found.format) if is_date else numbers(values)
-    there = given[np.isfinite(given)]
+    there = given[np.abs(given) <= np.finfo(np.float32).max]
     offset = float(np.median(there)) if len(there) and not _told_apart(there) else 0.0
     there = there - offset
     curve = to_normal(there) if len(np.unique(there)) > 1 else Curve((0.0, 1.0), (0.0, 0.0))
