@@ -114,7 +114,7 @@ def _parseable(function: Callable[..., Any], given: Sequence[str]) -> type:
     if kind is not type(None):
       default = () if parameter.default is parameter.empty else (dataclasses.field(default=parameter.default),)
       fields.append((name, kind, *default))
-  return dataclasses.make_dataclass(function.__name__, fields)
+  return dataclasses.make_dataclass(function.__name__, fields, kw_only=True)
 
 
 def _named(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:

@@ -58,7 +58,7 @@ class Columns(nn.Module):
   scale: float = 0.1
 
   @nn.compact
-  def __call__(self, x: Mapping[str, jax.Array]) -> jax.Array:
+  def __call__(self, x: Any) -> jax.Array:
     """Maps rows to vectors.
 
     Args:

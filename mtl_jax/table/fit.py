@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,12 +15,13 @@ from mtl_jax.data import describe
 from mtl_jax.data import table as tables
 from mtl_jax.experiment import Experiment, configure, train_run
 from mtl_jax.experiment.config import problem_of
+from mtl_jax.experiment.run import compile_run
 from mtl_jax.recipes import NETWORKS, Network, Recipe, Splits, TableShape, of_table, rows_of
 from mtl_jax.table.compared import MULTI, compared, run_of
 from mtl_jax.table.model import Model
 from mtl_jax.table.told import told
 from mtl_jax.table.trial import batch_size_for, choose, steps_for
-from mtl_jax.train import Fit, Loop, Trained, calibrate, calibrated
+from mtl_jax.train import Fit, Loop, Programs, Trained, calibrate, calibrated
 
 
 def fit(
@@ -103,32 +105,37 @@ def fit(
     raise UserError(f"minutes is {minutes}, expected above 0.")
   for network in networks:
     check_choice("table.fit", "network", network, NETWORKS)
-  wanted = tables.parse(targets)
-  on_what = {"on": on, "names": tuple(names), "ignore": tuple(ignore)}
-  source = _Source(table, test, wanted, **on_what, split=split, by=by, duplicates=duplicates)
-  shape = TableShape("mlp", width, layers, dropout, class_weights)
+  shape = TableShape(networks[0], width, layers, dropout, class_weights)
+  source = _Source.of(table, test, tables.parse(targets), on, tuple(names), tuple(ignore), split, by, duplicates)
+  parts = [dataclasses.replace(source, fold=(number, folds)) for number in range(folds or 0)]
+  for part in parts:
+    part.rows()  # whether they can be made is known before the first is trained
   splits = source.recipe(shape).data(0)
   prepared = tables.read_preparation(splits.about)
-  rows = len(splits.train[next(iter(wanted))])
+  rows = len(splits.train[next(iter(prepared.targets))])
   batch_size = min(batch_size_for(rows), rows)
-  steps_wanted = steps or steps_for(rows, batch_size)
   for line in told(prepared, splits):
     say(line)
 
   def experiment(network: str, count: int, of: _Source = source) -> Experiment:
-    recipe = dataclasses.replace(of.recipe(dataclasses.replace(shape, network=network)), eval_every=max(1, count // 20))
-    words = source.words(dataclasses.replace(shape, network=network))
+    own = dataclasses.replace(shape, network=network)
+    recipe = dataclasses.replace(of.recipe(own), eval_every=max(1, count // 20))
     options = {"steps": count, "batch_size": batch_size, "balancer": balancer, "arch": arch, "seed": seed}
-    return configure(recipe, recipe_options=words, **options)
+    return configure(recipe, recipe_options=of.words(own), **options)
 
-  choice = choose(experiment, networks, splits, steps_wanted, minutes, say, progress)
-  chosen = experiment(choice.network, choice.steps)
+  @functools.cache
+  def train(network: str, count: int) -> tuple[Experiment, Programs]:
+    made = experiment(network, count)
+    return made, compile_run(made, splits)
+
+  choice = choose(train, networks, splits, steps or steps_for(rows, batch_size), minutes, say, progress)
+  chosen, programs = train(choice.network, choice.steps)
   say(f"{choice.network}, {choice.steps} steps of {batch_size} of {rows} rows")
   out = None if run_dir is None else Path(run_dir)
-  result, score = train_run(chosen, splits, run_dir=out, progress=progress, loop=Loop(title=MULTI))
+  loop = Loop(title=MULTI, programs=programs)
+  result, score = train_run(chosen, splits, run_dir=out, progress=progress, loop=loop)
   comparison = None
-  if folds is not None:
-    parts = [dataclasses.replace(source, fold=(number, folds)) for number in range(folds)]
+  if parts:
     each = [experiment(choice.network, choice.steps, part) for part in parts]
     comparison = compared([(one, one.recipe.data(0), None) for one in each], out, progress)
   elif compare:
@@ -138,46 +145,44 @@ def fit(
 
 @dataclasses.dataclass(frozen=True)
 class _Source:
-  """Where the rows are from, and what of them is predicted from what."""
+  """The rows, what of them is predicted from what, and the options of the recipe `table` that stand for it."""
 
   table: Any
   test: Any
   wanted: Mapping[str, Any]
-  on: str | None
-  names: tuple[str, ...]
-  ignore: tuple[str, ...]
-  split: tables.Split
-  by: str | None
-  duplicates: bool
+  what: str
+  options: Mapping[str, Any]
   fold: tuple[int, int] | None = None
 
-  def recipe(self, shape: TableShape) -> Recipe:
+  @classmethod
+  def of(cls, table: Any, test: Any, wanted: Mapping[str, Any], *rest: Any) -> _Source:
+    """Reads the files that there are."""
+    options = dict(zip(("on", "names", "ignore", "split", "by", "duplicates"), rest, strict=True))
+    read = functools.partial(_read, on=options["on"], names=options["names"])
+    options |= {"files": _files(table) or (), "test_files": _files(test) or ()}
+    what = ", ".join(options["files"]) or "the table"
+    return cls(read(table), None if test is None else read(test), wanted, what, options)
+
+  def rows(self) -> tables.Rows:
+    """The table in parts."""
     fold, folds = self.fold or (None, 0)
-    options = {"split": self.split, "by": self.by, "fold": fold, "folds": folds, "duplicates": self.duplicates}
-    what = self._read(self.table)[1]
+    options = {key: self.options[key] for key in ("split", "by", "duplicates")}
+    return rows_of(self.table, self.test, fold=fold, folds=folds, what=self.what, **options)
 
-    def rows() -> tables.Rows:
-      test = None if self.test is None else self._read(self.test)[0]()
-      return rows_of(self._read(self.table)[0](), test, what=what, **options)
-
-    return of_table(rows, self.wanted, shape, ignore=self.ignore, what=what)
+  def recipe(self, shape: TableShape) -> Recipe:
+    """The recipe, with a network of that shape."""
+    return of_table(self.rows, self.wanted, shape, ignore=self.options["ignore"], what=self.what)
 
   def words(self, shape: TableShape) -> tuple[str, ...]:
-    """The options of the recipe `table` that stand for all this, but for a table that is in memory."""
-    given = {
-      "files": _files(self.table) or (),
-      "targets": tuple(f"{name}:{kind}" if kind else name for name, kind in self.wanted.items()),
-      "test_files": _files(self.test) or (),
-      **{key: getattr(self, key) for key in ("on", "names", "ignore", "split", "by", "duplicates")},
-      **dataclasses.asdict(shape),
-    }
+    """As on the command line."""
+    targets = tuple(f"{name}:{kind}" if kind else name for name, kind in self.wanted.items())
+    given = {**self.options, "targets": targets, **dataclasses.asdict(shape)}
     return tuple(word for key, value in given.items() for word in _words(key, value))
 
-  def _read(self, table: Any) -> tuple[Callable[[], Any], str]:
-    files = _files(table)
-    if files is None:
-      return lambda: tables.as_table(table), "the table"
-    return lambda: tables.read(files, self.on, self.names), ", ".join(files)
+
+def _read(table: Any, on: str | None, names: tuple[str, ...]) -> Any:
+  files = _files(table)
+  return tables.as_table(table) if files is None else tables.read(files, on, names)
 
 
 def _files(table: Any) -> tuple[str, ...] | None:
@@ -190,9 +195,9 @@ def _files(table: Any) -> tuple[str, ...] | None:
 
 
 def _words(key: str, value: Any) -> list[str]:
-  if value is None or value == ():
+  if value is None or value == () or value is False:
     return []
-  values = value if isinstance(value, tuple) else (value,)
+  values = () if value is True else value if isinstance(value, tuple) else (value,)
   return [f"--{key.replace('_', '-')}", *map(str, values)]
 
 
@@ -201,5 +206,4 @@ def _trained(experiment: Experiment, splits: Splits, result: Fit) -> Trained:
   data = describe(splits.train, splits.about)
   problem = problem_of(experiment, data)
   values = calibrate(problem, result.params, result.net_state, splits.valid)
-  problem = calibrated(problem, values)
-  return Trained(problem, result.params, result.net_state, result.best_step, data)
+  return Trained(calibrated(problem, values), result.params, result.net_state, result.best_step, data)

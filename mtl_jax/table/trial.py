@@ -11,9 +11,9 @@ import jax
 
 from mtl_jax.data import batches
 from mtl_jax.experiment import Experiment
-from mtl_jax.experiment.run import compile_run, fit_run
+from mtl_jax.experiment.run import fit_run
 from mtl_jax.recipes import Splits
-from mtl_jax.train import Loop
+from mtl_jax.train import Loop, Programs
 
 EPOCHS = 30
 _LEAST, _MOST = 300, 10_000  # steps
@@ -54,8 +54,12 @@ def steps_for(rows: int, batch_size: int) -> int:
   return min(_MOST, max(_LEAST, EPOCHS * rows // batch_size))
 
 
+Train = Callable[[str, int], tuple[Experiment, Programs]]
+"""`train(network, steps)`: the experiment and its programs, compiled once."""
+
+
 def choose(
-  experiments: Callable[[str, int], Experiment],
+  train: Train,
   networks: Sequence[str],
   splits: Splits,
   steps: int,
@@ -66,7 +70,7 @@ def choose(
   """The network with the lowest validation losses after a third of the steps, and steps that fit into the time.
 
   Args:
-    experiments: `experiments(network, steps)`.
+    train: Of each network.
     networks: Those to try.
     splits: The table's arrays.
     steps: How many steps to train, if there is time.
@@ -77,28 +81,27 @@ def choose(
   Returns:
     The choice.
   """
-  begun, seconds = time.monotonic(), {}
-  for network in networks:
-    seconds[network] = _step_seconds(experiments(network, steps), splits)
-  models = 1 + len(experiments(networks[0], steps).config.tasks)
-  tried = sum(seconds.values()) / _SHARE if len(networks) > 1 else 0.0
+  begun, several = time.monotonic(), len(networks) > 1
+  share = _SHARE if several else 1
+  seconds = {network: _step_seconds(*train(network, -(-steps // share)), splits) for network in networks}
+  models = 1 + len(train(networks[0], -(-steps // share))[0].config.tasks)
+  tried = sum(seconds.values()) / share if several else 0.0
   each = _SLACK * (tried + models * max(seconds.values()))
   fitting = max(_TIMED, int((60 * minutes - (time.monotonic() - begun)) / each))
   if fitting < steps:
     say(f"{steps} steps do not fit into {minutes:g} minutes: {fitting} are trained, --minutes gives more.")
     steps = fitting
-  if len(networks) == 1:
+  if not several:
     return Choice(networks[0], steps, {})
   scores = {}
   for network in networks:
-    scores[network] = _score(experiments(network, max(steps // _SHARE, 1)), splits, network, progress)
+    scores[network] = _score(*train(network, -(-steps // share)), splits, network, progress)
     say(f"network {network}: mean log validation loss {scores[network]:.4f}")
   return Choice(min(scores, key=lambda name: scores[name]), steps, scores)
 
 
-def _step_seconds(experiment: Experiment, splits: Splits) -> float:
+def _step_seconds(experiment: Experiment, programs: Programs, splits: Splits) -> float:
   """The time of a step, once it is compiled."""
-  programs = compile_run(experiment, splits)
   state = programs.create(jax.random.key(0))
   batch = next(iter(batches(splits.train, experiment.config.batch_size, sharding=jax.devices()[0])))
   begun = 0.0
@@ -111,9 +114,8 @@ def _step_seconds(experiment: Experiment, splits: Splits) -> float:
   return (time.perf_counter() - begun) / _TIMED
 
 
-def _score(experiment: Experiment, splits: Splits, title: str, progress: bool) -> float:
+def _score(experiment: Experiment, programs: Programs, splits: Splits, title: str, progress: bool) -> float:
   """The score of a network on validation data."""
-  programs = compile_run(experiment, splits)
   result = fit_run(experiment, splits, progress=progress, loop=Loop(title=title, programs=programs))
   return score_of(programs.evaluate(result.params, result.net_state, splits.valid))
 

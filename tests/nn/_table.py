@@ -47,6 +47,9 @@ PIXELS = floats(3, 8, 12, 2)
 
 encoder = mtl.nn.TransformerEncoder(vocabulary=9, width=8, layers=2, heads=2, max_length=10)
 vectors = encoder.clone(vocabulary=None, positions="sinusoidal", pool="first")
+ROWS = {"numbers": floats(3, 2), "missing": bools(3, 2), "words": ints(3, 2), "tokens": ints(3, 1, LONG)}
+
+columns = mtl.nn.Columns(np.array([[-1.0, 0, 2]] * 2), np.array([[-1.0, 0, 1]] * 2), (1,), (4, 6), (5,), width=4)
 graphs = mtl.nn.MessagePassing(atoms=9, bonds=4, width=8, layers=2)
 
 TABLE: dict[str, Case] = {
@@ -63,6 +66,9 @@ TABLE: dict[str, Case] = {
   "resnet small": Case(mtl.nn.ResNet((1, 2), width=4, small_images=True), floats(3, 8)),
   "resnet pre": Case(mtl.nn.ResNet((1, 1), width=4, preactivation=True), floats(3, 8)),
   "segnet": Case(mtl.nn.SegNet((4, 6), (1, 2)), floats(3, 8, 12, 4), PIXELS),
+  "columns": Case(columns, floats(3, 2 + 1 + 3 * 4), ROWS),
+  "columns periodic": Case(columns.clone(periodic=3, frequencies=5), floats(3, 2 + 1 + 2 * 3 + 3 * 4), ROWS),
+  "tabular resnet": Case(mtl.nn.TabularResNet(8, blocks=2), floats(3, 8), floats(3, 5)),
   "transformer": Case(encoder, floats(3, 8), TOKENS),
   "transformer no mask": Case(encoder, floats(3, 8), ints(3, LONG)),
   "transformer vectors": Case(vectors, floats(3, 8), VECTORS),
@@ -77,7 +83,7 @@ TABLE: dict[str, Case] = {
   "graphs vectors": Case(graphs.clone(atoms=None, bonds=None, pool="mean"), floats(3, 8), GRAPHS),
   "graphs whole": Case(graphs.clone(pool=None), {"nodes": floats(3, NODES, 8), "mask": bools(3, NODES)}, KINDS),
 }
-PADDED = [name for name, case in TABLE.items() if isinstance(case.x, dict)]
+PADDED = [name for name, case in TABLE.items() if isinstance(case.x, dict) and "mask" in case.x]
 
 
 def is_float(leaf):

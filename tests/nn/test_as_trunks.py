@@ -16,6 +16,7 @@ TRUNKS = [
   "transformer set",
   "temporal conv",
   "graphs",
+  "tabular resnet",
   "graphs vectors",
 ]
 ARCHITECTURES = {"hard_sharing": {}, "cross_stitch": {}, "mmoe": {"experts": 2, "shared_stages": 1}}

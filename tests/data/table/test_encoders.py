@@ -1,4 +1,4 @@
-"""Columns as arrays: curves agree with scikit-learn's, words with their vocabulary, and JSON holds all that is learned."""
+"""Columns as arrays: curves agree with scikit-learn's, words with their vocabulary, and JSON holds what is learned."""
 
 import json
 import zlib

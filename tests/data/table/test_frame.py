@@ -29,7 +29,7 @@ def test_csv(tmp_path, name):
 
 @pytest.mark.parametrize("delimiter", [";", "\t", "|"])
 def test_other_separators_byte_order_marks_and_no_header(tmp_path, delimiter):
-  text = "\ufeffa{0}b\n1{0}x,y\n".format(delimiter)
+  text = f"\ufeffa{delimiter}b\n1{delimiter}x,y\n"
   assert tables.read(put(tmp_path / "a.csv", text)).to_pydict() == {"a": ["1"], "b": ["x,y"]}
   bare = put(tmp_path / "b.data", f"1{delimiter} ?\n")
   assert tables.read(bare, names=("a", "b")).to_pydict() == {"a": ["1"], "b": [None]}

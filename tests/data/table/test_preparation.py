@@ -1,4 +1,4 @@
-"""From rows to arrays: learned from training rows alone, the same for any order of columns, with one line for mistakes."""
+"""From rows to arrays: learned from training rows alone, for any order of columns, with one line for mistakes."""
 
 import numpy as np
 import pytest
