@@ -10,10 +10,12 @@ Larger than memory:
 
 In memory:
 
+- `adult`: 48,842 people of a census, from the files of UCI.
 - `digits`: 1797 handwritten digits of 8 x 8, from scikit-learn, offline.
 - `mnist`: 70,000 handwritten digits of 28 x 28, from a file or TensorFlow Datasets.
 """
 
+from mtl_jax.data.source.adult import adult
 from mtl_jax.data.source.array_record import array_record
 from mtl_jax.data.source.digits import digits
 from mtl_jax.data.source.mapped import mapped
@@ -24,4 +26,4 @@ from mtl_jax.data.source.parquet import parquet
 from mtl_jax.data.source.stream import stream
 from mtl_jax.data.source.tfds import tfds
 
-__all__ = ["array_record", "digits", "mapped", "mnist", "npy", "npz", "parquet", "stream", "tfds"]
+__all__ = ["adult", "array_record", "digits", "mapped", "mnist", "npy", "npz", "parquet", "stream", "tfds"]
