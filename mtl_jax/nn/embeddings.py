@@ -70,7 +70,7 @@ class Embeddings(nn.Module):
     vectors = lookup(table, rows)
     if ids.ndim == 2:
       return vectors
-    mask = jnp.ones(ids.shape, bool) if mask is None else mask.astype(bool)
+    mask = jnp.ones(ids.shape, bool) if mask is None else jnp.asarray(mask).astype(bool)
     bags = pooled("Embeddings", self.pool, _flat(vectors), _flat(mask), ("mean", "sum"))
     return bags.reshape(*ids.shape[:2], self.features)
 

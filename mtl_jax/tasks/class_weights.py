@@ -9,7 +9,7 @@ import numpy as np
 from mtl_jax._core.errors import UserError
 
 
-def balanced_weights(labels: Any, num_classes: int | None = None) -> np.ndarray:
+def balanced_weights(labels: Any, num_classes: int | None = None) -> list[Any]:
   r"""Weights by which all classes count alike in the loss, for `class_weights=`.
 
   $$ c_k = N / (C N_k) $$
@@ -20,17 +20,17 @@ def balanced_weights(labels: Any, num_classes: int | None = None) -> np.ndarray:
     num_classes: C; None: the greatest label and one.
 
   Returns:
-    The weights, (C,), or for each label its pair (K, 2).
+    The weights, C numbers, or for each of K labels its pair.
 
   Raises:
     UserError: A class does not occur, or labels are no such numbers.
 
-  >>> balanced_weights([0, 0, 0, 1]).round(3).tolist()
-  [0.667, 2.0]
+  >>> balanced_weights([0, 0, 0, 0, 1])
+  [0.625, 2.5]
   """
   labels = np.asarray(labels)
   if labels.ndim == 2:
-    return np.stack([balanced_weights(column[column >= 0].astype(int), 2) for column in labels.T])
+    return [balanced_weights(column[column >= 0].astype(int), 2) for column in labels.T]
   if labels.ndim != 1 or not labels.size or labels.dtype.kind not in "bui" or labels.min() < 0:
     raise UserError(f"balanced_weights: labels are {labels.dtype} {labels.shape}, expected integers from 0, (N,).")
   counts = np.bincount(labels.astype(np.int64), minlength=num_classes or 0)
@@ -38,4 +38,4 @@ def balanced_weights(labels: Any, num_classes: int | None = None) -> np.ndarray:
     raise UserError(f"balanced_weights: a label is {len(counts) - 1}, expected below num_classes, {num_classes}.")
   if not counts.all():
     raise UserError(f"balanced_weights: class {int(np.argmin(counts))} does not occur: leave it out, or give weights.")
-  return labels.size / (len(counts) * counts)
+  return (labels.size / (len(counts) * counts)).tolist()

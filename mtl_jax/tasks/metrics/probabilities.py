@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -46,7 +46,7 @@ def calibration_error(
   classes: int | None = None,
   *,
   bins: int = 15,
-  strategy: Literal["uniform", "quantile"] = "uniform",
+  strategy: str = "uniform",
 ) -> Metric:
   r"""The expected calibration error, how far probabilities are from the shares of what happens.
 
