@@ -145,7 +145,7 @@ def test_fit_keeps_which_tables_are_sparse_and_resumes_with_the_same_only(tmp_pa
     ({"sparse": {"tabel$": "x"}}, r"sparse: no parameter matches 'tabel\$': there are shared/stage_0/table"),
     ({"sparse": {"(": "x"}}, r"sparse: '\(' is no regular expression"),
     ({"sparse": {"bias": "x"}}, r"sparse: 'bias' matches 'shared/.*bias', which has the shape \(4,\) and no rows"),
-    ({"sparse": {"table$": "ids"}}, r"sparse: 'table\$' reads 'ids', the batch has x, a, b, has_b"),
+    ({"sparse": {"table$": "ids"}}, r"sparse: 'table\$' reads 'ids', the batch has a, b, has_b, x"),
     ({"sparse": {"table$": "b"}}, r"sparse: the rows of 'table\$' are float32, expected integers"),
     ({"tx": optax.adafactor(0.1, min_dim_size_to_factor=2)}, r"sparse: the optimizer keeps .* of shape \(18,\)"),
     ({"balancer": "moco"}, "sparse: this balancer remembers gradients of every row"),
