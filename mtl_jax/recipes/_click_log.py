@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-GROUPS, CATEGORIES, POSITIONS = 50, 200, 10
-_RANK = 8
+GROUPS, CATEGORIES, POSITIONS = 20, 60, 10
+_RANK = 4
 
 Population = dict[str, np.ndarray]
 

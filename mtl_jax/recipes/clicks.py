@@ -65,7 +65,7 @@ def clicks(
   conversion = tasks.binary("conversion", mask="click" if given_click else None)
   return Recipe(
     name="clicks",
-    summary="Synthetic clicks and conversions: large embedding tables and selection bias. Offline, minutes to train.",
+    summary="Synthetic clicks and conversions: large tables, selection bias. Offline, minutes to train.",
     data=data,
     net=net,
     tasks={
