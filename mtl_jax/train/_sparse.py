@@ -86,10 +86,9 @@ def named_by(sparse: Sparse, batch: Any, state: TrainState, tx: optax.GradientTr
 def _ids(pattern: str, rows: Any, batch: Any) -> jax.Array:
   if isinstance(rows, str) and rows not in batch:
     raise UserError(f"sparse: {pattern!r} reads {rows!r}, the batch has {some(batch)}{nearest(rows, batch)}.")
-  ids = batch[rows] if isinstance(rows, str) else rows(batch)
-  if not isinstance(ids, jax.Array) or not jnp.issubdtype(ids.dtype, jnp.integer):
-    kind = ids.dtype if isinstance(ids, jax.Array) else type(ids).__name__
-    raise UserError(f"sparse: the rows of {pattern!r} are {kind}, expected integers: the numbers of rows.")
+  ids = jnp.asarray(batch[rows] if isinstance(rows, str) else rows(batch))
+  if not jnp.issubdtype(ids.dtype, jnp.integer):
+    raise UserError(f"sparse: the rows of {pattern!r} are {ids.dtype}, expected integers: the numbers of rows.")
   return ids
 
 

@@ -105,6 +105,7 @@ def make_train_step(
     with devices.on(mesh):
       if not sparse:
         return divided(state, None, batch, state.params)
+      check_same(_OPTIMIZER, state.opt_state, jax.eval_shape(tx.init, split_frozen(state.params, frozen)[0]))
       rows = named_by(sparse, batch, state, tx, frozen)
       after, metrics = divided(with_rows(state, rows), rows.params, batch, state.params)
       return given_back(state, after, rows), metrics
@@ -174,14 +175,17 @@ def check_made_for(state: TrainState, tx: optax.GradientTransformation, method: 
   """Raises a `UserError` where the state was made for another optimizer or balancer, or other frozen parameters."""
   tasks = state.nonfinite.shape[0]
   expected = jax.eval_shape(lambda p: (tx.init(p), method.init(tasks, p["shared"])), trained)
-  for what, found, wanted in (
-    ("optimizer, or other frozen parameters", state.opt_state, expected[0]),
-    ("balancer", state.balancer, expected[1]),
-  ):
-    if jax.tree.structure(found) != jax.tree.structure(wanted) or _shapes(found) != _shapes(wanted):
-      raise UserError(
-        f"the train state was made for another {what} than the step: make a new one with init_train_state."
-      )
+  check_same(_OPTIMIZER, state.opt_state, expected[0])
+  check_same("balancer", state.balancer, expected[1])
+
+
+_OPTIMIZER = "optimizer, or other frozen parameters"
+
+
+def check_same(what: str, found: Any, wanted: Any) -> None:
+  """Raises a `UserError` where a part of the state has another structure or other shapes than the step expects."""
+  if jax.tree.structure(found) != jax.tree.structure(wanted) or _shapes(found) != _shapes(wanted):
+    raise UserError(f"the train state was made for another {what} than the step: make a new one with init_train_state.")
 
 
 def _shapes(tree: Any) -> list[tuple[int, ...]]:

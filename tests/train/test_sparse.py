@@ -156,3 +156,10 @@ def test_mistakes(options, message):
   step, state, batch = start(network(), options["balancer"], options["tx"], sparse=options["sparse"])
   with pytest.raises(mtl.UserError, match=message):
     jax.eval_shape(step, state, batch)
+
+
+def test_a_state_made_for_another_optimizer_is_an_error():
+  step, _, batch = start(network(), "equal", optax.sgd(0.1))
+  _, state, _ = start(network(), "equal", optax.adam(0.1))
+  with pytest.raises(mtl.UserError, match="the train state was made for another optimizer"):
+    jax.eval_shape(step, state, batch)

@@ -98,11 +98,12 @@ def calibration_error(
     return [jnp.einsum("bk,bkn->kn", value, place) for value in of]
 
   if strategy == "uniform":
-    return Metric(update, lambda state: _error(*map(np.float64, state)), higher_is_better=False)
+    return Metric(update, lambda state: _error(*(np.asarray(a, np.float64) for a in state)), higher_is_better=False)
 
   def compute(state):
-    sums = [_by_quantile(*column, bins) for column in zip(*(np.asarray(a).T for a in state), strict=True)]
-    return _error(*map(np.stack, zip(*sums, strict=True)))
+    p, came, weight = (np.asarray(a, np.float64).T for a in state)
+    sums = [_by_quantile(*column, bins) for column in zip(p, came, weight, strict=True)]
+    return _error(*(np.stack(of_each) for of_each in zip(*sums, strict=True)))
 
   return Metric(read, compute, concatenated, higher_is_better=False)
 
@@ -120,7 +121,7 @@ def _error(weight: np.ndarray, p: np.ndarray, came: np.ndarray) -> float:
 
 def _by_quantile(p: np.ndarray, came: np.ndarray, weight: np.ndarray, bins: int) -> list[np.ndarray]:
   """The sums over bins of equal weight; equal probabilities share a bin."""
-  p, came, weight = (np.float64(a[weight > 0]) for a in (p, came, weight))
+  p, came, weight = (a[weight > 0] for a in (p, came, weight))
   order = np.argsort(p)
   below = np.cumsum(weight[order])
   total = below[-1] if below.size else 0.0

@@ -132,7 +132,7 @@ def _runs(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
   """The weights of positives and negatives of each score of each group, ascending, and the groups numbered from 0."""
   order = np.lexsort((s, group))
-  s, group, is_positive, weight = (a[order] for a in (s, group, is_positive, np.float64(weight)))
+  s, group, is_positive, weight = (a[order] for a in (s, group, is_positive, weight.astype(np.float64)))
   new_group = np.diff(group, prepend=group[:1]) != 0
   run = np.cumsum(new_group | (np.diff(s, prepend=s[:1]) != 0))
   positive, negative = (np.bincount(run, weight * chosen, minlength=1) for chosen in (is_positive, ~is_positive))
