@@ -12,7 +12,7 @@ import numpy as np
 
 from mtl_jax._core.errors import UserError
 from mtl_jax._core.rows import lookup
-from mtl_jax.nn._padded import pooled
+from mtl_jax.nn._padded import kept, pooled
 
 
 class Embeddings(nn.Module):
@@ -28,7 +28,7 @@ class Embeddings(nn.Module):
   Attributes:
     sizes: n, the number of categories of each column, (C,).
     features: The length D of the vectors.
-    pool: What is made of a bag: `"mean"` or `"sum"`.
+    pool: What is made of a bag: `"mean"` or `"sum"`; None: nothing, it gives all its vectors.
     multiple: The rows are filled up to a multiple of this, so that a mesh of as many devices can divide them.
 
   >>> import mtl_jax as mtl
@@ -40,7 +40,7 @@ class Embeddings(nn.Module):
 
   sizes: Sequence[int]
   features: int
-  pool: str = "mean"
+  pool: str | None = "mean"
   multiple: int = 1
 
   @nn.compact
@@ -52,25 +52,21 @@ class Embeddings(nn.Module):
         `{"ids": bags, "mask": (B, C, L)}` those without a mask are left out, and an empty bag is 0.
 
     Returns:
-      The vectors (B, C, D).
+      The vectors (B, C, D); of bags that are not pooled (B, C, L, D), 0 where there is no mask.
 
     Raises:
       UserError: Sizes below 1, or more rows than int32 can count; the input is no such array.
     """
-    ids, mask = x, None
-    if isinstance(x, Mapping):
-      if "ids" not in x:
-        raise UserError(f"Embeddings: the input has the entries {', '.join(map(repr, x))}, expected 'ids' and 'mask'.")
-      ids, mask = x["ids"], x.get("mask")
-    rows = self.rows(x)
+    ids, mask = self._read(x)
     # `self.param` would refuse the rows of a batch in place of the table.
     table = self.get_variable("params", "table")
     if table is None:
       table = self.param("table", nn.initializers.normal(self.features**-0.5), (self.count, self.features))
-    vectors = lookup(table, rows)
+    vectors = lookup(table, self.rows(x))
     if ids.ndim == 2:
       return vectors
-    mask = jnp.ones(ids.shape, bool) if mask is None else jnp.asarray(mask).astype(bool)
+    if self.pool is None:
+      return kept(vectors, mask)
     bags = pooled("Embeddings", self.pool, _flat(vectors), _flat(mask), ("mean", "sum"))
     return bags.reshape(*ids.shape[:2], self.features)
 
@@ -92,22 +88,29 @@ class Embeddings(nn.Module):
     Raises:
       UserError: As in a call.
     """
+    ids, mask = self._read(x)
+    column = (-1, *[1] * (ids.ndim - 2))
+    sizes, starts = (
+      jnp.broadcast_to(np.array(one, np.int32).reshape(column), ids.shape)
+      for one in (self.sizes, np.cumsum([0, *self.sizes[:-1]]))
+    )
+    return jnp.where((ids >= 0) & (ids < sizes) & mask, ids + starts, -1)
+
+  @nn.nowrap
+  def _read(self, x: Any) -> tuple[jax.Array, jax.Array]:
+    """The categories of an input, int32, and their mask, bool; raises a `UserError` where it is none."""
     self._check()
+    if isinstance(x, Mapping) and "ids" not in x:
+      raise UserError(f"Embeddings: the input has the entries {', '.join(map(repr, x))}, expected 'ids' and 'mask'.")
     ids, mask = (x["ids"], x.get("mask")) if isinstance(x, Mapping) else (x, None)
     ids = jnp.asarray(ids)
-    expected = f"integers (B, {len(self.sizes)}), or bags (B, {len(self.sizes)}, L)"
     if ids.ndim not in (2, 3) or ids.shape[1] != len(self.sizes) or not jnp.issubdtype(ids.dtype, jnp.integer):
+      expected = f"integers (B, {len(self.sizes)}), or bags (B, {len(self.sizes)}, L)"
       raise UserError(f"Embeddings: the input is {ids.dtype} {ids.shape}, expected {expected}.")
-    if mask is not None and mask.shape != ids.shape:
+    mask = jnp.ones(ids.shape, bool) if mask is None else jnp.asarray(mask).astype(bool)
+    if mask.shape != ids.shape:
       raise UserError(f"Embeddings: the mask has shape {mask.shape}, expected that of the input, {ids.shape}.")
-    ids = ids.astype(jnp.int32)
-    column = (-1, *[1] * (ids.ndim - 2))
-    sizes = jnp.broadcast_to(np.array(self.sizes, np.int32).reshape(column), ids.shape)
-    starts = np.cumsum([0, *self.sizes[:-1]], dtype=np.int32).reshape(column)
-    is_category = (ids >= 0) & (ids < sizes)
-    if mask is not None:
-      is_category &= mask.astype(bool)
-    return jnp.where(is_category, ids + jnp.broadcast_to(starts, ids.shape), -1)
+    return ids.astype(jnp.int32), mask
 
   @nn.nowrap
   def _check(self) -> None:

@@ -32,6 +32,10 @@ def test_bags_are_pooled_without_padding(pool):
   count = 2 if pool == "mean" else 1
   wanted = [[(TABLE[4] + TABLE[1]) / count, TABLE[7]], [TABLE[0] * (1 if pool == "mean" else 3), 0 * TABLE[0]]]
   np.testing.assert_allclose(found, wanted)
+  every, _ = mtl.from_linen(mtl.nn.Embeddings((5, 3), 4, pool=None)).apply(
+    {"table": TABLE}, {}, {"ids": ids, "mask": mask}
+  )
+  np.testing.assert_allclose(every.sum(axis=2), found * (1 if pool == "sum" else mask.sum(axis=2, keepdims=True)))
   assert (MODULE.rows({"ids": ids, "mask": mask}) >= 0).astype(int).tolist() == mask.tolist()
 
 
