@@ -17,6 +17,7 @@ from mtl_jax._core.errors import UserError, nearest
 from mtl_jax._core.inputs import Inputs, Keys, input_keys, input_of
 from mtl_jax._core.packed import assembled
 from mtl_jax._core.partition import joined
+from mtl_jax._core.rows import values_of
 from mtl_jax._jaxpr.branches import Branch, Head
 from mtl_jax.net import Net, Params, State, keys_of
 from mtl_jax.problem import of_problem
@@ -138,15 +139,16 @@ def objective(
 
   def amounts(params, features, predictions, batch, step):
     """The terms by name, this device's share of them, from functions that give features and predictions."""
+    own = values_of(params)
 
     def share(name, term):
       if term.of in ("features", "gates"):
         seen = [_cast(each, jnp.float32) for each in features()]
-        read = [(params, each) for each in seen] if term.of == "gates" else seen
+        read = [(own, each) for each in seen] if term.of == "gates" else seen
         each = [amount(name, term.value(one, batch), term.strength, step) for one in read]
         found = each[0]._replace(value=sum(one.value for one in each) / len(each))
       else:
-        read = params if term.of == "params" else _cast(predictions(), jnp.float32)
+        read = own if term.of == "params" else _cast(predictions(), jnp.float32)
         found = amount(name, term.value(read, batch), term.strength, step)
       return found._replace(value=found.value / devices.count())
 

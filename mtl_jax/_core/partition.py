@@ -7,6 +7,8 @@ from typing import Any
 
 import jax
 
+from mtl_jax._core.rows import Rows
+
 
 def partition(tree: Any, chosen: Callable[[str, Any], bool]) -> tuple[Any, Any]:
   """The tree twice: with the leaves that are chosen, and with all others; None, which is no leaf, in their places.
@@ -30,5 +32,11 @@ def partition(tree: Any, chosen: Callable[[str, Any], bool]) -> tuple[Any, Any]:
 
 
 def joined(some: Any, others: Any) -> Any:
-  """The tree whose `partition` these are."""
-  return jax.tree.map(lambda a, b: b if a is None else a, some, others, is_leaf=lambda leaf: leaf is None)
+  """The tree whose `partition` these are; where the other one has only the numbers of rows, these are their values."""
+
+  def one(a, b):
+    if a is None:
+      return b
+    return b._replace(values=a) if isinstance(b, Rows) else a
+
+  return jax.tree.map(one, some, others, is_leaf=lambda leaf: leaf is None)

@@ -75,6 +75,10 @@ def seen_by(task: Task, source: str, filled: bool) -> Task:
     loss=lambda prediction, batch: task.loss(prediction, View(batch, source)),
     label=lambda batch: task.label(View(batch, source)),
     mask=mask if filled or task.mask is not None else None,
+    metrics={
+      name: metric._replace(beside=tuple(path_of(source, key) for key in metric.beside))
+      for name, metric in task.metrics.items()
+    },
   )
 
 

@@ -153,11 +153,13 @@ def example_of(problem: Problem, data: Description, count: int) -> Any:
   return initial_input(input_keys(problem.tasks, problem.inputs), lambda task: entries_of(batch, task))
 
 
-def step_options(config: RunConfig) -> dict[str, Any]:
-  """What `fit` and `plan` take of a configuration to make its train step, whatever engine and devices run it."""
+def step_options(experiment: Experiment) -> dict[str, Any]:
+  """What `fit` and `plan` take of an experiment to make its train step, whatever engine and devices run it."""
+  config = experiment.config
   return {
     "accumulate": config.accumulate,
     "compute_dtype": None if config.dtype == "float32" else config.dtype,
     "nonfinite": config.nonfinite,
     "frozen": config.frozen,
+    "sparse": experiment.recipe.sparse,
   }

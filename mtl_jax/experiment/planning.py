@@ -50,7 +50,7 @@ def plan_run(
     engines,
     mesh=mesh,
     rules=rules,
-    **step_options(config),
+    **step_options(experiment),
   )
 
 

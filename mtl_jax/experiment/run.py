@@ -24,7 +24,7 @@ from mtl_jax.train.run_dir import Resume, write_calibration
 
 
 def _options(experiment: Experiment, mesh: jax.sharding.Mesh | None, rules: shard.AnyRules) -> dict[str, Any]:
-  return {**step_options(experiment.config), "engine": experiment.engine, "mesh": mesh, "rules": rules}
+  return {**step_options(experiment), "engine": experiment.engine, "mesh": mesh, "rules": rules}
 
 
 def _optimizer(experiment: Experiment) -> optax.GradientTransformation:

@@ -10,12 +10,16 @@
 - `TransformerEncoder`: attention and dense layers, for tokens or vectors in sequence.
 - `TemporalConv`: dilated convolutions over time.
 - `MessagePassing`: messages along the edges of molecules and other graphs.
+- `Embeddings`: categorical columns and bags, from one table of any size.
+- `lookup`: rows of a table by number, for modules of your own.
 - `stages`: the stages of one of them, each a `Net`.
 """
 
+from mtl_jax._core.rows import lookup
 from mtl_jax.nn._stages import stages
 from mtl_jax.nn.cnn import CNN
 from mtl_jax.nn.columns import Columns
+from mtl_jax.nn.embeddings import Embeddings
 from mtl_jax.nn.hydra_dense import HydraDense
 from mtl_jax.nn.message_passing import MessagePassing
 from mtl_jax.nn.mlp import MLP
@@ -28,6 +32,7 @@ from mtl_jax.nn.transformer import TransformerEncoder
 __all__ = [
   "CNN",
   "Columns",
+  "Embeddings",
   "HydraDense",
   "MLP",
   "MessagePassing",
@@ -36,5 +41,6 @@ __all__ = [
   "TabularResNet",
   "TemporalConv",
   "TransformerEncoder",
+  "lookup",
   "stages",
 ]

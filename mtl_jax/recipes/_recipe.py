@@ -85,6 +85,7 @@ class Recipe:
     adapt: `adapt(data) -> Recipe`, this recipe with the net and tasks that data of such a description need, for example
       as many classes as `data.about` names. Before that only the names of its tasks are read. None: they are the same
       whatever the data.
+    sparse: As in `mtl.fit`: tables of which a step updates the rows of its batch alone.
   """
 
   name: str
@@ -100,6 +101,7 @@ class Recipe:
   inputs: Inputs = "x"
   files: Files | None = None
   adapt: Callable[[Description], Recipe] | None = None
+  sparse: Mapping[str, Any] | None = None
 
   def network(self, names: Sequence[str], arch: Architecture | None = None) -> Net:
     """The network with heads for some tasks.

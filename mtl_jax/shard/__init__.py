@@ -9,6 +9,7 @@ Which device holds which part of the parameters, the option `rules=` of `mtl.fit
 - `zero`: the optimizer state is divided.
 - `tensor_parallel`: the layers are divided over an axis of their own.
 - `expert_parallel`: so are the experts and towers of an architecture.
+- `row_wise`: so are the rows of embedding tables.
 - `Rules`, `AnyRules`: rules of your own, and all that `rules=` takes.
 
 For a loop of your own:
@@ -28,7 +29,7 @@ from mtl_jax.shard._constrain import constrain
 from mtl_jax.shard._gradients import constrain_gradients
 from mtl_jax.shard._mesh import make_mesh
 from mtl_jax.shard._place import place
-from mtl_jax.shard._rules import AnyRules, Rules, expert_parallel, fsdp, replicated, tensor_parallel, zero
+from mtl_jax.shard._rules import AnyRules, Rules, expert_parallel, fsdp, replicated, row_wise, tensor_parallel, zero
 from mtl_jax.shard._shardings import batch_sharding, state_shardings
 from mtl_jax.shard.processes import is_first, start_processes, wait_for_all
 
@@ -44,6 +45,7 @@ __all__ = [
   "make_mesh",
   "place",
   "replicated",
+  "row_wise",
   "start_processes",
   "state_shardings",
   "tensor_parallel",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+from jax.sharding import PartitionSpec as P
 
 from mtl_jax._core.paths import by_path
 from mtl_jax.shard._rules import AnyRules, rules_of
@@ -17,8 +18,9 @@ def constrain_gradients(grads: Any, params: Any, rules: AnyRules) -> Any:
   Replicated parameters get whole gradients; with `zero` and `fsdp` each device has the part whose update it computes.
 
   Args:
-    grads: Shaped like the parameters, without the frozen ones.
-    params: All parameters, whose paths the rules match.
+    grads: Laid out like the parameters, without the frozen ones. One of another shape than its parameter, such as that
+      of some rows, is whole on every device.
+    params: All parameters, whose paths the rules match, or their shapes.
     rules: As in `state_shardings`.
 
   Returns:
@@ -27,5 +29,7 @@ def constrain_gradients(grads: Any, params: Any, rules: AnyRules) -> Any:
   rules = rules_of(rules)
   mesh = jax.sharding.get_abstract_mesh()
   specs = specs_of(params, mesh, rules.params if rules.optimizer is None else rules.optimizer)
-  placed = jax.tree.unflatten(jax.tree.structure(grads), [specs[path] for path in by_path(grads)])
+  shapes = {path: leaf.shape for path, leaf in by_path(params).items()}
+  found = [specs[path] if leaf.shape == shapes[path] else P() for path, leaf in by_path(grads).items()]
+  placed = jax.tree.unflatten(jax.tree.structure(grads), found)
   return jax.lax.with_sharding_constraint(grads, placed)

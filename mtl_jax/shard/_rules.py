@@ -138,6 +138,30 @@ def expert_parallel(axis: str = "expert") -> Rules:
   return Rules([(r"(^|/)(experts|towers)/", place)])
 
 
+def row_wise(axis: str | None = None) -> Rules:
+  """The rows of tables, and of the optimizer's arrays for them, divided; everything else is replicated.
+
+  Of `mtl.nn.Embeddings`, and of all other parameters called `table`, (..., R, D). With `sparse=` of `mtl.fit` devices
+  send each other the rows that a batch names, never a table.
+
+  Args:
+    axis: The axis of the mesh; None: the axis `table`, or where the mesh has none, all axes together.
+
+  Returns:
+    The rules. A table whose number of rows the axis does not divide is an error: see `multiple` of `mtl.nn.Embeddings`.
+
+  References:
+    Mudigere et al., *Software-Hardware Co-design for Fast and Scalable Training of Deep Learning Recommendation
+    Models*, ISCA 2022.
+  """
+
+  def place(path: str, shape: tuple[int, ...], sizes: Mapping[str, int]) -> P:
+    axes = (axis,) if axis else ("table",) if "table" in sizes else tuple(sizes)
+    return P(*[None] * (len(shape) - 2), axes)
+
+  return Rules([("(^|/)table$", place)])
+
+
 def _largest_dimension(min_size: int) -> Place:
   def place(path: str, shape: tuple[int, ...], sizes: Mapping[str, int]) -> P:
     if DATA not in sizes:
@@ -154,6 +178,7 @@ _NAMED = {
   "zero": zero,
   "tensor_parallel": tensor_parallel,
   "expert_parallel": expert_parallel,
+  "row_wise": row_wise,
 }
 
 

@@ -33,8 +33,8 @@ def state_shardings(
     state: A `TrainState`, its arrays or their shapes (`jax.eval_shape`).
     tx: The optimizer.
     mesh: The mesh.
-    rules: `"replicated"`, `"fsdp"`, `"zero"`, `"tensor_parallel"`, a `Rules`, or pairs as in `Rules.params`; None:
-      replicated.
+    rules: `"replicated"`, `"fsdp"`, `"zero"`, `"tensor_parallel"`, `"expert_parallel"`, `"row_wise"`, a `Rules`, or
+      pairs as in `Rules.params`; None: replicated.
     frozen: As in `mtl.make_train_step`.
 
   Returns:

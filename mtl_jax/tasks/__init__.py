@@ -6,13 +6,16 @@
 - `regression`: numbers.
 - `Task`: any other loss.
 - `auxiliary`: a task that is trained with a fixed weight and not balanced; `balanced`: the other tasks.
+- `with_metrics`: a task with further metrics.
+- `balanced_weights`: class weights by which rare classes count as much as others.
 - `Calibration`, `calibration`: how outputs are made to fit validation data.
 - `Metric`, `metrics`: how quality is measured, and ready-made metrics.
 """
 
 from mtl_jax.tasks import calibration, metrics
-from mtl_jax.tasks._task import Task, auxiliary, balanced
+from mtl_jax.tasks._task import Task, auxiliary, balanced, with_metrics
 from mtl_jax.tasks.calibration import Calibration
+from mtl_jax.tasks.class_weights import balanced_weights
 from mtl_jax.tasks.classification import binary, classification, multilabel
 from mtl_jax.tasks.metrics import Metric
 from mtl_jax.tasks.regression import regression
@@ -23,10 +26,12 @@ __all__ = [
   "Task",
   "auxiliary",
   "balanced",
+  "balanced_weights",
   "binary",
   "calibration",
   "classification",
   "metrics",
   "multilabel",
   "regression",
+  "with_metrics",
 ]

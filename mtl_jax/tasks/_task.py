@@ -107,6 +107,24 @@ def auxiliary(task: Task, weight: Strength = 0.1) -> Task:
   return dataclasses.replace(task, balance=False, weight=weight)
 
 
+def with_metrics(task: Task, **metrics: Metric) -> Task:
+  """The task with further metrics behind its own; one of the same name takes the place of the task's.
+
+  Args:
+    task: Any task.
+    **metrics: The metrics by their names.
+
+  Returns:
+    The task.
+
+  >>> import mtl_jax as mtl
+  >>> task = with_metrics(mtl.tasks.binary("click"), log_loss=mtl.tasks.metrics.log_loss())
+  >>> list(task.metrics)[-2:]
+  ['recall', 'log_loss']
+  """
+  return dataclasses.replace(task, metrics={**task.metrics, **metrics})
+
+
 def balanced(tasks: Mapping[str, Task]) -> dict[str, Task]:
   """Those that are not auxiliary, in their order: the tasks of all vectors over tasks.
 

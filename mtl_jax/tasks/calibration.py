@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mtl_jax.tasks._collected import collected
-from mtl_jax.tasks._metric import Metric
+from mtl_jax.tasks.metrics.collected import collected
+from mtl_jax.tasks.metrics.metric import Metric
 
 __all__ = ["Calibration", "conformal", "log_loss_of_classes", "log_loss_of_signs", "temperature"]
 

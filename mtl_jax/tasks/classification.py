@@ -26,10 +26,12 @@ def classification(
   weight: str | None = None,
   label_smoothing: float = 0.0,
   class_weights: Sequence[float] | None = None,
+  focal: float = 0.0,
 ) -> Task:
   r"""One of `num_classes` classes, by softmax cross entropy.
 
-  $$ \ell = -c_y \sum_i q_i \log softmax(\hat y)_i, \qquad q = (1 - \epsilon) e_y + \epsilon / C $$
+  $$ \ell = -c_y \sum_i q_i (1 - p_i)^\gamma \log p_i, \qquad p = softmax(\hat y), \quad
+     q = (1 - \epsilon) e_y + \epsilon / C $$
 
   The task's loss is $\sum_b w_b \ell_b / \sum_b w_b$ over the batch, with w the product of mask and weight.
 
@@ -39,8 +41,10 @@ def classification(
     mask: The key of the labels' mask, (B,) in [0, 1]; None: all are labelled. Masked labels may hold any value.
     weight: The key of any weights of the examples, (B,) at least 0; None: ones. Loss and metrics alike use them.
     label_smoothing: $\epsilon$ in [0, 1).
-    class_weights: $c$, (C,) factors of the examples' losses by class; None: ones. They are part of the loss: it is not
-      divided by them, and metrics know nothing of them.
+    class_weights: $c$, (C,) factors of the examples' losses by class, such as `mtl.tasks.balanced_weights(labels)`;
+      None: ones. They are part of the loss: it is not divided by them, and metrics know nothing of them.
+    focal: $\gamma$, 0 or at least 1: above 0 it is the focal loss, in which examples that are predicted well count for
+      less. It is the loss of evaluations, too.
 
   Returns:
     The task, with the metrics accuracy (main), macro f1, precision and recall.
@@ -51,11 +55,15 @@ def classification(
   >>> task = classification("kind", 3)
   >>> task.loss(jnp.zeros((1, 3)), {"kind": jnp.array([2])}).round(4).tolist()  # log 3
   [1.0986]
+
+  References:
+    Lin et al., *Focal Loss for Dense Object Detection*, ICCV 2017.
   """
   if num_classes < 2:
     raise UserError(f"classification of {label!r}: num_classes is {num_classes}, expected at least 2.")
   if not 0 <= label_smoothing < 1:
     raise UserError(f"classification of {label!r}: label_smoothing is {label_smoothing}, expected in [0, 1).")
+  _check_focal(label, focal)
   factors = None if class_weights is None else _factors(label, class_weights, [(num_classes,)])
   label_of = functools.partial(_labels.read, key=label, kind="label")
   weights_of = _weights.weights_of(label, mask, weight)
@@ -65,7 +73,11 @@ def classification(
     _expect(label, prediction.shape, y, (*y.shape[:1], num_classes), y.shape[:1], integer=True)
     y = _weights.where_labelled(y, weights_of and weights_of(batch))
     targets = optax.smooth_labels(jax.nn.one_hot(y, num_classes, dtype=prediction.dtype), label_smoothing)
-    losses = optax.softmax_cross_entropy(prediction, targets)
+    if focal:
+      logs = jax.nn.log_softmax(prediction)
+      losses = -jnp.sum(targets * (1 - jnp.exp(logs)) ** focal * logs, axis=-1)
+    else:
+      losses = optax.softmax_cross_entropy(prediction, targets)
     return losses if factors is None else losses * jnp.asarray(factors, losses.dtype)[y]
 
   def check(name, arrays):
@@ -100,10 +112,11 @@ def binary(
   weight: str | None = None,
   positive_weight: float = 1.0,
   class_weights: Sequence[float] | None = None,
+  focal: float = 0.0,
 ) -> Task:
   r"""Yes or no, by sigmoid cross entropy on one logit.
 
-  $$ \ell = -c_1 y \log \sigma(\hat y) - c_0 (1 - y) \log(1 - \sigma(\hat y)) $$
+  $$ \ell = -c_1 y (1 - p)^\gamma \log p - c_0 (1 - y) p^\gamma \log(1 - p), \qquad p = \sigma(\hat y) $$
 
   The task's loss is $\sum_b w_b \ell_b / \sum_b w_b$ over the batch, with w the product of mask and weight.
 
@@ -112,8 +125,10 @@ def binary(
     mask: The key of the labels' mask, (B,) in [0, 1]; None: all are labelled. Masked labels may hold any value.
     weight: The key of any weights of the examples, (B,) at least 0; None: ones. Loss and metrics alike use them.
     positive_weight: Short for `class_weights=(1, positive_weight)`.
-    class_weights: $(c_0, c_1)$, the factors of negative and positive examples' losses; None: ones. They are part of
-      the loss: it is not divided by them, and metrics know nothing of them.
+    class_weights: $(c_0, c_1)$, the factors of negative and positive examples' losses, such as
+      `mtl.tasks.balanced_weights(labels)`; None: ones. They are part of the loss: it is not divided by them, and
+      metrics know nothing of them.
+    focal: $\gamma$, as in `classification`.
 
   Returns:
     The task, with the metrics roc_auc (main), accuracy, f1, precision and recall.
@@ -124,7 +139,7 @@ def binary(
   >>> binary("toxic").loss(jnp.zeros(2), {"toxic": jnp.array([0, 1])}).round(4).tolist()  # log 2
   [0.6931, 0.6931]
   """
-  return _sigmoid(label, (), mask, weight, positive_weight, class_weights)
+  return _sigmoid(label, (), mask, weight, positive_weight, class_weights, focal)
 
 
 def multilabel(
@@ -135,10 +150,12 @@ def multilabel(
   weight: str | None = None,
   positive_weight: float = 1.0,
   class_weights: Sequence[float | Sequence[float]] | None = None,
+  focal: float = 0.0,
 ) -> Task:
   r"""Any of `num_labels` labels at once, by the mean of their sigmoid cross entropies.
 
-  $$ \ell_k = -c_{k1} y_k \log \sigma(\hat y_k) - c_{k0} (1 - y_k) \log(1 - \sigma(\hat y_k)) $$
+  $$ \ell_k = -c_{k1} y_k (1 - p_k)^\gamma \log p_k - c_{k0} (1 - y_k) p_k^\gamma \log(1 - p_k), \qquad
+     p_k = \sigma(\hat y_k) $$
 
   The task's loss is $\sum_{bk} w_{bk} \ell_{bk} / \sum_{bk} w_{bk}$ over the batch, with w the product of mask and
   weight.
@@ -151,8 +168,9 @@ def multilabel(
     weight: The key of any weights at least 0, (B,) or (B, K); None: ones. Loss and metrics alike use them.
     positive_weight: Short for `class_weights=[(1, positive_weight)] * num_labels`.
     class_weights: For each label its pair $(c_{k0}, c_{k1})$, the factors of negative and positive entries' losses, or
-      one number for both; None: ones. They are part of the loss: it is not divided by them, and metrics know nothing
-      of them.
+      one number for both, such as `mtl.tasks.balanced_weights(labels)`; None: ones. They are part of the loss: it is
+      not divided by them, and metrics know nothing of them.
+    focal: $\gamma$, as in `classification`.
 
   Returns:
     The task, with the metrics roc_auc (main; mean over labels), accuracy, f1, precision and recall (macro).
@@ -165,10 +183,13 @@ def multilabel(
   """
   if num_labels < 1:
     raise UserError(f"multilabel of {label!r}: num_labels is {num_labels}, expected at least 1.")
-  return _sigmoid(label, (num_labels,), mask, weight, positive_weight, class_weights)
+  return _sigmoid(label, (num_labels,), mask, weight, positive_weight, class_weights, focal)
 
 
-def _sigmoid(label: str, entries: tuple[int, ...], mask, weight, positive_weight: float, class_weights) -> Task:
+def _sigmoid(
+  label: str, entries: tuple[int, ...], mask, weight, positive_weight: float, class_weights, focal: float
+) -> Task:
+  _check_focal(label, focal)
   if not 0 < positive_weight < math.inf:
     raise UserError(f"classification of {label!r}: positive_weight is {positive_weight}, expected above 0.")
   if class_weights is None:
@@ -190,7 +211,10 @@ def _sigmoid(label: str, entries: tuple[int, ...], mask, weight, positive_weight
     _expect(label, logits_of(prediction).shape, y, shape, shape, integer=False)
     weights = weights_of and weights_of(batch)
     y = _weights.where_labelled(y, weights).astype(prediction.dtype)
-    losses = optax.sigmoid_binary_cross_entropy(logits_of(prediction), y)
+    logits = logits_of(prediction)
+    losses = (
+      optax.sigmoid_focal_loss(logits, y, gamma=focal) if focal else optax.sigmoid_binary_cross_entropy(logits, y)
+    )
     if factors is not None:
       negative, positive = (jnp.broadcast_to(jnp.asarray(factors[..., i], y.dtype), y.shape) for i in (0, 1))
       losses = losses * jnp.where(y > 0, positive, negative)
@@ -222,6 +246,12 @@ def _sigmoid(label: str, entries: tuple[int, ...], mask, weight, positive_weight
     checked=(label,),
     calibration=calibration.temperature(calibration.log_loss_of_signs),
   )
+
+
+def _check_focal(label: str, focal: float) -> None:
+  """Between 0 and 1 the derivative at a probability of 1 would be infinite."""
+  if focal != 0 and not 1 <= focal < math.inf:
+    raise UserError(f"classification of {label!r}: focal is {focal}, expected 0 or at least 1.")
 
 
 def _factors(label: str, given: Sequence[Any], shapes: Sequence[tuple[int, ...]]) -> np.ndarray:

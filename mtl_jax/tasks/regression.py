@@ -97,17 +97,14 @@ def regression(
         f"task {name!r}: label {label!r} has {int(wrong.sum())} infinite values: clip them, or mark them in mask=."
       )
 
-  def error(power):
-    def value(prediction, y):
-      return jnp.abs(in_units(prediction) - jnp.asarray(y).astype(prediction.dtype)) ** power
-
-    return value
+  def squared(prediction, y):
+    return jnp.square(in_units(prediction) - jnp.asarray(y).astype(prediction.dtype))
 
   scale_free = _metrics.r2()
   metrics = {
     "r2": scale_free._replace(update=lambda p, y, m: scale_free.update(in_units(p), y, m)),
-    "mae": _metrics.mean(error(1), higher_is_better=False),
-    "rmse": _metrics.mean(error(2), higher_is_better=False, final=jnp.sqrt),
+    "mae": _metrics.mean_absolute_error(in_units),
+    "rmse": _metrics.mean(squared, higher_is_better=False, final=jnp.sqrt),
   }
   return Task(
     loss=loss_fn,

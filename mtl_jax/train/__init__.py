@@ -15,6 +15,7 @@ For a loop of your own:
 - `init_train_state`, `TrainState`: the state before the first step, and its type.
 - `make_evaluate`, `make_predict`, `predict_all`: metrics and predictions over a data set.
 - `Nonfinite`, `check_nonfinite`: what a step does where a loss is not finite.
+- `Sparse`: which tables a step reads and updates by rows.
 - `Metrics`: what an evaluation returns.
 - `calibrate`: the numbers that make probabilities and intervals fit validation data; `calibrated`: a problem with
   outputs so made.
@@ -29,6 +30,7 @@ from mtl_jax.train._load import Trained, load, making_of
 from mtl_jax.train._loop import Loop
 from mtl_jax.train._programs import Programs, compile_programs
 from mtl_jax.train._score import mean_loss
+from mtl_jax.train._sparse import Sparse
 from mtl_jax.train._state import TrainState, init_train_state
 from mtl_jax.train._step import make_train_step
 
@@ -39,6 +41,7 @@ __all__ = [
   "NonFiniteError",
   "Nonfinite",
   "Programs",
+  "Sparse",
   "TrainState",
   "Trained",
   "calibrate",

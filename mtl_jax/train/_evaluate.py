@@ -125,7 +125,7 @@ def _evaluation(
     losses, label = jnp.asarray(task.loss(prediction, batch)), task.label(batch)
     weights = weights_of(task, batch, valid)
     check_shapes(name, losses, weights)
-    states = {key: metric.update(prediction, label, weights) for key, metric in task.metrics.items()}
+    states = {key: metric.of_batch(prediction, label, weights, batch) for key, metric in task.metrics.items()}
     return {**states, "loss": _LOSS.update(losses, label, weights)}
 
   def add(one, other):

@@ -36,6 +36,7 @@ from mtl_jax.train._packing import packing_of
 from mtl_jax.train._programs import batch_placement, compile_programs
 from mtl_jax.train._progress import Progress
 from mtl_jax.train._score import Best, judge, labelled
+from mtl_jax.train._sparse import Sparse
 from mtl_jax.train._state import TrainState
 from mtl_jax.train._transform import Transform
 from mtl_jax.train.checkpoint import Checkpoints
@@ -91,6 +92,7 @@ def fit(
   nonfinite: Nonfinite = "stop",
   freeze_absent: bool = True,
   frozen: Frozen = (),
+  sparse: Sparse | None = None,
   mesh: jax.sharding.Mesh | None = None,
   rules: shard.AnyRules = None,
   run_dir: str | Path | None = None,
@@ -136,10 +138,12 @@ def fit(
     nonfinite: On a NaN or infinite loss or gradient, `"stop"` with an error, `"skip"` the step and count, `"ignore"`.
     freeze_absent: As in `mtl.make_train_step`.
     frozen: As in `mtl.make_train_step`: regular expressions for the parameters that stay as they are.
+    sparse: As in `mtl.make_train_step`: large tables of which a step updates those rows alone that its batch names.
     mesh: The devices, for example `mtl.make_mesh("data=4,model=2")`; the axis `data` holds the examples of a batch.
       None: one device.
     rules: Which of them holds what of parameters and optimizer state: `"replicated"`, `"fsdp"`, `"zero"`,
-      `"tensor_parallel"`, or rules of your own (`mtl.shard.Rules`); None: all hold everything.
+      `"tensor_parallel"`, `"expert_parallel"`, `"row_wise"`, or rules of your own (`mtl.shard.Rules`); None: all hold
+      everything.
     run_dir: Where configuration, logs and checkpoints go; None: nothing is written. Several processes share it.
     resume: Go on with the run in `run_dir` from its newest undamaged checkpoint. A run that was started with other
       settings, training data or another optimizer is refused; `"anyway"`: it goes on with these, and a warning tells
@@ -194,6 +198,8 @@ def fit(
   settings: dict[str, Any] = {name: int(value) for name, value in {**counts, "eval_every": eval_every}.items()}
   settings |= {"tasks": list(tasks)}  # in the order of all state over tasks
   settings |= {"freeze_absent": freeze_absent, "frozen": [frozen] if isinstance(frozen, str) else list(frozen)}
+  if sparse:
+    settings["sparse"] = list(sparse)
   settings |= {
     "compute_dtype": None if compute_dtype is None else jnp.dtype(compute_dtype).name,
     "nonfinite": nonfinite,
@@ -220,6 +226,7 @@ def fit(
       nonfinite=nonfinite,
       freeze_absent=freeze_absent,
       frozen=frozen,
+      sparse=sparse,
       mesh=mesh,
       rules=rules,
     )

@@ -25,6 +25,7 @@ from mtl_jax.problem import of_problem
 from mtl_jax.tasks import Task
 from mtl_jax.train._evaluate import Inputs, Metrics, make_evaluate
 from mtl_jax.train._finish import Nonfinite
+from mtl_jax.train._sparse import Sparse
 from mtl_jax.train._state import TrainState, init_train_state
 from mtl_jax.train._step import make_train_step
 from mtl_jax.train._transform import Transform, transforming
@@ -60,6 +61,7 @@ def compile_programs(
   nonfinite: Nonfinite = "stop",
   freeze_absent: bool = True,
   frozen: Frozen = (),
+  sparse: Sparse | None = None,
   mesh: jax.sharding.Mesh | None = None,
   rules: shard.AnyRules = None,
 ) -> Programs:
@@ -81,6 +83,7 @@ def compile_programs(
     nonfinite: As in `fit`.
     freeze_absent: As in `fit`.
     frozen: As in `fit`.
+    sparse: As in `fit`.
     mesh: As in `fit`.
     rules: As in `fit`.
 
@@ -106,6 +109,7 @@ def compile_programs(
     nonfinite=nonfinite,
     freeze_absent=freeze_absent,
     frozen=frozen,
+    sparse=sparse,
     mesh=mesh,
     rules=rules,
   )

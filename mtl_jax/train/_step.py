@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +23,7 @@ from mtl_jax.engine.linearize import linearize, losses_of
 from mtl_jax.objective import Objective, at_step, holding, present_heads, report_of
 from mtl_jax.train._arguments import check_optimizer
 from mtl_jax.train._finish import Found, Nonfinite, check_nonfinite, finish
+from mtl_jax.train._sparse import Sparse, check_rows, given_back, named_by, numbered, with_rows
 from mtl_jax.train._state import TrainState
 
 
@@ -34,6 +36,7 @@ def make_train_step(
   nonfinite: Nonfinite = "skip",
   freeze_absent: bool = True,
   frozen: Frozen = (),
+  sparse: Sparse | None = None,
   mesh: jax.sharding.Mesh | None = None,
   rules: shard.AnyRules = None,
 ) -> Callable[[TrainState, Any], tuple[TrainState, dict[str, Any]]]:
@@ -61,6 +64,13 @@ def make_train_step(
     frozen: Regular expressions, searched for in paths such as `shared/Dense_0/kernel`: the parameters that stay as they
       are. They have no gradient, no optimizer state and no part in G, and no backward pass goes below the first layer
       that is trained. What a net changes without gradients, such as batch statistics, goes on to change.
+    sparse: `{pattern: rows}`: large tables, (R, D) parameters that the net reads by `mtl.nn.lookup`, as
+      `mtl.nn.Embeddings` does, and for each the key of the batch, or the function of it, that tells which rows the
+      batch names; numbers below 0 name none. The step then works on these rows: task gradients and G are exact, since
+      other rows have none, and take T x U x D for the U rows named. Other rows keep their values and the optimizer's
+      memory of them, weight decay included, as in "lazy" Adam; bias corrections and schedules follow the step. By
+      plain SGD and Adagrad, without momentum or decay, that is exactly the dense step. Terms of parameters see the
+      rows of the batch.
     mesh: The devices among which `jax.jit` will divide the step, so that engines can choose by them and place what
       they keep; None: that of `jax.set_mesh`, if any.
     rules: Those by which `mtl.shard.state_shardings` places the state on the mesh; None: replicated.
@@ -72,7 +82,8 @@ def make_train_step(
     reading them waits for the step.
 
   Raises:
-    UserError: The engine cannot serve the balancer, or an unknown `nonfinite`.
+    UserError: The engine cannot serve the balancer, or an unknown `nonfinite`; when it is called, `sparse` fits no
+      parameter or batch, or optimizer or balancer remember of a table what has no rows.
 
   >>> import flax.linen as nn, mtl_jax as mtl
   >>> net = mtl.arch.hard_sharing(mtl.from_linen(nn.Dense(4)), {"size": mtl.from_linen(nn.Dense(1))})
@@ -92,25 +103,39 @@ def make_train_step(
 
   def step(state: TrainState, batch: Any) -> tuple[TrainState, dict[str, Any]]:
     with devices.on(mesh):
-      if engine.per_device and devices.shards() > 1:
-        data = {devices.DATA}
-        per_device = jax.shard_map(on_devices, in_specs=(P(), P(devices.DATA)), out_specs=P(), axis_names=data)
-        return per_device(state, batch)
-      return canonical(on_devices)(state, batch)
+      if not sparse:
+        return divided(state, None, batch, state.params)
+      check_same(_OPTIMIZER, state.opt_state, jax.eval_shape(tx.init, split_frozen(state.params, frozen)[0]))
+      rows = named_by(sparse, batch, state, tx, frozen)
+      after, metrics = divided(with_rows(state, rows), rows.params, batch, state.params)
+      return given_back(state, after, rows), metrics
 
-  def on_devices(state: TrainState, batch: Any) -> tuple[TrainState, dict[str, Any]]:
+  def divided(state: TrainState, rows: Any, batch: Any, whole: Any) -> tuple[TrainState, dict[str, Any]]:
+    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), whole)
+    run = functools.partial(on_devices, whole=shapes)
+    if engine.per_device and devices.shards() > 1:
+      axes = {devices.DATA}
+      per_device = jax.shard_map(run, in_specs=(P(), P(), P(devices.DATA)), out_specs=P(), axis_names=axes)
+      return per_device(state, rows, batch)
+    return canonical(run)(state, rows, batch)
+
+  def on_devices(state: TrainState, rows: Any, batch: Any, whole: Any) -> tuple[TrainState, dict[str, Any]]:
     key = jax.random.fold_in(state.key, state.step)
     trained, fixed = split_frozen(state.params, frozen)
     now = at_step(objective, state.step)
+    if sparse:
+      now = holding(now, numbered(state.params, rows))
     linear = linearize(holding(now, fixed) if frozen else now, trained, state.state, batch, key, method.shares)
     check_tasks(linear.names, state)
     balancer = method.for_tasks(linear.names)
+    if sparse:
+      check_rows(state, tx, balancer, trained, split_frozen(whole, frozen)[0])
     check_made_for(state, tx, balancer, trained)
     shared, weights, balancer_state, engine_state = engine.run(linear, balancer, state.balancer, state.engine)
     heads = linear.pull_heads(balancer.head_weights(weights, balancer_state))
     grads = {"shared": shared, "task": heads}
     if devices.shards() > 1:
-      grads = shard.constrain_gradients(grads, state.params, rules)
+      grads = shard.constrain_gradients(grads, whole, rules)
     before = Stats(linear.losses, present=None if linear.present is None else linear.here)
 
     def observed(params):
@@ -150,14 +175,17 @@ def check_made_for(state: TrainState, tx: optax.GradientTransformation, method: 
   """Raises a `UserError` where the state was made for another optimizer or balancer, or other frozen parameters."""
   tasks = state.nonfinite.shape[0]
   expected = jax.eval_shape(lambda p: (tx.init(p), method.init(tasks, p["shared"])), trained)
-  for what, found, wanted in (
-    ("optimizer, or other frozen parameters", state.opt_state, expected[0]),
-    ("balancer", state.balancer, expected[1]),
-  ):
-    if jax.tree.structure(found) != jax.tree.structure(wanted) or _shapes(found) != _shapes(wanted):
-      raise UserError(
-        f"the train state was made for another {what} than the step: make a new one with init_train_state."
-      )
+  check_same(_OPTIMIZER, state.opt_state, expected[0])
+  check_same("balancer", state.balancer, expected[1])
+
+
+_OPTIMIZER = "optimizer, or other frozen parameters"
+
+
+def check_same(what: str, found: Any, wanted: Any) -> None:
+  """Raises a `UserError` where a part of the state has another structure or other shapes than the step expects."""
+  if jax.tree.structure(found) != jax.tree.structure(wanted) or _shapes(found) != _shapes(wanted):
+    raise UserError(f"the train state was made for another {what} than the step: make a new one with init_train_state.")
 
 
 def _shapes(tree: Any) -> list[tuple[int, ...]]:

@@ -79,6 +79,7 @@ TABLE: dict[str, Case] = {
   "temporal conv whole": Case(
     mtl.nn.TemporalConv((4, 4), pool=None), {"x": floats(3, LONG, 4), "mask": bools(3, LONG)}, VECTORS
   ),
+  "embeddings": Case(mtl.nn.Embeddings((4, 4), 5), floats(3, 2, 5), ints(3, 2)),
   "graphs": Case(graphs, floats(3, 8), KINDS),
   "graphs vectors": Case(graphs.clone(atoms=None, bonds=None, pool="mean"), floats(3, 8), GRAPHS),
   "graphs whole": Case(graphs.clone(pool=None), {"nodes": floats(3, NODES, 8), "mask": bools(3, NODES)}, KINDS),

@@ -166,6 +166,39 @@ def test_multimnist_learns(multimnist):
   assert scores["left"] > 0.7 and scores["right"] > 0.6 and scores["tilt"] > 0.45, scores
 
 
+@pytest.fixture(scope="module")
+def clicks():
+  from mtl_jax.recipes.clicks import clicks
+
+  recipe = clicks(num_impressions=60_000, users=300, items=100)
+  return recipe, recipe.data(0)
+
+
+def test_clicks_are_a_log_with_selection_bias(clicks):
+  recipe, splits = clicks
+  log = splits.train
+  data.check(log, recipe.tasks)
+  np.testing.assert_array_equal(log["conversion"], log["click"] & log["would_convert"])
+  clicked = log["click"] == 1
+  assert 0.03 < clicked.mean() < 0.2
+  # Who clicks is no random sample of who would convert.
+  assert log["would_convert"][clicked].mean() > 1.2 * log["would_convert"][~clicked].mean()
+  visits = np.sort(np.bincount(log["user"], minlength=300))[::-1]
+  assert visits[:30].sum() > 0.3 * visits.sum()  # a tenth of all users; 0.1 if all came alike
+  assert not np.array_equal(recipe.data(1).train["x"], log["x"])
+
+
+# 0.69 and 0.73 are reached in as many steps, chance is 0.5.
+@pytest.mark.slow
+def test_clicks_learns_by_rows(clicks):
+  from mtl_jax.experiment import configure, train_run
+
+  recipe, splits = clicks
+  _, test = train_run(configure(recipe, arch="esmm", steps=100, batch_size=512), splits, progress=False)
+  assert test["click"]["roc_auc"] > 0.62 and test["conversion"]["roc_auc"] > 0.62, test
+  assert test["click"]["user_auc"] > 0.58 and test["click"]["calibration"] < 0.03, test
+
+
 def test_scale_of_the_weights():
   from mtl_jax.experiment import configure
 

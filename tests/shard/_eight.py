@@ -12,6 +12,7 @@ import numpy as np
 from jax.sharding import PartitionSpec as P
 
 import mtl_jax as mtl
+from mtl_jax.plan._collectives import collectives
 from tests._compilations import compilations
 from tests.shard._train import TASKS, TX, arrays, fit, net, placement, valid_losses
 
@@ -153,6 +154,33 @@ def parts():
   return max(distance(*map(valid_losses, results)), *jax.tree.leaves(gaps))
 
 
+def tables():
+  """A table divided by rows, of which steps update some: losses as on one device, and what is sent."""
+  columns, names = mtl.nn.Embeddings((50_000, 100), 8, multiple=8), ("a", "b")
+  trunk = mtl.arch.chain(mtl.from_linen(columns), mtl.from_linen(mtl.nn.MLP((8,))))
+  network = mtl.arch.hard_sharing(trunk, {name: mtl.from_linen(nn.Dense(1)) for name in names})
+  tasks = {name: mtl.tasks.regression(name) for name in names}
+  rng = np.random.default_rng(0)
+  data = {"x": rng.integers(0, 100, (64, 2)).astype(np.int32)} | {n: rng.normal(size=64).astype("f") for n in names}
+  options = {"engine": "stacked", "sparse": {"table$": lambda batch: columns.rows(batch["x"])}}
+  balancer, losses, found = mtl.balance.metabalance(), {}, {}
+  for spec in (None, "data=8", "data=2,table=4"):
+    mesh, rules = (None, None) if spec is None else (mtl.make_mesh(spec), "row_wise")
+    programs = mtl.train.compile_programs(network, tasks, balancer, TX, data, mesh=mesh, rules=rules, **options)
+    state = programs.create(jax.random.key(0))
+    losses[spec] = []
+    for _ in range(3):
+      batch = data if mesh is None else mtl.shard.place(data, mtl.shard.batch_sharding(mesh))
+      state, metrics = programs.step(state, batch)
+      losses[spec].append([float(loss) for loss in metrics["losses"].values()])
+    if mesh is not None:
+      text = programs.step.lower(state, batch).compile().as_text()
+      part = state.params["shared"]["stage_0"]["table"].sharding.shard_shape((columns.count, 8))
+      sent = sum(one.bytes for one in collectives(text, 8))
+      found[spec] = {"distance": distance(losses[spec], losses[None]), "part": part, "sent": sent}
+  return found
+
+
 class Joined(nn.Module):
   @nn.compact
   def __call__(self, x):
@@ -167,6 +195,7 @@ if __name__ == "__main__":
       "constrain": constrained(),
       "statistics": batch_statistics(),
       "parts": parts(),
+      "tables": tables(),
       "fits": fits(Path(tmp) / "run"),
     }
   print(json.dumps(found))

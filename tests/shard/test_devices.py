@@ -65,5 +65,14 @@ def test_inputs_of_several_parts_train_like_on_one_device(found):
   assert found["parts"] < ROUNDING
 
 
+@pytest.mark.parametrize(("mesh", "parts"), [("data=8", 8), ("data=2,table=4", 4)])
+def test_devices_send_the_rows_of_a_batch_and_no_table(found, mesh, parts):
+  tables = found["tables"][mesh]
+  assert tables["distance"] < ROUNDING
+  assert tables["part"] == [50_104 // parts, 8]
+  # 128 rows at most, of the table, its gradient for two tasks, and two moments, sent twice at most; a table has 1.6 MB.
+  assert tables["sent"] < 2 * 5 * 128 * 8 * 4 + 20_000
+
+
 def test_a_run_goes_on_over_another_mesh_by_other_rules(found):
   assert found["fits"]["parameters"] < ROUNDING and found["fits"]["validation"] < ROUNDING, found["fits"]

@@ -8,6 +8,7 @@ from jax.sharding import AbstractMesh
 from jax.sharding import PartitionSpec as P
 
 import mtl_jax as mtl
+from mtl_jax.shard._shardings import specs_of
 
 MESH = AbstractMesh((4, 2), ("data", "model"))
 
@@ -86,6 +87,23 @@ def test_tensor_parallel_convolutions_take_output_channels_where_the_axis_divide
   }
   _, params = _place("tensor_parallel", mtl.nn.ResNet((1,), width=4), x=(8, 8, 8, 1))
   assert params["shared/stage_0_block_0/Conv_1/kernel"] == P(None, None, None, "model")
+
+
+@pytest.mark.parametrize(
+  ("mesh", "axis", "spec"),
+  [
+    (MESH, None, P(("data", "model"))),
+    (MESH, "model", P("model")),
+    (AbstractMesh((2, 4), ("data", "table")), None, P("table")),
+  ],
+)
+def test_row_wise_divides_tables_alone(mesh, axis, spec):
+  shapes = {"table": jnp.zeros((16, 6)), "kernel": jnp.zeros((16, 6)), "experts": {"table": jnp.zeros((3, 16, 6))}}
+  found = specs_of({"shared": shapes, "table_of_none": jnp.zeros(16)}, mesh, mtl.shard.row_wise(axis).params)
+  wanted = {"shared/table": spec, "shared/experts/table": P(None, *spec)}
+  assert {path: where for path, where in found.items() if any(where)} == wanted
+  with pytest.raises(mtl.UserError, match="dimension 0 of 'table', shape .*, is 15, which .* does not divide"):
+    specs_of({"table": jnp.zeros((15, 6))}, mesh, mtl.shard.row_wise(axis).params)
 
 
 def test_first_match_wins():

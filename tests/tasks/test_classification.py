@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from sklearn.utils.class_weight import compute_class_weight
 
 import mtl_jax as mtl
 
@@ -76,6 +77,50 @@ def test_class_weights_of_two_classes_and_of_labels():
   np.testing.assert_array_equal(*(mtl.tasks.multilabel("y", 3, **o).loss(LOGITS, {"y": label}) for o in same))
 
 
+def test_focal_losses():
+  logits, gamma = LOGITS[:, 0], 1.5
+  right = np.exp(np.where(YES, log_sigmoid(logits), log_sigmoid(-logits)))
+  want = -((1 - right) ** gamma) * np.log(right)
+  losses = mtl.tasks.binary("y", focal=gamma, class_weights=(1.0, 2.0)).loss(logits, {"y": YES})
+  np.testing.assert_allclose(losses, want * np.where(YES, 2.0, 1.0), rtol=1e-5)
+  both = np.stack([YES, YES], axis=1)
+  losses = mtl.tasks.multilabel("y", 2, focal=gamma).loss(np.stack([logits, logits], axis=1), {"y": both})
+  np.testing.assert_allclose(losses, want, rtol=1e-5)
+  logs = log_softmax(LOGITS)
+  losses = mtl.tasks.classification("y", 3, focal=gamma, label_smoothing=0.3).loss(LOGITS, {"y": CLASS})
+  target = 0.7 * np.eye(3)[CLASS] + 0.1
+  np.testing.assert_allclose(losses, -(target * (1 - np.exp(logs)) ** gamma * logs).sum(axis=1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("focal", [-1.0, 0.5, np.inf, np.nan])
+def test_focal_losses_have_derivatives_everywhere(focal):
+  with pytest.raises(mtl.UserError, match="focal is .*, expected 0 or at least 1"):
+    mtl.tasks.binary("y", focal=focal)
+
+
+def test_balanced_weights():
+  np.testing.assert_allclose(
+    mtl.tasks.balanced_weights(CLASS), compute_class_weight("balanced", classes=np.arange(3), y=CLASS)
+  )
+  label = np.stack([YES, CLASS > 1, CLASS > 0], axis=1).astype(np.float32)
+  label[0, 0] = np.nan
+  found = mtl.tasks.balanced_weights(label)
+  np.testing.assert_allclose(found[0], [5 / 4, 5 / 6])
+  np.testing.assert_allclose(
+    found[1], compute_class_weight("balanced", classes=np.arange(2), y=(CLASS > 1).astype(int))
+  )
+  mtl.tasks.multilabel("y", 3, class_weights=found)
+  for labels, classes, message in (
+    ([0, 2], None, "class 1 does not occur"),
+    ([0, 1], 3, "class 2 does not occur"),
+    ([0, 3, 1, 2], 3, "a label is 3, expected below num_classes, 3"),
+    ([0.5, 1.0], None, "labels are float64"),
+    ([-1, 1], None, "expected integers from 0"),
+  ):
+    with pytest.raises(mtl.UserError, match=message):
+      mtl.tasks.balanced_weights(labels, classes)
+
+
 def test_multilabel_is_the_mean_of_its_entries():
   label = RNG.integers(0, 2, (6, 3))
   want = [mtl.tasks.binary("y", positive_weight=2.0).loss(LOGITS[:, i], {"y": label[:, i]}) for i in range(3)]
@@ -87,6 +132,7 @@ def test_losses_stay_finite_at_extreme_logits():
   for task, logits, label in (
     (mtl.tasks.binary("y"), jnp.array([1e4, -1e4]), jnp.array([0, 1])),
     (mtl.tasks.classification("y", 2), jnp.array([[1e4, -1e4], [-1e4, 1e4]]), jnp.array([1, 0])),
+    (mtl.tasks.classification("y", 2, focal=1.0), jnp.array([[1e4, -1e4], [-1e4, 1e4]]), jnp.array([1, 1])),
   ):
     losses, gradient = jax.value_and_grad(lambda p, t=task, y=label: t.loss(p, {"y": y}).sum())(logits)
     assert np.isfinite(losses) and np.isfinite(gradient).all()
@@ -258,3 +304,12 @@ def test_shapes_that_do_not_fit_are_told_in_one_line(name):
 def test_options_out_of_range(make, message):
   with pytest.raises(mtl.UserError, match=message):
     make()
+
+
+def test_with_metrics_adds_metrics_and_keeps_the_main_one():
+  m = mtl.tasks.metrics
+  task = mtl.tasks.with_metrics(mtl.tasks.binary("y"), log_loss=m.log_loss(), f1=m.accuracy(lambda p: p > 0))
+  assert list(task.metrics) == ["roc_auc", "accuracy", "f1", "precision", "recall", "log_loss"]
+  assert task.main_metric == "roc_auc"
+  f1 = task.metrics["f1"]
+  assert float(f1.compute(f1.update(LOGITS[:, 0], LOGITS[:, 0] > 0, np.ones(6)))) == 1.0

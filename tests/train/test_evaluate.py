@@ -1,5 +1,7 @@
 """Evaluation: weights of examples and entries in every metric, whatever the batches and their padding."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -90,6 +92,20 @@ def test_metrics_get_the_label_that_the_task_reads_and_else_the_whole_batch():
     task = mtl.Task(lambda prediction, batch: prediction[:, 0], lambda batch: batch["w"], metrics, **options)
     assert evaluate(task, arrays, 4)["sum"] == pytest.approx(want)
   assert keys == [{"box", "y"}, {"x", "box", "y", "w"}]
+
+
+@pytest.mark.parametrize("of_source", [False, True])
+def test_metrics_get_what_they_read_beside_the_label(of_source):
+  """Groups of examples, in a data set of all tasks and in one of the task's own."""
+  task = mtl.tasks.with_metrics(mtl.tasks.binary("y"), auc=mtl.tasks.metrics.group_auc("user", lambda p: p[:, 0]))
+  task = dataclasses.replace(
+    task, loss=lambda prediction, batch: prediction[:, 0], metrics={"auc": task.metrics["auc"]}
+  )
+  user, label = np.arange(SIZE) % 2, LABEL[:, 0]
+  arrays = {"x": SCORES, "y": label, "user": user}
+  found = mtl.train.make_evaluate(NET, {"t": task}, batch_size=4)({}, {}, {"t": arrays} if of_source else arrays)
+  areas = [reference.roc_auc_score(label[user == g], SCORES[user == g, 0]) for g in (0, 1)]
+  assert found["t"]["auc"] == pytest.approx(np.average(areas, weights=np.bincount(user)))
 
 
 @pytest.mark.parametrize("name", ["accuracy", "f1", "roc_auc", "r2"])

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+
+from mtl_jax.tasks._labels import read
 
 State = Any
 
@@ -43,14 +45,34 @@ class Metric(NamedTuple):
   Attributes:
     update: `update(prediction, label, mask) -> state` of one batch, pure and jitted: the task's prediction, (B, ...) or
       a tree; what `Task.label` reads of the batch; and the float32 weights of the examples, (B,), or of the entries of
-      their labels, (B, ...), which are those of `Task.mask` with 0 for padding.
+      their labels, (B, ...), which are those of `Task.mask` with 0 for padding. Behind these it gets the entries of
+      the batch that `beside` names.
     compute: `compute(state) -> scalar`; NaN when no example counted.
     merge: `merge(states) -> state`, the state of several batches from the list of theirs, at least one, in the order of
       the data set; by default their sum.
     higher_is_better: The direction.
+    beside: The keys of what `update` reads of the batch beside the label, such as the groups of `group_auc`.
   """
 
-  update: Callable[[Any, Any, Any], State]
+  update: Callable[..., State]
   compute: Callable[[State], Any]
   merge: Callable[[Sequence[State]], State] = summed
   higher_is_better: bool = True
+  beside: tuple[str, ...] = ()
+
+  def of_batch(self, prediction: Any, label: Any, mask: Any, batch: Mapping[str, Any]) -> State:
+    """The state of a batch, by `update` with what it reads beside the label.
+
+    Args:
+      prediction: As in `update`.
+      label: As in `update`.
+      mask: As in `update`.
+      batch: The batch.
+
+    Returns:
+      The state.
+
+    Raises:
+      UserError: The batch has no such entry.
+    """
+    return self.update(prediction, label, mask, *(read(batch, key, "entry") for key in self.beside))

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mtl_jax._core.errors import UserError
-from mtl_jax.tasks._metric import Metric, concatenated
+from mtl_jax.tasks.metrics.metric import Metric, concatenated
 
 
 def collected(
