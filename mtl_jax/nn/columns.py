@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mtl_jax._core.errors import UserError
+from mtl_jax.nn.embeddings import Embeddings
 
 
 class Columns(nn.Module):
@@ -74,19 +74,14 @@ class Columns(nn.Module):
     parts = []
     if len(self.knots):
       parts += self._numbers(*(_entry(x, key, len(self.knots)) for key in ("numbers", "missing")))
-    dtype = parts[0].dtype if parts else jnp.float32
     if len(self.counts):
-      starts = np.asarray([0, *itertools.accumulate(self.counts)][:-1], np.int32)
-      table = self.param("words", nn.initializers.normal(1 / math.sqrt(self.width)), (sum(self.counts), self.width))
-      vectors = table[_entry(x, "words", len(self.counts)) + jnp.asarray(starts)[None]]
+      vectors = Embeddings(self.counts, self.width, name="words")(_entry(x, "words", len(self.counts)))
       parts.append(vectors.reshape(len(vectors), -1))
-    for i, count in enumerate(self.tokens):
-      tokens = _entry(x, "tokens", len(self.tokens))[:, i]
-      table = self.param(f"tokens_{i}", nn.initializers.normal(1 / math.sqrt(self.width)), (count, self.width))
-      there = (tokens != 0)[..., None].astype(table.dtype)
-      parts.append((table[tokens] * there).sum(axis=1) / jnp.maximum(there.sum(axis=1), 1))
-    dtype = jnp.result_type(*parts) if parts else dtype
-    return jnp.concatenate([part.astype(dtype) for part in parts], axis=1)
+    if len(self.tokens):
+      tokens = _entry(x, "tokens", len(self.tokens))
+      vectors = Embeddings(self.tokens, self.width, name="tokens")({"ids": tokens, "mask": tokens != 0})
+      parts.append(vectors.reshape(len(vectors), -1))
+    return jnp.concatenate(parts, axis=1)
 
   def _numbers(self, numbers: jax.Array, missing: jax.Array) -> list[jax.Array]:
     knots, heights = (jnp.asarray(a, jnp.float32) for a in (self.knots, self.heights))

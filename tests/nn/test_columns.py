@@ -20,10 +20,13 @@ def test_against_numpy():
   waves = 2 * np.pi * z[:, :, None] * p["frequencies"]
   waves = np.concatenate([np.cos(waves), np.sin(waves)], axis=-1)
   made = np.maximum(np.stack([waves[:, f] @ p["kernel"][f] + p["bias"][f] for f in range(2)], axis=1), 0)
-  vectors = [p["words"][words[:, 0]], p["words"][4 + words[:, 1]]]
+  vectors = [p["words"]["table"][words[:, 0]], p["words"]["table"][4 + words[:, 1]]]
   there = tokens[:, 0] != 0
   mean = np.stack(
-    [p["tokens_0"][t[m]].mean(axis=0) if m.any() else np.zeros(4) for t, m in zip(tokens[:, 0], there, strict=True)]
+    [
+      p["tokens"]["table"][t[m]].mean(axis=0) if m.any() else np.zeros(4)
+      for t, m in zip(tokens[:, 0], there, strict=True)
+    ]
   )
   expected = np.concatenate([z, missing[:, 1:], made.reshape(3, -1), *vectors, mean], axis=1)
   np.testing.assert_allclose(apply(params, state, x)[0], expected, rtol=1e-5, atol=1e-5)
