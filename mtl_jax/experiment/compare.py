@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mtl_jax._core.checks import check_numbers, check_once
 from mtl_jax._core.errors import UserError
@@ -16,12 +17,13 @@ from mtl_jax._core.files import holds_more_than, locked, using
 from mtl_jax.arch import Architecture, as_arch
 from mtl_jax.balance import Balancer, as_balancer, equal, rescale
 from mtl_jax.data import Description, describe
+from mtl_jax.data.arrays import as_arrays, take
 from mtl_jax.experiment.comparison import SINGLE, Comparison, Run, judge, told, write
 from mtl_jax.experiment.config import Experiment, RunConfig, batch_of, configure, problem_of
 from mtl_jax.experiment.run import compile_run, cosine_probe, train_run
 from mtl_jax.objective import objective
-from mtl_jax.recipes import Recipe
-from mtl_jax.tasks import balanced
+from mtl_jax.recipes import Recipe, Splits
+from mtl_jax.tasks import Task, balanced
 from mtl_jax.train import Loop, Programs
 
 
@@ -40,7 +42,7 @@ def compare(
   """Trains single-task baselines and every method, with every seed, and compares them on the test data.
 
   A method is a balancer with an architecture. The baselines are the recipe's own network with one task, trained with
-  the same steps and seeds. The best models are those on the validation data.
+  the same steps and seeds on the examples that the task labels. The best models are those on the validation data.
 
   Args:
     recipe: The recipe, of your own too, or its name as in `mtl.recipes.find`.
@@ -151,19 +153,20 @@ def _compare(
       say(f"{name} is left out: {error}")
     else:
       programs[name], chosen[name] = compiled, experiment
-  jobs = dict(chosen)
-  for task in reversed(tasks):
-    alone = base._replace(config=dataclasses.replace(base.config, tasks=(task,)), balancer=equal(), arch=None)
-    jobs = {f"{SINGLE} {task}": alone, **jobs}
+  jobs: dict[str, tuple[Experiment, Splits]] = {}
+  for name, task in tasks.items():
+    alone = base._replace(config=dataclasses.replace(base.config, tasks=(name,)), balancer=equal(), arch=None)
+    jobs[f"{SINGLE} {name}"] = alone, labelled(splits, task, base.config.batch_size)
+  jobs |= {name: (experiment, splits) for name, experiment in chosen.items()}
   results: dict[str, list[Run]] = {}
-  for title, experiment in jobs.items():
-    compiled = programs.pop(title, None) or compile_run(experiment, splits)
-    probe = cosine_probe(experiment, splits) if len(experiment.config.tasks) > 1 else None
+  for title, (experiment, own) in jobs.items():
+    compiled = programs.pop(title, None) or compile_run(experiment, own)
+    probe = cosine_probe(experiment, own) if len(experiment.config.tasks) > 1 else None
     results[title] = runs = []
     for seed in range(seeds):
       fit, test = train_run(
         experiment._replace(config=dataclasses.replace(experiment.config, seed=seed)),
-        splits,
+        own,
         progress=progress,
         loop=Loop(title=f"{title} seed {seed}", probe=probe, programs=compiled),
       )
@@ -171,6 +174,26 @@ def _compare(
       runs.append(Run(test, fit.history, fit.step_seconds, size))
       say(f"{title} seed {seed}: {told({t: (tasks[t].main_metric, m) for t, m in test.items() if t in tasks})}")
   return judge(base.config.steps, tasks, list(chosen), results), results
+
+
+def labelled(splits: Splits, task: Task, batch_size: int) -> Splits:
+  """The splits with those training examples alone that a task labels: others would only thin out its batches.
+
+  Args:
+    splits: The splits.
+    task: The task.
+    batch_size: Examples are repeated where there are fewer.
+
+  Returns:
+    The splits; themselves where all examples are labelled.
+  """
+  if task.mask is None:
+    return splits
+  weights = np.asarray(task.mask(splits.train))
+  rows = np.flatnonzero(np.any(weights > 0, axis=tuple(range(1, weights.ndim))))
+  if len(rows) in (0, len(weights)):
+    return splits
+  return splits._replace(train=take(as_arrays(splits.train), np.resize(rows, max(len(rows), batch_size))))
 
 
 def _try(experiment: Experiment, programs: Programs, described: Description) -> None:

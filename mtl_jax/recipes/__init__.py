@@ -4,12 +4,13 @@
 - `load`: the recipe of a name.
 - `find`: the recipe of a name, a file of your own (`my.py`) or a function (`package.module:function`).
 - `Recipe`, `Splits`, `Parts`, `Files`: its type, its data, its trunk and heads, and its files.
-- `of_table`: the recipe of any table; `TableShape`, `Network`, `NETWORKS`: its network; `rows_of`: its rows in parts.
+- `of_table`: the recipe of any table; `TableShape`, `Network`, `NETWORKS`: its network.
+- `Table`, `table_of`, `rows_of`, `files_of`: its rows, in parts.
 - `checked`: refuses what is no recipe; `traceback_in`: what went wrong in a file of your own, in short.
 """
 
 from mtl_jax.recipes._find import checked, find, load, names, traceback_in
-from mtl_jax.recipes._of_table import NETWORKS, Network, TableShape, of_table, rows_of
+from mtl_jax.recipes._of_table import NETWORKS, Network, Table, TableShape, files_of, of_table, rows_of, table_of
 from mtl_jax.recipes._recipe import Files, Parts, Recipe, Splits
 
 __all__ = [
@@ -19,12 +20,15 @@ __all__ = [
   "Parts",
   "Recipe",
   "Splits",
+  "Table",
   "TableShape",
   "checked",
+  "files_of",
   "find",
   "load",
   "names",
   "of_table",
   "rows_of",
+  "table_of",
   "traceback_in",
 ]

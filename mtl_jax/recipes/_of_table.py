@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from mtl_jax import nn
 from mtl_jax.adapters import from_linen
@@ -40,37 +41,91 @@ class TableShape:
   class_weights: bool = False
 
 
+class Table(NamedTuple):
+  """A table and where it is from.
+
+  Attributes:
+    rows: The table, of Arrow.
+    origin: Where its rows are from.
+  """
+
+  rows: Any
+  origin: tables.Origin
+
+
+def table_of(given: Any, on: str | None = None, names: Sequence[str] = ()) -> Table:
+  """A frame in memory, or files.
+
+  Args:
+    given: As in `mtl.table.fit`.
+    on: The column by which several files are joined.
+    names: The names of the columns, where files have no header.
+
+  Returns:
+    The table.
+
+  Raises:
+    UserError: As in `mtl.data.table.read` and `as_table`.
+  """
+  files = files_of(given)
+  if files is None:
+    rows = tables.as_table(given)
+    return Table(rows, tables.Origin.of("the table", rows.num_rows, 0, "row"))
+  rows = tables.read(files, on, names)
+  return Table(rows, tables.Origin.of(files[0], rows.num_rows, 1 if names else 2))
+
+
+def files_of(given: Any) -> tuple[str, ...] | None:
+  """The paths of one file or several.
+
+  Args:
+    given: As in `mtl.table.fit`.
+
+  Returns:
+    The paths; None: it is a table in memory.
+
+  >>> files_of("a.csv"), files_of({"a": [1]})
+  (('a.csv',), None)
+  """
+  if isinstance(given, str | os.PathLike):
+    return (os.fspath(given),)
+  if isinstance(given, list | tuple) and all(isinstance(one, str | os.PathLike) for one in given):
+    return tuple(os.fspath(one) for one in given)
+  return None
+
+
 def rows_of(
-  table: Any,
-  test: Any = None,
+  table: Table,
+  test: Table | None = None,
   split: tables.Split = "random",
   by: str | None = None,
   fold: int | None = None,
   folds: int = 5,
   duplicates: bool = False,
-  what: str = "the table",
 ) -> tables.Rows:
-  """A table in parts, by the options of the recipe.
+  """A table in parts, by the options of the recipe `table`.
 
   Args:
     table: The rows.
     test: Rows to test on; None: a part of the others.
-    split: As in `table`.
-    by: As in `table`.
-    fold: As in `table`.
-    folds: As in `table`.
-    duplicates: As in `table`.
-    what: The file, for messages.
+    split: As in the recipe.
+    by: As in the recipe.
+    fold: As in the recipe.
+    folds: As in the recipe.
+    duplicates: As in the recipe.
 
   Returns:
     The table and its parts.
   """
-  table = table if duplicates else table.take(tables.distinct(table))
+  rows, origin = table
+  if not duplicates:
+    kept = tables.distinct(rows)
+    rows, origin = rows.take(kept), origin.take(kept)
   if test is not None:
-    return tables.with_test(table, test, split, by, what=what)
+    return tables.with_test(rows, origin, *test, split, by)
   if fold is not None:
-    return tables.fold(table, fold, folds, split, by, what=what)
-  return tables.split(table, split, by, what=what)
+    return tables.fold(rows, origin, fold, folds, split, by)
+  return tables.split(rows, origin, split, by)
 
 
 def of_table(
@@ -81,8 +136,7 @@ def of_table(
   name: str = "table",
   summary: str = "A table of your own: see mtl-jax train --table.",
   ignore: Sequence[str] = (),
-  what: str = "the table",
-  read: Callable[[Path], Any] = tables.read,
+  read: Callable[[Path], Table] = table_of,
 ) -> Recipe:
   """The recipe of any table in parts.
 
@@ -93,7 +147,6 @@ def of_table(
     name: Of the recipe.
     summary: One line for the list of recipes.
     ignore: Columns that are not read.
-    what: The file, for messages.
     read: Reads a file of new rows.
 
   Returns:
@@ -105,9 +158,9 @@ def of_table(
   wanted = tables.parse(targets)
 
   def data(seed: int) -> Splits:
-    table, *parts = rows()
-    prepared = tables.fit(table, parts[0], wanted, ignore, what)
-    whole = prepared.arrays(table, what)
+    table, origin, *parts = rows()
+    prepared = tables.fit(table, parts[0], wanted, ignore, origin)
+    whole = prepared.arrays(table, origin)
     train, valid, test = (take(whole, numbers) for numbers in parts)
     return Splits(train, valid, test, prepared.as_json())
 
@@ -129,7 +182,7 @@ def of_table(
   return dataclasses.replace(bare, adapt=lambda described: _adapted(bare, described, shape, read))
 
 
-def _adapted(bare: Recipe, described: Description, shape: TableShape, read: Callable[[Path], Any]) -> Recipe:
+def _adapted(bare: Recipe, described: Description, shape: TableShape, read: Callable[[Path], Table]) -> Recipe:
   prepared = tables.read_preparation(described.about)
   heads = {name: nn.MLP((shape.width // 2,), target.outputs) for name, target in prepared.targets.items()}
 
@@ -138,7 +191,7 @@ def _adapted(bare: Recipe, described: Description, shape: TableShape, read: Call
     return Parts(trunk, {name: from_linen(head) for name, head in choose(heads, names).items()})
 
   def read_file(path: Path, tasks: Sequence[str]) -> dict[str, Any]:
-    return prepared.arrays(read(path), str(path), tasks)
+    return prepared.arrays(*read(path), tasks)
 
   return dataclasses.replace(
     bare,

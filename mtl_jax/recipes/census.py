@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mtl_jax.data import source
 from mtl_jax.data import table as tables
-from mtl_jax.recipes._of_table import TableShape, of_table
+from mtl_jax.recipes._of_table import TableShape, of_table, rows_of, table_of
 from mtl_jax.recipes._recipe import Recipe
 
 
@@ -24,7 +24,7 @@ def census(width: int = 128, dropout: float = 0.1) -> Recipe:
 
   def rows() -> tables.Rows:
     people = source.adult()
-    return tables.with_test(people["train"], people["test"])
+    return rows_of(table_of(people["train"]), table_of(people["test"]), duplicates=True)
 
   return of_table(
     rows,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mtl_jax._core.errors import UserError
 from mtl_jax.data import table as tables
-from mtl_jax.recipes._of_table import Network, TableShape, of_table, rows_of
+from mtl_jax.recipes._of_table import Network, Table, TableShape, of_table, rows_of, table_of
 from mtl_jax.recipes._recipe import Recipe
 
 
@@ -51,13 +53,14 @@ def table(
   Returns:
     The recipe, with a task per target.
   """
-  what = ", ".join(files)
+
+  def read(path: Any) -> Table:
+    return table_of(path, on, names)
 
   def rows() -> tables.Rows:
     if not files:
       raise UserError("the run is of a table that was in memory, and no files are named.")
-    test = tables.read(test_files, on, names) if test_files else None
-    return rows_of(tables.read(files, on, names), test, split, by, fold, folds, duplicates, what)
+    return rows_of(read(files), read(test_files) if test_files else None, split, by, fold, folds, duplicates)
 
   shape = TableShape(network, width, layers, dropout, class_weights)
-  return of_table(rows, targets, shape, ignore=ignore, what=what, read=lambda path: tables.read(path, on, names))
+  return of_table(rows, targets, shape, ignore=ignore, read=read)

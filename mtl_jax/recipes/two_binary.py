@@ -6,7 +6,7 @@ from typing import Any
 
 from mtl_jax.data import source
 from mtl_jax.data import table as tables
-from mtl_jax.recipes._of_table import TableShape, of_table
+from mtl_jax.recipes._of_table import TableShape, of_table, rows_of, table_of
 from mtl_jax.recipes._recipe import Recipe
 
 
@@ -29,7 +29,7 @@ def two_binary(width: int = 128, dropout: float = 0.1) -> Recipe:
 
   def rows() -> tables.Rows:
     people = {part: _with_answer(table) for part, table in source.adult().items()}
-    return tables.with_test(people["train"], people["test"])
+    return rows_of(table_of(people["train"]), table_of(people["test"]), duplicates=True)
 
   return of_table(
     rows,

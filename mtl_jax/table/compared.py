@@ -12,6 +12,7 @@ from mtl_jax.balance import equal
 from mtl_jax.data import describe
 from mtl_jax.data import table as tables
 from mtl_jax.experiment import Comparison, Experiment, train_run
+from mtl_jax.experiment.compare import labelled
 from mtl_jax.experiment.comparison import SINGLE, Run, judge, write
 from mtl_jax.experiment.config import problem_of
 from mtl_jax.recipes import Splits
@@ -58,15 +59,15 @@ def _runs(experiment: Experiment, splits: Splits, done: Run | None, title: str, 
   """Each model's run on one part of the rows."""
   problem = problem_of(experiment, describe(splits.train, splits.about))
 
-  def trained(one: Experiment, name: str) -> Run:
-    return run_of(*train_run(one, splits, progress=progress, loop=Loop(title=name + title)))
+  def trained(one: Experiment, own: Splits, name: str) -> Run:
+    return run_of(*train_run(one, own, progress=progress, loop=Loop(title=name + title)))
 
   found = {}
-  for task in problem.tasks:
+  for task, kind in problem.tasks.items():
     config = dataclasses.replace(experiment.config, tasks=(task,))
-    name = f"{SINGLE} {task}"
-    found[name] = trained(experiment._replace(config=config, balancer=equal(), arch=None), name)
-  found[MULTI] = done or trained(experiment, MULTI)
+    name, own = f"{SINGLE} {task}", labelled(splits, kind, experiment.config.batch_size)
+    found[name] = trained(experiment._replace(config=config, balancer=equal(), arch=None), own, name)
+  found[MULTI] = done or trained(experiment, splits, MULTI)
   prepared = tables.read_preparation(splits.about)
   rest = baselines(prepared, splits, problem.tasks)
   return found | {name: Run(scores, [], 0.0, 0) for name, scores in rest.items()}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from mtl_jax.data import table as tables
 from mtl_jax.experiment import Experiment, configure, train_run
 from mtl_jax.experiment.config import problem_of
 from mtl_jax.experiment.run import compile_run
-from mtl_jax.recipes import NETWORKS, Network, Recipe, Splits, TableShape, of_table, rows_of
+from mtl_jax.recipes import NETWORKS, Network, Recipe, Splits, Table, TableShape, files_of, of_table, rows_of, table_of
 from mtl_jax.table.compared import MULTI, compared, run_of
 from mtl_jax.table.model import Model
 from mtl_jax.table.told import told
@@ -147,10 +146,9 @@ def fit(
 class _Source:
   """The rows, what of them is predicted from what, and the options of the recipe `table` that stand for it."""
 
-  table: Any
-  test: Any
+  table: Table
+  test: Table | None
   wanted: Mapping[str, Any]
-  what: str
   options: Mapping[str, Any]
   fold: tuple[int, int] | None = None
 
@@ -158,40 +156,25 @@ class _Source:
   def of(cls, table: Any, test: Any, wanted: Mapping[str, Any], *rest: Any) -> _Source:
     """Reads the files that there are."""
     options = dict(zip(("on", "names", "ignore", "split", "by", "duplicates"), rest, strict=True))
-    read = functools.partial(_read, on=options["on"], names=options["names"])
-    options |= {"files": _files(table) or (), "test_files": _files(test) or ()}
-    what = ", ".join(options["files"]) or "the table"
-    return cls(read(table), None if test is None else read(test), wanted, what, options)
+    read = functools.partial(table_of, on=options["on"], names=options["names"])
+    options |= {"files": files_of(table) or (), "test_files": files_of(test) or ()}
+    return cls(read(table), None if test is None else read(test), wanted, options)
 
   def rows(self) -> tables.Rows:
     """The table in parts."""
     fold, folds = self.fold or (None, 0)
     options = {key: self.options[key] for key in ("split", "by", "duplicates")}
-    return rows_of(self.table, self.test, fold=fold, folds=folds, what=self.what, **options)
+    return rows_of(self.table, self.test, fold=fold, folds=folds, **options)
 
   def recipe(self, shape: TableShape) -> Recipe:
     """The recipe, with a network of that shape."""
-    return of_table(self.rows, self.wanted, shape, ignore=self.options["ignore"], what=self.what)
+    return of_table(self.rows, self.wanted, shape, ignore=self.options["ignore"])
 
   def words(self, shape: TableShape) -> tuple[str, ...]:
     """As on the command line."""
     targets = tuple(f"{name}:{kind}" if kind else name for name, kind in self.wanted.items())
     given = {**self.options, "targets": targets, **dataclasses.asdict(shape)}
     return tuple(word for key, value in given.items() for word in _words(key, value))
-
-
-def _read(table: Any, on: str | None, names: tuple[str, ...]) -> Any:
-  files = _files(table)
-  return tables.as_table(table) if files is None else tables.read(files, on, names)
-
-
-def _files(table: Any) -> tuple[str, ...] | None:
-  """The paths of files; None: the table is in memory."""
-  if isinstance(table, str | os.PathLike):
-    return (os.fspath(table),)
-  if isinstance(table, list | tuple) and all(isinstance(one, str | os.PathLike) for one in table):
-    return tuple(os.fspath(one) for one in table)
-  return None
 
 
 def _words(key: str, value: Any) -> list[str]:

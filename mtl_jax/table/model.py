@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from mtl_jax.data import check
 from mtl_jax.data import table as tables
 from mtl_jax.experiment import Comparison, open_trained
+from mtl_jax.recipes import table_of
 from mtl_jax.train import Metrics, Trained
 
 
@@ -38,8 +39,7 @@ class Model(NamedTuple):
     Raises:
       UserError: A column is missing, or has words in place of numbers.
     """
-    table, what = _table_of(frame)
-    arrays = self.prepared.arrays(table, what, ())
+    arrays = self.prepared.arrays(*table_of(frame), ())
     check(arrays, {}, self.trained.problem.inputs)
     return self.prepared.answers(self.trained.predict(arrays))
 
@@ -55,11 +55,10 @@ class Model(NamedTuple):
     Raises:
       UserError: As in `predict`; or a target is missing, or of a class that training did not have.
     """
-    table, what = _table_of(frame)
     problem = self.trained.problem
-    arrays = self.prepared.arrays(table, what, tuple(problem.tasks))
+    arrays = self.prepared.arrays(*table_of(frame), tuple(problem.tasks))
     check(arrays, problem.tasks, problem.inputs)
-    return self.trained.evaluate({what: arrays})[what]
+    return self.trained.evaluate({"rows": arrays})["rows"]
 
 
 def load(run_dir: str | Path) -> Model:
@@ -76,9 +75,3 @@ def load(run_dir: str | Path) -> Model:
   """
   trained = open_trained(Path(run_dir))
   return Model(trained, tables.read_preparation(trained.data.about))
-
-
-def _table_of(frame: Any) -> tuple[Any, str]:
-  if isinstance(frame, str | Path):
-    return tables.read(frame), str(frame)
-  return tables.as_table(frame), "the table"

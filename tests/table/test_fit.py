@@ -141,7 +141,7 @@ def test_baselines_are_those_of_scikit_learn():
   """Ridge and logistic regression on the standardised numbers give the same scores."""
   x, y = load_diabetes(return_X_y=True)
   frame = {f"x{i}": column for i, column in enumerate(x.T)} | {"value": y, "high": (y > 140).astype(int)}
-  recipe = mtl.recipes.of_table(lambda: mtl.recipes.rows_of(mtl.data.table.as_table(frame)), "value,high")
+  recipe = mtl.recipes.of_table(lambda: mtl.recipes.rows_of(mtl.recipes.table_of(frame)), "value,high")
   splits = recipe.data(0)
   prepared = mtl.data.table.read_preparation(splits.about)
   tasks = recipe.adapt(mtl.data.describe(splits.train, splits.about)).tasks

@@ -66,7 +66,7 @@ def look(values: pa.ChunkedArray, name: str) -> Found:
   if len(distinct) == len(there) and len(there) >= 20 and _IDENTIFIER.search(name):
     return Found("none", "names the row")
   if not is_text(there):
-    return Found("number") if _is_numeric(kind) else Found("none", f"of type {kind}")
+    return _number(there) if _is_numeric(kind) else Found("none", f"of type {kind}")
   parsed = numbers(distinct)
   count = int(np.isfinite(parsed).sum())
   if count == len(distinct):
@@ -84,6 +84,11 @@ def look(values: pa.ChunkedArray, name: str) -> Found:
     if len(distinct) > 0.95 * len(there) and len(there) >= 100:
       return Found("none", "another word in each row")
   return Found("word")
+
+
+def _number(values: pa.ChunkedArray) -> Found:
+  infinite = int(np.isinf(numbers(values)).sum())
+  return Found("number", f"{infinite} infinite values taken as missing" if infinite else "")
 
 
 def numbers(values: Any) -> np.ndarray:

@@ -140,15 +140,6 @@ def column(table: pa.Table, name: str, what: str) -> pa.ChunkedArray:
   return table[name]
 
 
-def line_of(row: int) -> int:
-  """The line of a CSV file on which a row stands, where no cell has line breaks: the header is line 1.
-
-  >>> line_of(0)
-  2
-  """
-  return row + 2
-
-
 def _read(path: Path, names: Sequence[str]) -> pa.Table:
   if not path.is_file():
     raise UserError(f"there is no file {path}: check the path.")
@@ -207,7 +198,7 @@ def _read_csv(path: Path, given: Sequence[str], pa: Any) -> pa.Table:
   table = pa.Table.from_batches(batches, reader.schema)
   if not table.num_rows:
     raise UserError(f"{path} has a header and no rows.")
-  return _trimmed(pa.table({name: _decoded(path, name, table[name], pa) for name in names}))
+  return _trimmed(pa.table({name: _decoded(path, name, table[name], 1 if given else 2, pa) for name in names}))
 
 
 def _first_line(path: Path) -> tuple[list[str], str]:
@@ -225,7 +216,7 @@ def _first_line(path: Path) -> tuple[list[str], str]:
   return [name.strip() for name in next(csv.reader([first], delimiter=delimiter))], delimiter
 
 
-def _decoded(path: Path, name: str, values: pa.ChunkedArray, pa: Any) -> pa.ChunkedArray:
+def _decoded(path: Path, name: str, values: pa.ChunkedArray, first: int, pa: Any) -> pa.ChunkedArray:
   try:
     return values.cast(pa.string())
   except pa.ArrowInvalid:
@@ -234,7 +225,7 @@ def _decoded(path: Path, name: str, values: pa.ChunkedArray, pa: Any) -> pa.Chun
         value.as_py().decode()
       except UnicodeDecodeError:
         raise UserError(
-          f"{path} line {line_of(row)}, column {name!r}: the text is not UTF-8: save the file in that encoding."
+          f"{path} line {row + first}, column {name!r}: the text is not UTF-8: save the file in that encoding."
         ) from None
     raise
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from mtl_jax._core.errors import UserError, nearest
-from mtl_jax.data.table.columns import is_text, look, numbers
+from mtl_jax.data.table.columns import dates, is_text, look, numbers
 from mtl_jax.data.table.encoders import KINDS, Column, Curve, Number, Text, Word
-from mtl_jax.data.table.frame import column, line_of
+from mtl_jax.data.table.frame import column
+from mtl_jax.data.table.origin import Origin
 from mtl_jax.data.table.targets import Target, Type, check_named, fit_target
 
 if TYPE_CHECKING:
@@ -34,12 +35,12 @@ class Preparation(NamedTuple):
   targets: dict[str, Target]
   notes: dict[str, str]
 
-  def inputs(self, table: pa.Table, what: str) -> dict[str, np.ndarray]:
+  def inputs(self, table: pa.Table, what: Origin) -> dict[str, np.ndarray]:
     """What the network reads of a table.
 
     Args:
       table: Any rows; columns in any order, others are not looked at.
-      what: The file, for messages.
+      what: Where the rows are from, for messages.
 
     Returns:
       Those of these that there are columns for: `"numbers"` (N, F) float32 and `"missing"` (N, F), True where a number
@@ -50,9 +51,9 @@ class Preparation(NamedTuple):
     """
     found: dict[str, list[np.ndarray]] = {}
     for name, kind in self.columns.items():
-      values = column(table, name, what)
-      if isinstance(kind, Number) and not kind.is_date:
-        _check_numbers(values, name, what)
+      values = column(table, name, str(what))
+      if isinstance(kind, Number):
+        _check_numbers(values, kind, name, what)
       found.setdefault(kind.block, []).append(kind.encode(values))
     blocks = {block: np.concatenate(parts, axis=1) for block, parts in found.items() if block != "tokens"}
     if "numbers" in blocks:
@@ -103,12 +104,12 @@ class Preparation(NamedTuple):
     """
     return {key: values for name, own in outputs.items() for key, values in self.targets[name].answers(own).items()}
 
-  def arrays(self, table: pa.Table, what: str, targets: Sequence[str] | None = None) -> dict[str, Any]:
+  def arrays(self, table: pa.Table, what: Origin, targets: Sequence[str] | None = None) -> dict[str, Any]:
     """The examples of a table.
 
     Args:
       table: Any rows.
-      what: The file, for messages.
+      what: Where the rows are from, for messages.
       targets: Those whose labels are wanted; None: all.
 
     Returns:
@@ -134,7 +135,7 @@ def fit(
   train: np.ndarray,
   targets: Mapping[str, Type | None],
   ignore: Sequence[str] = (),
-  what: str = "the table",
+  what: Origin | None = None,
 ) -> Preparation:
   """Learns from the training rows how a table becomes arrays.
 
@@ -143,7 +144,7 @@ def fit(
     train: The numbers of those to learn from.
     targets: The columns to be predicted and their types, None where the values tell.
     ignore: Columns that are not read.
-    what: The file, for messages.
+    what: Where the rows are from, for messages; None: nowhere else.
 
   Returns:
     The preparation.
@@ -151,6 +152,7 @@ def fit(
   Raises:
     UserError: An unknown column, a target that cannot be learned, or no column to learn from.
   """
+  what = Origin.of("the table", table.num_rows, 0, "row") if what is None else what
   check_named(list(targets), table, what)
   for name in ignore:
     if name not in table.column_names:
@@ -196,14 +198,15 @@ def _tupled(value: Any) -> Any:
   return tuple(value) if isinstance(value, list) else value
 
 
-def _check_numbers(values: pa.ChunkedArray, name: str, what: str) -> None:
-  """Raises a `UserError` for a column of numbers that holds words for the most part."""
+def _check_numbers(values: pa.ChunkedArray, kind: Number, name: str, what: Origin) -> None:
+  """Raises a `UserError` for a column of numbers, or dates, that holds other words for the most part."""
   if not is_text(values):
     return
-  wrong = np.flatnonzero(values.combine_chunks().is_valid().to_numpy(zero_copy_only=False) & np.isnan(numbers(values)))
+  read = dates(values, kind.format) if kind.is_date else numbers(values)
+  wrong = np.flatnonzero(values.combine_chunks().is_valid().to_numpy(zero_copy_only=False) & np.isnan(read))
   if len(wrong) > _STRAY * len(values):
-    row = int(wrong[0])
+    row, expected = int(wrong[0]), f"dates like {kind.format}" if kind.is_date else "numbers"
     raise UserError(
-      f"{what} line {line_of(row)}, column {name!r}: {values[row].as_py()!r} is no number, and {len(wrong)} of "
-      f"{len(values)} rows have none, expected numbers as in training."
+      f"{what.at(row)}, column {name!r}: found {values[row].as_py()!r}, and no {expected.split()[0]} in {len(wrong)} "
+      f"of {len(values)} rows, expected {expected}, as in training."
     )

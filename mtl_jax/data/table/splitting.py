@@ -10,6 +10,7 @@ from mtl_jax._core.errors import UserError
 from mtl_jax.data.parts import folds, parts
 from mtl_jax.data.table.columns import dates, is_text, look, numbers
 from mtl_jax.data.table.frame import arrow, column
+from mtl_jax.data.table.origin import Origin
 
 if TYPE_CHECKING:
   import pyarrow as pa
@@ -23,12 +24,14 @@ class Rows(NamedTuple):
 
   Attributes:
     table: All rows.
+    origin: Where they are from.
     train: The numbers of those to train on.
     valid: Those to tune on.
     test: Those to report on.
   """
 
   table: pa.Table
+  origin: Origin
   train: np.ndarray
   valid: np.ndarray
   test: np.ndarray
@@ -63,22 +66,22 @@ def _pairs(keys: np.ndarray) -> np.ndarray:
 
 def split(
   table: pa.Table,
+  origin: Origin,
   how: Split = "random",
   by: str | None = None,
   shares: tuple[float, float, float] = (0.8, 0.1, 0.1),
   seed: int = 0,
-  what: str = "the table",
 ) -> Rows:
   """A table in parts to train, tune and test on.
 
   Args:
     table: All rows.
+    origin: Where they are from.
     how: `"random"`; `"stratified"`, every class of the column `by` in each part; `"grouped"`, no value of the column
       `by` in two parts; or `"time"`, the oldest rows by the column `by` to train, the newest to test.
     by: The column.
     shares: The share of each part.
     seed: Draws the parts.
-    what: The file, for messages.
 
   Returns:
     The table and its parts.
@@ -86,28 +89,28 @@ def split(
   Raises:
     UserError: No such column, or none given; or as `mtl.data.parts`.
   """
-  return Rows(table, *parts(table.num_rows, shares, seed=seed, **_options(table, how, by, what)))
+  return Rows(table, origin, *parts(table.num_rows, shares, seed=seed, **_options(table, how, by, origin)))
 
 
 def fold(
   table: pa.Table,
+  origin: Origin,
   number: int,
   count: int = 5,
   how: Split = "random",
   by: str | None = None,
   seed: int = 0,
-  what: str = "the table",
 ) -> Rows:
   """A table in parts, where one of `count` folds is tested on, and one in ten of the other rows is tuned on.
 
   Args:
     table: All rows.
+    origin: Where they are from.
     number: The number of the fold, from 0.
     count: How many folds there are.
     how: As in `split`.
     by: As in `split`.
     seed: Draws the folds.
-    what: The file, for messages.
 
   Returns:
     The table and its parts.
@@ -117,31 +120,31 @@ def fold(
   """
   if not 0 <= number < count:
     raise UserError(f"fold is {number} of {count} folds, expected one from 0 to {count - 1}.")
-  rest, test = folds(table.num_rows, count, seed=seed, **_options(table, how, by, what))[number]
+  rest, test = folds(table.num_rows, count, seed=seed, **_options(table, how, by, origin))[number]
   own = table.take(rest)
-  train, valid = parts(len(rest), (0.9, 0.1), seed=seed, **_options(own, how, by, what))
-  return Rows(table, rest[train], rest[valid], test)
+  train, valid = parts(len(rest), (0.9, 0.1), seed=seed, **_options(own, how, by, origin))
+  return Rows(table, origin, rest[train], rest[valid], test)
 
 
 def with_test(
   table: pa.Table,
+  origin: Origin,
   test: pa.Table,
+  test_origin: Origin,
   how: Split = "random",
   by: str | None = None,
   seed: int = 0,
-  what: str = "the table",
-  what_test: str = "the test table",
 ) -> Rows:
   """A table to train and, one row in ten, to tune on, with another to test on.
 
   Args:
     table: The rows to train and tune on.
+    origin: Where they are from.
     test: Those to test on, with the same columns in any order.
+    test_origin: Where these are from.
     how: As in `split`.
     by: As in `split`.
     seed: Draws the parts.
-    what: The file of `table`, for messages.
-    what_test: The file of `test`.
 
   Returns:
     Both tables as one, and its parts.
@@ -149,19 +152,19 @@ def with_test(
   Raises:
     UserError: A column is missing or of another type in `test`; or as in `split`.
   """
-  train, valid = parts(table.num_rows, (0.9, 0.1), seed=seed, **_options(table, how, by, what))
+  train, valid = parts(table.num_rows, (0.9, 0.1), seed=seed, **_options(table, how, by, origin))
   pa = arrow()
-  columns = {name: column(test, name, what_test) for name in table.column_names}
+  columns = {name: column(test, name, str(test_origin)) for name in table.column_names}
   for name, values in columns.items():
     if values.type != table[name].type:
       raise UserError(
-        f"{what_test}: column {name!r} is of type {values.type}, expected {table[name].type} as in {what}."
+        f"{test_origin}: column {name!r} is of type {values.type}, expected {table[name].type} as in {origin}."
       )
   whole = pa.concat_tables([table, pa.table(columns)])
-  return Rows(whole, train, valid, np.arange(table.num_rows, whole.num_rows))
+  return Rows(whole, origin.then(test_origin), train, valid, np.arange(table.num_rows, whole.num_rows))
 
 
-def _options(table: pa.Table, how: Split, by: str | None, what: str) -> dict[str, Any]:
+def _options(table: pa.Table, how: Split, by: str | None, what: Origin) -> dict[str, Any]:
   if how == "random":
     return {}
   if by is None:
@@ -177,7 +180,7 @@ def _options(table: pa.Table, how: Split, by: str | None, what: str) -> dict[str
   return {"stratify" if how == "stratified" else "groups": np.asarray(values.to_pylist())}
 
 
-def _ordered(values: pa.ChunkedArray, by: str, what: str) -> np.ndarray:
+def _ordered(values: pa.ChunkedArray, by: str, what: Origin) -> np.ndarray:
   found = numbers(values)
   if not np.isfinite(found).all():
     wrong = values[int(np.argmin(np.isfinite(found)))].as_py()

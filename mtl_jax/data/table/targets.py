@@ -10,7 +10,8 @@ import numpy as np
 
 from mtl_jax._core.errors import UserError, check_choice, nearest
 from mtl_jax.data.table.columns import is_text, numbers, words
-from mtl_jax.data.table.frame import arrow, column, line_of
+from mtl_jax.data.table.frame import arrow, column
+from mtl_jax.data.table.origin import Origin
 from mtl_jax.tasks import Task, binary, classification, regression
 
 if TYPE_CHECKING:
@@ -61,12 +62,12 @@ class Target:
     """The entries of the data with its labels and, where rows may lack it, with their mask."""
     return self.name, f"has_{self.name}" if self.masked else None
 
-  def labels(self, table: pa.Table, what: str) -> dict[str, np.ndarray]:
+  def labels(self, table: pa.Table, what: Origin) -> dict[str, np.ndarray]:
     """The labels of a table.
 
     Args:
       table: Any rows.
-      what: The file, for messages.
+      what: Where the rows are from, for messages.
 
     Returns:
       The labels, (N,), by the target's name, and where rows may lack them, which have them, (N,), as `has_TARGET`.
@@ -78,7 +79,7 @@ class Target:
     found, there = self._codes(values, what) if self.classes else self._numbers(values, what)
     if not self.masked and not there.all():
       raise UserError(
-        f"{what} line {line_of(int(np.argmin(there)))}: target {self.name!r} is missing, which it never was in "
+        f"{what.at(int(np.argmin(there)))}: target {self.name!r} is missing, which it never was in "
         "training: take the row out."
       )
     return {self.name: found, **({f"has_{self.name}": there.astype(np.float32)} if self.masked else {})}
@@ -118,7 +119,7 @@ class Target:
       return binary(label, mask=mask, class_weights=weights)
     return classification(label, len(self.classes), mask=mask, class_weights=weights)
 
-  def _codes(self, values: pa.ChunkedArray, what: str) -> tuple[np.ndarray, np.ndarray]:
+  def _codes(self, values: pa.ChunkedArray, what: Origin) -> tuple[np.ndarray, np.ndarray]:
     pa = arrow()
     given = words(values).combine_chunks()
     codes = pa.compute.index_in(given, value_set=pa.array(self.classes, given.type))
@@ -128,19 +129,19 @@ class Target:
     if len(unknown):
       row = int(unknown[0])
       raise UserError(
-        f"{what} line {line_of(row)}: target {self.name!r} is {given[row].as_py()!r}, a class that no training row "
+        f"{what.at(row)}: target {self.name!r} is {given[row].as_py()!r}, a class that no training row "
         "has: put it together with another, or take the row out."
       )
     return np.maximum(codes, 0).astype(np.int32), there
 
-  def _numbers(self, values: pa.ChunkedArray, what: str) -> tuple[np.ndarray, np.ndarray]:
+  def _numbers(self, values: pa.ChunkedArray, what: Origin) -> tuple[np.ndarray, np.ndarray]:
     found = numbers(values)
     there = values.combine_chunks().is_valid().to_numpy(zero_copy_only=False)
     wrong = np.flatnonzero(there & ~np.isfinite(found))
     if len(wrong):
       row = int(wrong[0])
       raise UserError(
-        f"{what} line {line_of(row)}: target {self.name!r} is {values[row].as_py()!r}, expected a finite number: "
+        f"{what.at(row)}: target {self.name!r} is {values[row].as_py()!r}, expected a finite number: "
         f"correct it, or predict a class, {self.name}:classification."
       )
     return np.where(there, found, 0.0).astype(np.float32), there
@@ -183,7 +184,7 @@ def parse(given: str | Sequence[str] | Mapping[str, str | None]) -> dict[str, Ty
   return found
 
 
-def fit_target(name: str, kind: Type | None, table: pa.Table, train: np.ndarray, what: str) -> Target:
+def fit_target(name: str, kind: Type | None, table: pa.Table, train: np.ndarray, what: Origin) -> Target:
   """A target's classes or scale.
 
   Args:
@@ -192,7 +193,7 @@ def fit_target(name: str, kind: Type | None, table: pa.Table, train: np.ndarray,
       classes.
     table: All rows.
     train: The numbers of the training rows.
-    what: The file, for messages.
+    what: Where the rows are from, for messages.
 
   Raises:
     UserError: The column is missing, has no labels, one value, text where numbers are expected, or a class that no
@@ -224,7 +225,7 @@ def fit_target(name: str, kind: Type | None, table: pa.Table, train: np.ndarray,
     if not count:
       row = words(values).combine_chunks().index(word).as_py()
       raise UserError(
-        f"{what} line {line_of(row)}: class {word!r} of target {name!r} is in no training row, only in others: put it "
+        f"{what.at(row)}: class {word!r} of target {name!r} is in no training row, only in others: put it "
         "together with another class, or take its rows out."
       )
   order = sorted(counts, key=_rank)
@@ -247,7 +248,7 @@ def _rank(word: str) -> tuple[int, float, str]:
     return 1, 0.0, word
 
 
-def check_named(targets: Sequence[str], table: pa.Table, what: str) -> None:
+def check_named(targets: Sequence[str], table: pa.Table, what: Origin) -> None:
   """Raises a `UserError` for a target that the table does not have."""
   for name in targets:
     if name not in table.column_names:

@@ -29,6 +29,7 @@ ROWS = [f"row {i}" for i in range(200)]
     (["yes", "no"], "a", "word", ""),
     ([True, False], "a", "word", ""),
     ([1, 2, None], "a", "number", ""),
+    ([1.0, 2.0, float("-inf")], "a", "number", "1 infinite values taken as missing"),
     (["2024-01-31", "2023-12-01"], "a", "date", ""),
     (["31.01.2024", "01.12.2023"], "a", "date", ""),
     ([datetime.date(2024, 1, 31), datetime.date(2023, 1, 31)], "a", "date", ""),

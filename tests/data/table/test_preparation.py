@@ -9,6 +9,10 @@ from mtl_jax.data import table as tables
 ROWS = 60
 
 
+def origin(name, count=ROWS):
+  return tables.Origin.of(name, count)
+
+
 def people(count=ROWS, seed=0):
   rng = np.random.default_rng(seed)
   age = rng.integers(18, 90, count)
@@ -30,7 +34,7 @@ def prepared():
 
 
 def test_arrays(prepared):
-  made = prepared.arrays(tables.as_table(people()), "people.csv")
+  made = prepared.arrays(tables.as_table(people()), origin("people.csv"))
   assert set(made) == {"x", "income", "has_income", "hours"}
   assert {key: (value.shape, value.dtype.name) for key, value in made["x"].items()} == {
     "numbers": ((ROWS, 1), "float32"),
@@ -56,12 +60,12 @@ def test_only_training_rows_are_learned_from():
 def test_columns_in_another_order_and_more_of_them(prepared):
   table = people()
   other = dict(reversed(list(table.items()))) | {"more": ["x"] * ROWS}
-  for key, values in prepared.inputs(tables.as_table(table), "a").items():
-    np.testing.assert_array_equal(prepared.inputs(tables.as_table(other), "a")[key], values)
+  for key, values in prepared.inputs(tables.as_table(table), origin("a")).items():
+    np.testing.assert_array_equal(prepared.inputs(tables.as_table(other), origin("a"))[key], values)
 
 
 def test_unknown_words_and_rows_of_nothing(prepared):
-  made = prepared.inputs(tables.as_table({"age": [None, "?"], "job": ["astronaut", None]}), "a")
+  made = prepared.inputs(tables.as_table({"age": [None, "?"], "job": ["astronaut", None]}), origin("a"))
   assert made["words"].tolist() == [[0], [1]] and made["missing"].all() and not made["numbers"].any()
 
 
@@ -69,7 +73,10 @@ def test_unknown_words_and_rows_of_nothing(prepared):
   ("changed", "line"),
   [
     ({"age": None}, "new.csv: there is no column 'age', only "),
-    ({"age": ["old"] * ROWS}, "new.csv line 2, column 'age': 'old' is no number, and 60 of 60 rows have none"),
+    (
+      {"age": ["old"] * ROWS},
+      "new.csv line 2, column 'age': found 'old', and no numbers in 60 of 60 rows",
+    ),
     ({"income": ["none of these"] * ROWS}, "new.csv line 2: target 'income' is 'none of these', a class that no train"),
     ({"hours": [*[1.0] * 59, None]}, "new.csv line 61: target 'hours' is missing, which it never was in training"),
     ({"hours": ["1", "many", *["2"] * 58]}, "new.csv line 3: target 'hours' is 'many', expected a finite number"),
@@ -79,8 +86,16 @@ def test_unknown_words_and_rows_of_nothing(prepared):
 def test_mistakes_in_new_rows(prepared, changed, line):
   data = {key: values for key, values in (people() | changed).items() if values is not None}
   with pytest.raises(UserError, match=line) as error:
-    prepared.arrays(tables.as_table(data), "new.csv")
+    prepared.arrays(tables.as_table(data), origin("new.csv"))
   assert "\n" not in str(error.value)
+
+
+def test_dates_of_another_format_are_told():
+  days = [f"2024-01-{1 + i % 28:02}" for i in range(ROWS)]
+  made = tables.fit(tables.as_table({"day": days, "y": ["u", "v"] * 30}), np.arange(40), {"y": None})
+  other = tables.as_table({"day": ["31.01.2024", "01.02.2024"]})
+  with pytest.raises(UserError, match="new.csv line 2, column 'day': found '31.01.2024', and no dates in 2 of 2 rows"):
+    made.inputs(other, origin("new.csv", 2))
 
 
 @pytest.mark.parametrize(
@@ -117,7 +132,7 @@ def test_tables_that_cannot_be_learned(changed, targets, line):
   if len(data["income"]) > ROWS:
     changed = {"income": [f"u{i}" for i in range(len(data["income"]))]}
   with pytest.raises(UserError, match=line) as error:
-    tables.fit(tables.as_table(data | changed), np.arange(40), targets, what="a.csv")
+    tables.fit(tables.as_table(data | changed), np.arange(40), targets, what=origin("a.csv", 200))
   assert "\n" not in str(error.value)
 
 

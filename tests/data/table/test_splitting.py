@@ -16,17 +16,19 @@ TABLE = tables.as_table(
   }
 )
 
+ORIGIN, OTHER = tables.Origin.of("a.csv", N), tables.Origin.of("t.csv", 5)
+
 
 @pytest.mark.parametrize(
   ("how", "by"), [("random", None), ("stratified", "kind"), ("grouped", "person"), ("time", "day")]
 )
 def test_every_row_is_in_one_part(how, by):
-  every = [tables.split(TABLE, how, by), *(tables.fold(TABLE, i, 4, how, by) for i in range(4))]
+  every = [tables.split(TABLE, ORIGIN, how, by), *(tables.fold(TABLE, ORIGIN, i, 4, how, by) for i in range(4))]
   for found in every[: 1 if how == "time" else 5]:
-    parts = [part.tolist() for part in found[1:]]
+    parts = [part.tolist() for part in found[2:]]
     assert all(parts) and len({*sum(parts, [])}) == len(sum(parts, []))
     assert how == "time" or sorted(sum(parts, [])) == list(range(N))
-  train, valid, test = every[0][1:]
+  train, valid, test = every[0][2:]
   if how == "grouped":
     assert not {i // 4 for i in train} & {i // 4 for i in [*valid, *test]}
   if how == "stratified":
@@ -51,14 +53,15 @@ def test_rows_that_are_there_again_are_left_out():
 
 def test_rows_to_test_on_from_another_table():
   test = TABLE.slice(0, 5).select(["some", "day", "person", "kind"])
-  found = tables.with_test(TABLE, test)
+  found = tables.with_test(TABLE, ORIGIN, test, OTHER)
+  assert found.origin.at(N + 1) == "t.csv line 3" and found.origin.at(7) == "a.csv line 9"
   assert found.test.tolist() == list(range(N, N + 5)) and found.table.num_rows == N + 5
   assert found.table.slice(N).to_pydict() == TABLE.slice(0, 5).to_pydict()
   with pytest.raises(UserError, match="t.csv: there is no column 'kind'"):
-    tables.with_test(TABLE, test.drop_columns(["kind"]), what_test="t.csv")
+    tables.with_test(TABLE, ORIGIN, test.drop_columns(["kind"]), OTHER)
   other = tables.as_table({**test.to_pydict(), "kind": [1] * 5})
   with pytest.raises(UserError, match="t.csv: column 'kind' is of type int64, expected large_string as in a.csv"):
-    tables.with_test(TABLE, other, what="a.csv", what_test="t.csv")
+    tables.with_test(TABLE, ORIGIN, other, OTHER)
 
 
 @pytest.mark.parametrize(
@@ -72,11 +75,11 @@ def test_rows_to_test_on_from_another_table():
 )
 def test_ways_to_divide_that_there_are_not(how, by, line):
   with pytest.raises(UserError, match=line):
-    tables.split(TABLE, how, by, what="a.csv")
+    tables.split(TABLE, ORIGIN, how, by)
 
 
 def test_folds_that_there_are_not():
   with pytest.raises(UserError, match="fold is 4 of 4 folds"):
-    tables.fold(TABLE, 4, 4)
+    tables.fold(TABLE, ORIGIN, 4, 4)
   with pytest.raises(UserError):
-    tables.fold(TABLE, 0, N + 1)
+    tables.fold(TABLE, ORIGIN, 0, N + 1)

@@ -1,0 +1,48 @@
+"""`Origin`, where the rows of a table are from, so that messages name file and line."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Origin(NamedTuple):
+  """Where the rows of a table are from; as text, its files.
+
+  Attributes:
+    files: Their names, or what else the table is called.
+    file: Of which of them each row is, (N,).
+    line: On which line of it, (N,), where no cell has line breaks.
+    word: What lines are called, `"line"` or `"row"`.
+  """
+
+  files: tuple[str, ...]
+  file: np.ndarray
+  line: np.ndarray
+  word: str = "line"
+
+  @classmethod
+  def of(cls, name: str, count: int, first: int = 2, word: str = "line") -> Origin:
+    """Rows one below the other, from a line on."""
+    return cls((name,), np.zeros(count, np.int32), np.arange(first, first + count), word)
+
+  def take(self, rows: np.ndarray) -> Origin:
+    """That of some of the rows."""
+    return self._replace(file=self.file[rows], line=self.line[rows])
+
+  def then(self, other: Origin) -> Origin:
+    """That of the rows of two tables, one below the other."""
+    file = np.concatenate([self.file, other.file + len(self.files)])
+    return Origin(self.files + other.files, file, np.concatenate([self.line, other.line]), self.word)
+
+  def at(self, row: int) -> str:
+    """The place of a row.
+
+    >>> Origin.of("people.csv", 3).at(1)
+    'people.csv line 3'
+    """
+    return f"{self.files[self.file[row]]} {self.word} {self.line[row]}"
+
+  def __str__(self) -> str:
+    return ", ".join(self.files)
