@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 
+from mtl_jax._core.errors import some
 from mtl_jax.cli.training import Dotted
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipes:
-  """List the recipes."""
+  """List the recipes: what they are, their tasks, and what to expect of them."""
 
   def execute(self, dotted: Dotted) -> None:
     """Runs the command."""
@@ -17,4 +18,5 @@ class Recipes:
 
     for name in recipes.names():
       recipe = recipes.load(name)
-      print(f"{name:12} {recipe.summary} Tasks: {', '.join(recipe.tasks)}.")
+      tasks = f"{len(recipe.tasks)} tasks: {some(recipe.tasks)}."
+      print(f"{name:12} {recipe.summary}", tasks, *filter(None, [recipe.expected]), sep="\n" + 13 * " ")

@@ -11,9 +11,10 @@ A data set is a dictionary of arrays, `{key: (N, ...)}`, one row per example, or
 - `parts`, `folds`: rows to train, tune and test on, at random, by class, by group or by time.
 - `join`: data sets that label the same examples in part as one.
 - `Source`, `as_source`: what can be read by number; `source`: files and known data sets.
+- `smiles`: fingerprints, scaffolds and graphs of molecules.
 """
 
-from mtl_jax.data import source
+from mtl_jax.data import smiles, source
 from mtl_jax.data._batches import batches
 from mtl_jax.data._pad import pad_batches
 from mtl_jax.data.checking import check
@@ -41,5 +42,6 @@ __all__ = [
   "mixture",
   "pad_batches",
   "parts",
+  "smiles",
   "source",
 ]
