@@ -32,3 +32,18 @@ def optimized():
   jax.config.update("jax_disable_most_optimizations", False)
   yield
   jax.config.update("jax_disable_most_optimizations", True)
+
+
+DATA = os.environ.get("MTL_JAX_DATA", "")  # as it is outside of the tests that change it
+
+
+@pytest.fixture
+def real_data():
+  """The directory of `MTL_JAX_DATA`, for a test that needs the file there that it names."""
+
+  def directory(*path):
+    if not os.path.isfile(os.path.join(DATA, *path)):
+      pytest.skip(f"MTL_JAX_DATA is not set to a directory that holds {'/'.join(path)}")
+    return DATA
+
+  return directory

@@ -33,6 +33,8 @@ class Compare(Training):
   """The architectures, options of one as --NAME.OPTION (--mmoe.experts 8); or `all` that serve the recipe."""
   seeds: int = 1
   """How many seeds each model is trained with."""
+  single_task: bool = True
+  """Whether the baselines are trained, one network per task."""
   out: Path | None = None
   """Where tables and pictures go (default: runs/compare-RECIPE)."""
 
@@ -59,6 +61,7 @@ class Compare(Training):
     comparison = compare(
       balancers={name: build_balancer(name, dotted.get(name, ())) for name in names},
       seeds=self.seeds,
+      single_task=self.single_task,
       out=out,
       archs=made or None,
       skip=self.archs == ("all",),

@@ -12,9 +12,10 @@ A data set is a dictionary of arrays, `{key: (N, ...)}`, one row per example, or
 - `join`: data sets that label the same examples in part as one.
 - `table`: columns of files and frames as arrays.
 - `Source`, `as_source`: what can be read by number; `source`: files and known data sets.
+- `smiles`: fingerprints, scaffolds and graphs of molecules.
 """
 
-from mtl_jax.data import source, table
+from mtl_jax.data import smiles, source, table
 from mtl_jax.data._batches import batches
 from mtl_jax.data._pad import pad_batches
 from mtl_jax.data.checking import check
@@ -42,6 +43,7 @@ __all__ = [
   "mixture",
   "pad_batches",
   "parts",
+  "smiles",
   "source",
   "table",
 ]

@@ -26,6 +26,9 @@ from mtl_jax.recipes import Recipe, Splits
 from mtl_jax.tasks import Task, balanced
 from mtl_jax.train import Loop, Programs
 
+MOST_COSINES = 32
+"""Of more tasks no cosines are taken: they need all task gradients at once."""
+
 
 def compare(
   recipe: str | Recipe,
@@ -33,6 +36,7 @@ def compare(
   archs: Sequence[str] | Mapping[str, Architecture | str] | None = None,
   *,
   seeds: int = 1,
+  single_task: bool = True,
   out: str | Path | None = None,
   skip: bool = False,
   progress: bool = True,
@@ -50,6 +54,7 @@ def compare(
     archs: Names in `mtl.arch.names()`, or architectures by the names they have in the comparison, each of which is
       trained with each balancer; None: the recipe's own.
     seeds: The number of seeds, 0, 1, ...
+    single_task: Train the baselines, one network per task; False: there is no Delta_m, as where tasks are hundreds.
     out: The directory for `comparison.csv`, `comparison.json` and the pictures; None: nothing is written.
     skip: Leave out architectures that do not serve the recipe, and say so, instead of failing.
     progress: Show progress bars.
@@ -68,12 +73,12 @@ def compare(
   methods = _methods(base, _balancers(balancers, base.config), archs)
   check_numbers({"seeds": seeds})
   if out is None:
-    return _compare(base, methods, seeds, skip, progress, say)[0]
+    return _compare(base, methods, seeds, single_task, skip, progress, say)[0]
   out_dir = Path(out)
   _check_empty(out_dir)
   with locked(out_dir):
     _check_empty(out_dir)  # once more: now nobody else fills it
-    comparison, results = _compare(base, methods, seeds, skip, progress, say)
+    comparison, results = _compare(base, methods, seeds, single_task, skip, progress, say)
     with using(out_dir):
       write(out_dir, base.config, seeds, comparison, results)
     return comparison
@@ -135,6 +140,7 @@ def _compare(
   base: Experiment,
   methods: Mapping[str, Experiment],
   seeds: int,
+  single_task: bool,
   skip: bool,
   progress: bool,
   say: Callable[[str], None],
@@ -154,14 +160,14 @@ def _compare(
     else:
       programs[name], chosen[name] = compiled, experiment
   jobs: dict[str, tuple[Experiment, Splits]] = {}
-  for name, task in tasks.items():
+  for name, task in tasks.items() if single_task else ():
     alone = base._replace(config=dataclasses.replace(base.config, tasks=(name,)), balancer=equal(), arch=None)
     jobs[f"{SINGLE} {name}"] = alone, labelled(splits, task, base.config.batch_size)
   jobs |= {name: (experiment, splits) for name, experiment in chosen.items()}
   results: dict[str, list[Run]] = {}
   for title, (experiment, own) in jobs.items():
     compiled = programs.pop(title, None) or compile_run(experiment, own)
-    probe = cosine_probe(experiment, own) if len(experiment.config.tasks) > 1 else None
+    probe = cosine_probe(experiment, own) if 1 < len(experiment.config.tasks) <= MOST_COSINES else None
     results[title] = runs = []
     for seed in range(seeds):
       fit, test = train_run(

@@ -30,7 +30,7 @@ class Method(NamedTuple):
   Attributes:
     name: The balancer, the architecture, or both; or "single-task".
     scores: `{task: one test score a seed}`, by the task's main metric.
-    delta_m: Percent, one per seed, against the mean of the single-task scores; negative is better.
+    delta_m: Percent, one per seed, against the mean of the single-task scores; negative is better. Empty without them.
     rank: The mean over tasks of the rank of its mean score among all methods.
     step_seconds: The median time of a step; of all single-task models together.
     train_seconds: Steps times their time.
@@ -50,7 +50,7 @@ class Comparison(NamedTuple):
   """What a comparison has found; printed, it is a table.
 
   Attributes:
-    methods: The methods, single-task training first.
+    methods: The methods, single-task training first, if it was trained.
     metrics: `{task: metric}`, the metric that judges each task.
   """
 
@@ -70,7 +70,7 @@ class Comparison(NamedTuple):
       result.add_column(title, justify="right")
     for m in self.methods:
       scores = [_cell(np.mean([m.scores[task] for task in tasks], axis=0).tolist(), 4) for tasks in groups.values()]
-      change = "" if m.name == SINGLE else _cell(m.delta_m, 2)
+      change = "" if m.name == SINGLE or not m.delta_m else _cell(m.delta_m, 2)
       result.add_row(m.name, *scores, change, f"{m.rank:.2f}", *_cost(m))
     return result
 
@@ -122,14 +122,13 @@ def judge(steps: int, tasks: Mapping[str, Task], names: Sequence[str], results: 
   """The comparison of finished runs, `{title: one a seed}`."""
   metrics = {name: task.main_metric for name, task in tasks.items()}
   directions = {name: task.higher_is_better for name, task in tasks.items()}
-  singles = [results[f"{SINGLE} {task}"] for task in metrics]
+  singles = [results[title] for task in metrics if (title := f"{SINGLE} {task}") in results]
 
   def scores(runs_of: Callable[[str], list[Run]]) -> dict[str, list[float]]:
     return {task: [run.test[task][metric] for run in runs_of(task)] for task, metric in metrics.items()}
 
-  lines = {SINGLE: scores(lambda task: results[f"{SINGLE} {task}"])}
+  lines = {SINGLE: scores(lambda task: results[f"{SINGLE} {task}"])} if singles else {}
   lines |= {name: scores(lambda task, name=name: results[name]) for name in names}
-  baseline = {task: float(np.mean(values)) for task, values in lines[SINGLE].items()}
   means = {name: {task: float(np.mean(v)) for task, v in line.items()} for name, line in lines.items()}
   methods = []
   for name, line in lines.items():
@@ -139,12 +138,12 @@ def judge(steps: int, tasks: Mapping[str, Task], names: Sequence[str], results: 
     for task, up in directions.items():
       better = [m[task] > means[name][task] if up else m[task] < means[name][task] for m in means.values()]
       ranks.append(1 + sum(better))
-    seeds = range(len(next(iter(line.values()))))
+    seeds = range(len(next(iter(line.values())))) if singles else ()
     methods.append(
       Method(
         name,
         line,
-        [delta_m({task: v[seed] for task, v in line.items()}, baseline, directions) for seed in seeds],
+        [delta_m({task: v[seed] for task, v in line.items()}, means[SINGLE], directions) for seed in seeds],
         float(np.mean(ranks)),
         seconds,
         seconds * steps,
@@ -171,12 +170,20 @@ def write(out_dir: Path, base: RunConfig, seeds: int, comparison: Comparison, re
     writer.writerow(["method", *columns, *tail])
     for m in comparison.methods:
       cells = [value for scores in m.scores.values() for value in (np.mean(scores), standard_error(scores))]
-      cells += [np.mean(m.delta_m), standard_error(m.delta_m), m.rank, 1e3 * m.step_seconds, m.train_seconds]
+      cells += [
+        np.mean(m.delta_m or [np.nan]),
+        standard_error(m.delta_m),
+        m.rank,
+        1e3 * m.step_seconds,
+        m.train_seconds,
+      ]
       writer.writerow([m.name, *(f"{cell:.6g}" for cell in cells), m.parameters])
   first = {title: runs[0].history for title, runs in results.items()}
   try:
     plots.learning_curves(out_dir / "learning_curves.png", first, comparison.metrics)
-    plots.delta_m_bars(out_dir / "delta_m.png", {m.name: m.delta_m for m in comparison.methods if m.name != SINGLE})
+    changes = {m.name: m.delta_m for m in comparison.methods if m.name != SINGLE and m.delta_m}
+    if changes:
+      plots.delta_m_bars(out_dir / "delta_m.png", changes)
     plots.cosine_heat_map(out_dir / "cosines.png", first)
     plots.reports(out_dir / "reports.png", first)
   except UserError as error:  # pictures are an extra

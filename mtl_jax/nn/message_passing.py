@@ -109,7 +109,8 @@ class MessagePassing(nn.Module):
       edges = kept(edges, adjacency)
     else:
       adjacency = (edges != 0) & pairs
-      edges = jnp.where(adjacency, edges, 0)
+      # As one 1 among zeros, or all zeros: edges of one kind bring the same message from a node.
+      edges = jax.nn.one_hot(jnp.where(adjacency, edges, 0) - 1, self.bonds - 1)
     if self.atoms is None:
       nodes = nn.Dense(self.width, name="embedding")(kept(nodes, mask))
     else:
@@ -132,11 +133,14 @@ class _Layer(nn.Module):
   @nn.compact
   def __call__(self, nodes: jax.Array, edges: jax.Array, adjacency: jax.Array, train: bool) -> jax.Array:
     width = nodes.shape[-1]
-    embed = nn.Dense(width, name="edges") if self.bonds is None else nn.Embed(self.bonds, width, name="edges")
     z = LayerNorm(name="norm")(nodes)
-    messages = kept(self.activation(z[:, None] + embed(edges)), adjacency)
+    if self.bonds is None:
+      messages = kept(self.activation(z[:, None] + nn.Dense(width, name="edges")(edges)), adjacency).sum(axis=2)
+    else:
+      kinds = nn.Embed(self.bonds, width, name="edges")(jnp.arange(1, self.bonds))
+      messages = jnp.einsum("bvuk,bukw->bvw", edges.astype(z.dtype), self.activation(z[:, :, None] + kinds))
     epsilon = self.param("epsilon", nn.initializers.zeros, ())
-    y = constrain(self.activation(nn.Dense(2 * width)((1 + epsilon) * z + messages.sum(axis=2))))
+    y = constrain(self.activation(nn.Dense(2 * width)((1 + epsilon) * z + messages)))
     return constrain(nodes + nn.Dropout(self.dropout, deterministic=not train)(nn.Dense(width)(y)))
 
 

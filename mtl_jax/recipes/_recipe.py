@@ -16,6 +16,7 @@ from mtl_jax.arch import Architecture, hard_sharing
 from mtl_jax.data import Description
 from mtl_jax.net import Net
 from mtl_jax.tasks import Task
+from mtl_jax.train import Metrics
 
 Arrays = dict[str, Any]  # entries are arrays or trees of arrays
 
@@ -82,6 +83,8 @@ class Recipe:
     eval_every: Steps between evaluations on the validation split.
     inputs: As in `mtl.objective`.
     files: How users' own files are read and written. None: as `.npz` files of the arrays.
+    score: Which evaluation is the best, as in `mtl.fit`; None: that of the least mean log loss.
+    expected: What to expect of it, for the list of recipes: examples, minutes on a known machine, test figures.
     adapt: `adapt(data) -> Recipe`, this recipe with the net and tasks that data of such a description need, for example
       as many classes as `data.about` names. Before that only the names of its tasks are read. None: they are the same
       whatever the data.
@@ -100,6 +103,8 @@ class Recipe:
   eval_every: int = 200
   inputs: Inputs = "x"
   files: Files | None = None
+  score: Callable[[Metrics], float] | None = None
+  expected: str = ""
   adapt: Callable[[Description], Recipe] | None = None
   sparse: Mapping[str, Any] | None = None
 

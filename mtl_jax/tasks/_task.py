@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from mtl_jax._core.errors import UserError
+from mtl_jax._core.errors import UserError, check_choice
 from mtl_jax.tasks.calibration import Calibration
 from mtl_jax.tasks.metrics import Metric
 from mtl_jax.terms import Strength
@@ -88,6 +88,25 @@ class Task:
   def higher_is_better(self) -> bool:
     """The direction of the main metric."""
     return bool(self.metrics) and self.metrics[self.main_metric].higher_is_better
+
+  def judged_by(self, metric: str) -> Task:
+    """The same task with another of its metrics as the main one.
+
+    Args:
+      metric: The name of the metric.
+
+    Returns:
+      The task.
+
+    Raises:
+      UserError: The task has no such metric.
+
+    >>> import mtl_jax as mtl
+    >>> mtl.tasks.regression("depth").judged_by("mae").main_metric
+    'mae'
+    """
+    check_choice("judged_by", "metric", metric, self.metrics)
+    return dataclasses.replace(self, metrics={metric: self.metrics[metric], **self.metrics})
 
 
 def auxiliary(task: Task, weight: Strength = 0.1) -> Task:

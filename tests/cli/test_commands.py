@@ -131,7 +131,9 @@ def test_compare(tmp_path, capsys):
 
 def test_recipes(capsys):
   assert main(["recipes"]) == 0
-  assert "digits" in capsys.readouterr().out
+  told = capsys.readouterr().out
+  assert "digits  " in told and "3 tasks: left, right, tilt." in told and recipes.load("digits").expected in told
+  assert "617 tasks: assay_000, " in told and "and 611 more." in told
 
 
 def _times(*directories):

@@ -53,6 +53,7 @@ def test_load(name):
   recipe = recipes.load(name)
   assert recipe.name == name
   assert recipe.summary.endswith(".") and len(recipe.summary) <= 100
+  assert not recipe.expected or recipe.expected.endswith(".")
   assert recipe.tasks and recipe.steps > 0 and 0 < recipe.eval_every <= recipe.steps
   recipe.optimizer(recipe.learning_rate, 1).init({"w": jnp.zeros(2)})  # Few steps are no reason to fail.
   # The module reads in one screenful.

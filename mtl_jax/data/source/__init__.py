@@ -13,6 +13,8 @@ In memory:
 - `adult`: 48,842 people of a census, from the files of UCI.
 - `digits`: 1797 handwritten digits of 8 x 8, from scikit-learn, offline.
 - `mnist`: 70,000 handwritten digits of 28 x 28, from a file or TensorFlow Datasets.
+- `molecules`: Tox21, SIDER, ClinTox and ToxCast of MoleculeNet, from their files; `Molecules`: what it gives.
+- `qm9`: geometry and properties of small molecules, from a file or the package qm9pack.
 """
 
 from mtl_jax.data.source.adult import adult
@@ -20,10 +22,26 @@ from mtl_jax.data.source.array_record import array_record
 from mtl_jax.data.source.digits import digits
 from mtl_jax.data.source.mapped import mapped
 from mtl_jax.data.source.mnist import mnist
+from mtl_jax.data.source.molecules import Molecules, molecules
 from mtl_jax.data.source.npy import npy
 from mtl_jax.data.source.npz import npz
 from mtl_jax.data.source.parquet import parquet
+from mtl_jax.data.source.qm9 import qm9
 from mtl_jax.data.source.stream import stream
 from mtl_jax.data.source.tfds import tfds
 
-__all__ = ["adult", "array_record", "digits", "mapped", "mnist", "npy", "npz", "parquet", "stream", "tfds"]
+__all__ = [
+  "Molecules",
+  "adult",
+  "array_record",
+  "digits",
+  "mapped",
+  "mnist",
+  "molecules",
+  "npy",
+  "npz",
+  "parquet",
+  "qm9",
+  "stream",
+  "tfds",
+]

@@ -1,0 +1,113 @@
+"""A recipe against single-task training and classical baselines: the figures of `docs/recipes.md`.
+
+For example `MTL_JAX_DATA=FOLDER python benchmarks/recipes.py sider --balancers equal uncertainty nash`. Writes
+`benchmarks/results/recipe_RECIPE.json`; then `python docs/recipes.py` writes the page.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import _classical
+import numpy as np
+import tyro
+from _machine import RESULTS, describe
+from _published import published
+
+import mtl_jax as mtl
+from mtl_jax.analysis.plots import standard_error
+from mtl_jax.experiment.config import configure, problem_of
+from mtl_jax.train.log import write_json
+
+MANY = 64
+"""Of more tasks only the mean over them is written."""
+
+
+def main(
+  recipe: tyro.conf.Positional[str],
+  balancers: tuple[str, ...] = ("equal", "uncertainty", "nash"),
+  seeds: int = 3,
+  single_task: bool = True,
+  classical: bool = True,
+  options: tuple[str, ...] = (),
+) -> None:
+  """Trains all, and writes the file.
+
+  Args:
+    recipe: Its name.
+    balancers: What it is trained with.
+    seeds: Runs of each network: of initialisation and order, on the same parts of the data.
+    single_task: Whether single-task baselines are trained, without which there is no Delta_m.
+    classical: Whether scikit-learn's baselines are fitted.
+    options: Those of the recipe, as after `--recipe.`: `net=graph`.
+  """
+  words = tuple(word for option in options for word in (f"--{option.partition('=')[0]}", option.partition("=")[2]))
+  begun = time.perf_counter()
+  experiment = configure(recipe, recipe_options=words)
+  splits = experiment.recipe.data(0)
+  compared = mtl.compare(recipe, balancers, seeds=seeds, single_task=single_task, progress=False, recipe_options=words)
+  methods = [of_method(method) for method in compared.methods]
+  minutes = (time.perf_counter() - begun) / 60
+  if classical:
+    problem = problem_of(experiment, mtl.data.describe(splits.train, splits.about))
+    found = _classical.scores(splits, problem.tasks, problem.inputs)
+    methods += [{"name": name, **summary({t: [v] for t, v in own.items()})} for name, own in found.items()]
+  name = "-".join([recipe, *(option.partition("=")[2] for option in options)])
+  command = " ".join(["python", "benchmarks/recipes.py", *map(shlex.quote, sys.argv[1:])])
+  record = {
+    "recipe": name,
+    "summary": experiment.recipe.summary,
+    "command": command,
+    "machine": describe("scikit-learn"),
+    "load": round(os.getloadavg()[1], 1),
+    "minutes": round(minutes, 1),
+    "seeds": seeds,
+    "steps": experiment.config.steps,
+    "batch_size": experiment.config.batch_size,
+    "examples": dict(zip(("train", "valid", "test"), map(count, splits[:3]), strict=True)),
+    "tasks": len(compared.metrics),
+    "metrics": compared.metrics if len(compared.metrics) <= MANY else sorted(set(compared.metrics.values())),
+    "methods": methods,
+    "published": published(recipe),
+  }
+  path = Path(RESULTS) / f"recipe_{name}.json"
+  write_json(path, record)
+  print(f"{path}\n{compared}")
+
+
+def of_method(method: Any) -> dict[str, Any]:
+  """What is kept of a method of a comparison."""
+  return {
+    "name": method.name,
+    **summary(method.scores),
+    "delta_m": _pair(method.delta_m) if method.delta_m else None,
+    "minutes": round(method.train_seconds / 60, 2),
+    "parameters": method.parameters,
+  }
+
+
+def summary(scores: Mapping[str, Sequence[float]]) -> dict[str, Any]:
+  """Mean and standard error over seeds of the mean over tasks, and of each task where they are not many."""
+  found: dict[str, Any] = {"mean": _pair(np.nanmean(list(scores.values()), axis=0))}
+  return found | ({"scores": {task: _pair(values) for task, values in scores.items()}} if len(scores) <= MANY else {})
+
+
+def count(arrays: Mapping[str, Any]) -> int:
+  """The number of examples."""
+  return len(mtl.data.as_source(arrays))
+
+
+def _pair(values: Any) -> list[float | None]:
+  """Mean and standard error, None where it is not a number."""
+  found = [float(np.mean(values)), standard_error(list(values))]
+  return [float(f"{value:.5g}") if np.isfinite(value) else None for value in found]
+
+
+if __name__ == "__main__":
+  tyro.cli(main)
