@@ -61,7 +61,7 @@ def test_load(name):
 @pytest.mark.parametrize(
   ("name", "message"),
   [
-    ("digit", r"unknown recipe 'digit' \(did you mean 'digits'\?\): choose from digits"),
+    ("digit", r"unknown recipe 'digit' \(did you mean 'digits'\?\): choose from clicks, digits"),
     ("_overlay", "unknown recipe"),
   ],
 )
