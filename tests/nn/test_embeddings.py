@@ -35,7 +35,9 @@ def test_bags_are_pooled_without_padding(pool):
   every, _ = mtl.from_linen(mtl.nn.Embeddings((5, 3), 4, pool=None)).apply(
     {"table": TABLE}, {}, {"ids": ids, "mask": mask}
   )
-  np.testing.assert_allclose(every.sum(axis=2), found * (1 if pool == "sum" else mask.sum(axis=2, keepdims=True)))
+  np.testing.assert_allclose(
+    every.sum(axis=2), np.asarray(found) * (1 if pool == "sum" else mask.sum(axis=2, keepdims=True))
+  )
   assert (MODULE.rows({"ids": ids, "mask": mask}) >= 0).astype(int).tolist() == mask.tolist()
 
 

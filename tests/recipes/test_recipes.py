@@ -57,13 +57,13 @@ def test_load(name):
   assert recipe.tasks and recipe.steps > 0 and 0 < recipe.eval_every <= recipe.steps
   recipe.optimizer(recipe.learning_rate, 1).init({"w": jnp.zeros(2)})  # Few steps are no reason to fail.
   # The module reads in one screenful.
-  assert len(inspect.getsource(inspect.getmodule(recipe.data)).splitlines()) < 90
+  assert len(inspect.getsource(inspect.getmodule(recipes.find(name))).splitlines()) < 90
 
 
 @pytest.mark.parametrize(
   ("name", "message"),
   [
-    ("digit", r"unknown recipe 'digit' \(did you mean 'digits'\?\): choose from digits"),
+    ("digit", r"unknown recipe 'digit' \(did you mean 'digits'\?\): choose from census, clicks, clintox, digits"),
     ("_overlay", "unknown recipe"),
   ],
 )

@@ -24,20 +24,50 @@ class Origin(NamedTuple):
 
   @classmethod
   def of(cls, name: str, count: int, first: int = 2, word: str = "line") -> Origin:
-    """Rows one below the other, from a line on."""
+    """Rows one below the other.
+
+    Args:
+      name: The file, or what else the table is called.
+      count: The number of rows.
+      first: The line of the first.
+      word: What lines are called.
+
+    Returns:
+      The origin.
+    """
     return cls((name,), np.zeros(count, np.int32), np.arange(first, first + count), word)
 
   def take(self, rows: np.ndarray) -> Origin:
-    """That of some of the rows."""
+    """That of some of the rows.
+
+    Args:
+      rows: Their numbers.
+
+    Returns:
+      The origin.
+    """
     return self._replace(file=self.file[rows], line=self.line[rows])
 
   def then(self, other: Origin) -> Origin:
-    """That of the rows of two tables, one below the other."""
+    """That of the rows of two tables, one below the other.
+
+    Args:
+      other: Of the rows below.
+
+    Returns:
+      The origin.
+    """
     file = np.concatenate([self.file, other.file + len(self.files)])
     return Origin(self.files + other.files, file, np.concatenate([self.line, other.line]), self.word)
 
   def at(self, row: int) -> str:
     """The place of a row.
+
+    Args:
+      row: Its number.
+
+    Returns:
+      The file and the line.
 
     >>> Origin.of("people.csv", 3).at(1)
     'people.csv line 3'
