@@ -17,6 +17,8 @@ import numpy as np
 
 FROM = 16
 """As many equal entries are packed: fewer gain little."""
+_INPUTS = 32
+"""Arrays that are stacked at once outside of a program."""
 
 
 class _Layout:
@@ -123,7 +125,13 @@ def stack(trees: Sequence[Any], axis: int = 0) -> Any:
   """Trees as one, their leaves along a new axis; numpy arrays stay numpy arrays."""
 
   def one(*leaves: Any) -> Any:
-    return (np if all(isinstance(leaf, np.ndarray) for leaf in leaves) else jnp).stack(leaves, axis)
+    if all(isinstance(leaf, np.ndarray) for leaf in leaves):
+      return np.stack(leaves, axis)
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+      return jnp.stack(leaves, axis)
+    # Outside of a program: one of hundreds of inputs takes seconds to compile, one of some of them is used again.
+    parts = [jnp.stack(leaves[i : i + _INPUTS], axis) for i in range(0, len(leaves), _INPUTS)]
+    return parts[0] if len(parts) == 1 else jnp.concatenate(parts, axis)
 
   return jax.tree.map(one, *trees)
 

@@ -46,11 +46,11 @@ def streams(
   count = len(heads)
 
   def init_net(key, x):
-    key, *head_keys = jax.random.split(key, 1 + count)
-    (shared, own), (state, own_state) = init(key, x, count)
+    keys = jax.random.split(key, 1 + count)
+    (shared, own), (state, own_state) = init(entry(keys, 0), x, count)
     x, _ = once(shared, state, x)
     features, _ = each(shared, entry(own, 0), entry(own_state, 0), x)
-    made = init_heads(heads, dict(zip(heads, head_keys, strict=True)), features)
+    made = init_heads(heads, keys, features)
     params = {name: {part: entry(own, i), "head": p} for i, (name, (p, _)) in enumerate(made.items())}
     states = {name: {"trunk": entry(own_state, i), "head": s} for i, (name, (_, s)) in enumerate(made.items())}
     return {"shared": shared, "task": params}, {"shared": state, "task": states}

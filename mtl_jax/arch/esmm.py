@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from mtl_jax._core.errors import UserError
+from mtl_jax._core.packed import entry
 from mtl_jax.arch._parts import check_parts
 from mtl_jax.arch.chain import split_key
 from mtl_jax.arch.hard_sharing import hard_sharing, init_heads
@@ -59,10 +60,10 @@ def esmm(trunk: Net, heads: Mapping[str, Net]) -> Net:
   of_earlier = {name: heads[name] for name in earlier}
 
   def init(key, x):
-    key, *keys = jax.random.split(key, 1 + len(earlier))
-    params, state = trunk.init(key, x)
+    keys = jax.random.split(key, 1 + len(earlier))
+    params, state = trunk.init(entry(keys, 0), x)
     features, _ = trunk.apply(params, state, x)
-    made = init_heads(of_earlier, dict(zip(earlier, keys, strict=True)), features)
+    made = init_heads(of_earlier, keys, features)
     states = {name: s for name, (_, s) in made.items()}
     return {"trunk": params, "heads": {n: p for n, (p, _) in made.items()}}, {"trunk": state, "heads": states}
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 
 from mtl_jax._core.packed import FROM, entry
 from mtl_jax.arch._parts import check_parts
@@ -43,18 +43,29 @@ def hard_sharing(trunk: Net, heads: Mapping[str, Net]) -> Net:
   heads = check_parts("hard_sharing", trunk, heads)
 
   def init(key, x):
-    trunk_key, *head_keys = jax.random.split(key, 1 + len(heads))
-    shared, shared_state = trunk.init(trunk_key, x)
+    keys = jax.random.split(key, 1 + len(heads))
+    shared, shared_state = trunk.init(entry(keys, 0), x)
     features, _ = trunk.apply(shared, shared_state, x)
-    tasks = init_heads(heads, dict(zip(heads, head_keys, strict=True)), features)
+    tasks = init_heads(heads, keys, features)
     params = {"shared": shared, "task": {name: p for name, (p, _) in tasks.items()}}
     return params, {"shared": shared_state, "task": {name: s for name, (_, s) in tasks.items()}}
 
   return from_cut(init, Cut(trunk.apply, {name: head.apply for name, head in heads.items()}))
 
 
-def init_heads(heads: Mapping[str, Net], keys: Mapping[str, jax.Array], features: Any) -> dict[str, Any]:
-  """The parameters and state of each head; those of many equal heads as one batch."""
+def init_heads(heads: Mapping[str, Net], keys: jax.Array, features: Any) -> dict[str, Any]:
+  """The parameters and state of each head; those of many equal heads as one batch.
+
+  Args:
+    heads: The heads.
+    keys: (n,), of which the last are theirs. In one array, since a program with hundreds of inputs takes long to
+      compile.
+    features: Their input.
+
+  Returns:
+    `{task: (params, state)}`.
+  """
+  place = {name: len(keys) - len(heads) + i for i, name in enumerate(heads)}
   groups: list[list[str]] = []
   for name, head in heads.items():
     own = next((group for group in groups if heads[group[0]].init == head.init), None)
@@ -62,9 +73,9 @@ def init_heads(heads: Mapping[str, Net], keys: Mapping[str, jax.Array], features
   found = {}
   for names in groups:
     if len(names) < FROM:
-      found |= {name: heads[name].init(keys[name], features) for name in names}
+      found |= {name: heads[name].init(entry(keys, place[name]), features) for name in names}
       continue
-    init = heads[names[0]].init
-    made = jax.jit(jax.vmap(init, in_axes=(0, None)))(jnp.stack([keys[name] for name in names]), features)
+    inits, places = jax.vmap(heads[names[0]].init, in_axes=(0, None)), np.array([place[name] for name in names])
+    made = jax.jit(lambda keys, features, inits=inits, places=places: inits(keys[places], features))(keys, features)
     found |= {name: entry(made, i) for i, name in enumerate(names)}
   return {name: found[name] for name in heads}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 import jax
@@ -43,9 +44,9 @@ class Lane(NamedTuple):
   size: int
   spec: Mapping[str, Any]
 
-  def rows(self, numbers: Sequence[np.ndarray]) -> dict[str, Any]:
-    """The examples of these numbers, of each source, `{key: (B, ...)}`, or (B, K, ...) of K sources."""
-    each = [read(source, own) for source, own in zip(self.sources, numbers, strict=True)]
+  def rows(self, numbers: np.ndarray) -> dict[str, Any]:
+    """The examples of the numbers (B, K), a column for each source: `{key: (B, K, ...)}`, (B, ...) of one source."""
+    each = [read(source, own) for source, own in zip(self.sources, numbers.T, strict=True)]
     if len(each) == 1:
       return each[0]
     return jax.tree.map(lambda *leaves: np.stack(leaves, axis=1), *each)
@@ -61,10 +62,10 @@ class Together(NamedTuple):
   size: int
   spec: Mapping[str, Any]
 
-  def rows(self, numbers: Sequence[np.ndarray]) -> dict[str, Any]:
-    """The examples of these numbers, (B, K, ...)."""
-    places = self.starts + np.stack(numbers, axis=1) % self.lengths
-    return jax.tree.map(lambda leaf: leaf[places], self.arrays)
+  def rows(self, numbers: np.ndarray) -> dict[str, Any]:
+    """The examples of the numbers (B, K), `{key: (B, K, ...)}`."""
+    places = self.starts + numbers % self.lengths
+    return jax.tree.map(lambda leaf: np.take(leaf, places, axis=0), self.arrays)
 
 
 def evened(sources: Mapping[str, Source], sizes: Mapping[str, int]) -> dict[str, int]:
@@ -168,11 +169,6 @@ class Mixed:
     names, counts, turns, before = drawn
     return names[turns[place]], int(block * counts[turns[place]] + before[place])
 
-  def count(self, name: str, number: int) -> int:
-    """How many examples of a source have been in joint batches before this one."""
-    share = self.shares[name]
-    return number * share.numerator // share.denominator
-
   def lanes_in(self, number: int) -> list[Lane | Together]:
     """The lanes of a batch."""
     if not self.data.turns:
@@ -195,7 +191,7 @@ class Mixed:
       weight = weights if lane.names[1:] else weights[:, 0]
       each = []
       for first, last in parts[lane.names]:
-        rows = lane.rows(list(numbers[first:last].T))
+        rows = lane.rows(numbers[first:last])
         each.append({**rows, WEIGHT: weight[first:last]} if self.filled else rows)
       found.append((lane.names, each))
     return found
@@ -211,31 +207,52 @@ class Mixed:
     block, place = divmod(number, _AT_ONCE)
     drawn = self._drawn.get(lane.names)
     if drawn is None or drawn[0] != block:  # another thread may do the same, to the same end
-      numbers, weights = zip(*(self._of_source(name, lane.size, block * _AT_ONCE) for name in lane.names), strict=True)
-      self._drawn[lane.names] = drawn = (block, np.stack(numbers, axis=2), np.stack(weights, axis=2))
+      slots = {share: slots_of(share, lane.size, block * _AT_ONCE) for share in {self.shares[n] for n in lane.names}}
+      each = [(self._orders[name], slots[self.shares[name]]) for name in lane.names]
+      numbers = np.stack([order(own.start, own.stop)[own.places] for order, own in each], axis=2)
+      self._drawn[lane.names] = drawn = (block, numbers, np.stack([own.weights for _, own in each], axis=2))
     return drawn[1][place], drawn[2][place]
 
-  def _of_source(self, name: str, size: int, first: int) -> tuple[np.ndarray, np.ndarray]:
-    """The same of one source, for some batches at once, (n, B)."""
-    bounds = np.array([self.count(name, number) for number in range(first, first + _AT_ONCE + 1)])
-    starts, stops = bounds[:-1], bounds[1:]
-    places = starts[:, None] + np.arange(size)
-    there = np.minimum(places, np.maximum(stops - 1, starts)[:, None])
-    order = self._orders[name](int(starts[0]), int(max(stops[-1], there[-1, -1] + 1)))
-    return order[there - starts[0]], (places < stops[:, None]).astype(np.float32)
+
+class Slots(NamedTuple):
+  """Where the examples of a source lie in some batches at once, (n, B).
+
+  Attributes:
+    start: The first place in the order of the source that is read.
+    stop: The place behind the last.
+    places: For each slot its place, from `start` on.
+    weights: 1 for an example, 0 for filling.
+  """
+
+  start: int
+  stop: int
+  places: np.ndarray
+  weights: np.ndarray
+
+
+def slots_of(share: Fraction, size: int, first: int) -> Slots:
+  """Those of a source with `share` examples a batch, in `_AT_ONCE` batches with room for `size` each."""
+  numbers = range(first, first + _AT_ONCE + 1)
+  bounds = np.array([number * share.numerator // share.denominator for number in numbers])
+  starts, stops = bounds[:-1], bounds[1:]
+  places = starts[:, None] + np.arange(size)
+  there = np.minimum(places, np.maximum(stops - 1, starts)[:, None])
+  start, stop = int(starts[0]), int(max(stops[-1], there[-1, -1] + 1))
+  return Slots(start, stop, there - start, (places < stops[:, None]).astype(np.float32))
 
 
 def placed_lanes(mixed: Mixed, sharding: Any) -> tuple[Any, Any]:
   """The rows that this process reads of each lane, and a function of what is read that gives the batch."""
   shapes = {lane.names: batch_of(mixed.spec_of(lane), lane.size) for lane in mixed.lanes}
   parts = {names: parts_of(shape, sharding) for names, shape in shapes.items()}
+  paths = {names: {key: tuple(path_of(name, key) for name in names) for key in shapes[names]} for names in shapes}
 
   def batch(found: list[tuple[tuple[str, ...], list[Any]]]) -> Any:
     entries: dict[tuple[str, ...], Any] = {}
     for names, rows in found:
       of_parts = dict(zip(parts[names], rows, strict=True))
       for key, entry in place(of_parts, shapes[names], sharding).items():
-        entries[tuple(path_of(name, key) for name in names)] = entry
+        entries[paths[names][key]] = entry
     return _joined(entries)
 
   return parts, batch
@@ -266,7 +283,7 @@ def padded(data: Mixture, batch_size: int, pieces: int = 1) -> Iterator[Any]:
       rows = np.arange(number * lane.size, (number + 1) * lane.size)
       lengths = [len(data.sources[name]) for name in lane.names]
       weights = [(rows < length).astype(np.float32) for length in lengths]
-      found = lane.rows([np.minimum(rows, length - 1) for length in lengths])
+      found = lane.rows(np.stack([np.minimum(rows, length - 1) for length in lengths], axis=1))
       found = {**found, WEIGHT: np.stack(weights, axis=1) if lane.names[1:] else weights[0]}
       for key, entry in found.items():
         entries[tuple(path_of(name, key) for name in lane.names)] = entry

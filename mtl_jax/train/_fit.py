@@ -324,14 +324,14 @@ def _mean(lines: list[Any]) -> dict[str, Any]:
   """
   by_task = {key: np.array([entries(line[key]) for line in lines]) for key in ("losses", "weights", "present")}
   here = by_task["present"] if by_task["present"].size else np.ones_like(by_task["losses"], bool)
-  last = jax.tree.map(lambda leaf: leaf.tolist(), unpacked(lines[-1]))
+  last = jax.tree.map(lambda leaf: leaf.tolist(), unpacked({k: v for k, v in lines[-1].items() if k not in by_task}))
   for key in ("losses", "weights"):
     with np.errstate(invalid="ignore"):
       means = np.sum(by_task[key], axis=0, where=here) / np.sum(here, axis=0)
     last[key] = dict(zip(lines[-1][key], means.tolist(), strict=True))
   last["present"] = dict(zip(lines[-1]["present"], by_task["present"].mean(axis=0).tolist(), strict=True))
   last["terms"] = {name: float(np.mean([line["terms"][name] for line in lines])) for name in last["terms"]}
-  return last
+  return {key: last[key] for key in lines[-1]}
 
 
 def _record(log: Log, kind: str, step: int, values: Mapping[str, Any]) -> dict[str, Any]:

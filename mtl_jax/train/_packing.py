@@ -93,8 +93,9 @@ def _alike_to(tx: optax.GradientTransformation, params: Any, groups: Sequence[tu
     return one, [{**tree, "task": dict(tree["task"])} for tree in other]
 
   try:
-    with jax.numpy_dtype_promotion("standard"), jax.ensure_compile_time_eval():  # an init may be traced
-      one, other = jax.device_get(jax.jit(both)(apart, gradients))
+    with jax.numpy_dtype_promotion("standard"):
+      # Compiled ahead of its call, and so run also where an init is traced.
+      one, other = jax.device_get(jax.jit(both).lower(apart, gradients).compile()(apart, gradients))
   except Exception:  # whatever an optimizer for other trees makes of this one
     return False
   pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)

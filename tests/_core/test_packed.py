@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mtl_jax._core.packed import Opened, Packed, assembled, groups_of, packed, unpacked
+from mtl_jax._core.packed import Opened, Packed, assembled, groups_of, packed, stack, unpacked
 
 ENTRIES = {"b": {"w": np.arange(3.0)}, "a": {"w": np.arange(3.0) + 9}, "c": {"w": np.arange(2.0)}}
 
@@ -48,3 +48,13 @@ def test_what_lies_in_one_array_is_not_stacked_anew():
   assert whole.tolist() == [[0, 1, 2], [3, 4, 5]] and mixed.tolist() == [[2, 5], [0, 0]]
   program = jax.make_jaxpr(lambda b: (lambda o: o.stack([o.entries[name] for name in "abc"])[0])(Opened(b)))(batch)
   assert "concatenate" not in [eqn.primitive.name for eqn in program.eqns]
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_hundreds_are_stacked_by_programs_of_few_inputs(axis, monkeypatch):
+  """One of hundreds takes seconds to compile."""
+  entries, asked = [jnp.full((2, 3), i) for i in range(70)], []
+  original = jnp.stack
+  monkeypatch.setattr(jnp, "stack", lambda leaves, axis: asked.append(len(leaves)) or original(leaves, axis))
+  np.testing.assert_array_equal(stack(entries, axis), np.stack(entries, axis))
+  assert max(asked) <= 32

@@ -23,6 +23,17 @@ def data(size=12):
   return {"x": rng.normal(size=(size, 5)).astype(np.float32), **labels, **masks}
 
 
+def test_each_of_many_heads_is_made_of_its_own_key():
+  """As few heads are, one by one, of the keys behind the trunk's."""
+  x = jnp.asarray(data()["x"])
+  params, _ = NET.init(jax.random.key(0), x)
+  head, features = mtl.from_linen(mtl.nn.MLP((3,), 1)), jnp.ones((12, 4))
+  keys = jax.random.split(jax.random.key(0), 1 + FROM)
+  for place in (0, FROM - 1):
+    alone, _ = head.init(keys[1 + place], features)
+    jax.tree.map(np.testing.assert_array_equal, params["task"][NAMES[place]], alone)
+
+
 def by_name(params):
   """A label for each parameter: of the first task's head, or another."""
   label = lambda path, _: "first" if NAMES[0] in jax.tree_util.keystr(path) else "rest"  # noqa: E731
