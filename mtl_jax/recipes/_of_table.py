@@ -70,9 +70,9 @@ def table_of(given: Any, on: str | None = None, names: Sequence[str] = ()) -> Ta
   files = files_of(given)
   if files is None:
     rows = tables.as_table(given)
-    return Table(rows, tables.Origin.of("the table", rows.num_rows, 0, "row"))
+    return Table(rows, tables.origin_of("the table", rows.num_rows, 0, "row"))
   rows = tables.read(files, on, names)
-  return Table(rows, tables.Origin.of(files[0], rows.num_rows, 1 if names else 2))
+  return Table(rows, tables.origin_of(files[0], rows.num_rows, 1 if names else 2))
 
 
 def files_of(given: Any) -> tuple[str, ...] | None:

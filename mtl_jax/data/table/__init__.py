@@ -5,12 +5,12 @@
 - `parse`: targets and their types from words; `Target`: a column to be predicted, with its labels and its task.
 - `fit`: learns from training rows how a table becomes arrays, a `Preparation`; `read_preparation`: from JSON again.
 - `Split`: how rows are divided to train, tune and test on; `split`, `fold`, `with_test`: the table so divided, `Rows`.
-- `Origin`: where rows are from, so that messages name file and line.
+- `Origin`, `origin_of`: where rows are from, so that messages name file and line.
 - `distinct`: the rows that have not been there before.
 """
 
 from mtl_jax.data.table.frame import as_table, read, write
-from mtl_jax.data.table.origin import Origin
+from mtl_jax.data.table.origin import Origin, origin_of
 from mtl_jax.data.table.preparation import Preparation, fit
 from mtl_jax.data.table.preparation import read as read_preparation
 from mtl_jax.data.table.splitting import Rows, Split, distinct, fold, split, with_test
@@ -26,6 +26,7 @@ __all__ = [
   "distinct",
   "fit",
   "fold",
+  "origin_of",
   "parse",
   "read",
   "read_preparation",

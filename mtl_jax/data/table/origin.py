@@ -22,21 +22,6 @@ class Origin(NamedTuple):
   line: np.ndarray
   word: str = "line"
 
-  @classmethod
-  def of(cls, name: str, count: int, first: int = 2, word: str = "line") -> Origin:
-    """Rows one below the other.
-
-    Args:
-      name: The file, or what else the table is called.
-      count: The number of rows.
-      first: The line of the first.
-      word: What lines are called.
-
-    Returns:
-      The origin.
-    """
-    return cls((name,), np.zeros(count, np.int32), np.arange(first, first + count), word)
-
   def take(self, rows: np.ndarray) -> Origin:
     """That of some of the rows.
 
@@ -69,10 +54,25 @@ class Origin(NamedTuple):
     Returns:
       The file and the line.
 
-    >>> Origin.of("people.csv", 3).at(1)
+    >>> origin_of("people.csv", 3).at(1)
     'people.csv line 3'
     """
     return f"{self.files[self.file[row]]} {self.word} {self.line[row]}"
 
   def __str__(self) -> str:
     return ", ".join(self.files)
+
+
+def origin_of(name: str, count: int, first: int = 2, word: str = "line") -> Origin:
+  """Where the rows of one table are from, which are one below the other.
+
+  Args:
+    name: The file, or what else the table is called.
+    count: The number of rows.
+    first: The line of the first.
+    word: What lines are called.
+
+  Returns:
+    The origin.
+  """
+  return Origin((name,), np.zeros(count, np.int32), np.arange(first, first + count), word)

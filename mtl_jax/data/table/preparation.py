@@ -12,7 +12,7 @@ from mtl_jax._core.errors import UserError, nearest
 from mtl_jax.data.table.columns import dates, is_text, look, numbers
 from mtl_jax.data.table.encoders import KINDS, Column, Curve, Number, Text, Word
 from mtl_jax.data.table.frame import column
-from mtl_jax.data.table.origin import Origin
+from mtl_jax.data.table.origin import Origin, origin_of
 from mtl_jax.data.table.targets import Target, Type, check_named, fit_target
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def fit(
   Raises:
     UserError: An unknown column, a target that cannot be learned, or no column to learn from.
   """
-  what = Origin.of("the table", table.num_rows, 0, "row") if what is None else what
+  what = origin_of("the table", table.num_rows, 0, "row") if what is None else what
   check_named(list(targets), table, what)
   for name in ignore:
     if name not in table.column_names:

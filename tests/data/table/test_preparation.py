@@ -10,7 +10,7 @@ ROWS = 60
 
 
 def origin(name, count=ROWS):
-  return tables.Origin.of(name, count)
+  return tables.origin_of(name, count)
 
 
 def people(count=ROWS, seed=0):

@@ -16,7 +16,7 @@ TABLE = tables.as_table(
   }
 )
 
-ORIGIN, OTHER = tables.Origin.of("a.csv", N), tables.Origin.of("t.csv", 5)
+ORIGIN, OTHER = tables.origin_of("a.csv", N), tables.origin_of("t.csv", 5)
 
 
 @pytest.mark.parametrize(
