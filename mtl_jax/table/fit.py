@@ -91,6 +91,7 @@ def fit(
     UserError: Files that cannot be read, columns that are not there, targets that cannot be learned, or an option out
       of range.
 
+  >>> import numpy as np
   >>> rng = np.random.default_rng(0)
   >>> x = rng.normal(size=400).round(3)
   >>> frame = {"x": x, "twice": 2 * x, "sign": ["up" if v > 0 else "down" for v in x]}
