@@ -20,10 +20,10 @@ SELECTION := tests/_jaxpr tests/engine/test_idioms.py \
 
 .PHONY: demo test test-newest selection test-lowest format reference clean
 
-# The main job: three tasks on real data, single-task training against three ways of sharing one model.
+# The main job: three tasks on real data, one of few labels; single-task training against three ways to share a model.
 demo: .venv/.demo
 	rm -rf runs/demo
-	$(BIN)/mtl-jax compare digits --balancers equal uncertainty pcgrad --seeds 2 --out runs/demo
+	$(BIN)/mtl-jax compare few_labels --balancers equal uncertainty pcgrad --seeds 2 --out runs/demo
 
 # FAST=1: without the tests that take long.
 test: .venv/.dev .venv/.tpu

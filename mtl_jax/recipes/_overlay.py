@@ -10,20 +10,14 @@ from mtl_jax.recipes._recipe import Arrays
 MAX_TILT = 45.0
 
 
-def tasks(few: bool = False) -> dict[str, families.Task]:
-  """`left` and `right`, the digits, and `tilt`, the angle of the right digit in degrees; `few`: `right` has a mask."""
+def tasks() -> dict[str, families.Task]:
+  """`left` and `right`, the digits, and `tilt`, the angle of the right digit in degrees."""
   return {
     "left": families.classification(label="left", num_classes=10),
-    "right": families.classification(label="right", num_classes=10, mask="has_right" if few else None),
+    "right": families.classification(label="right", num_classes=10),
     # The standard deviation of a uniform angle, so that the network's output has unit scale.
     "tilt": families.regression(label="tilt", std=MAX_TILT / 3**0.5),
   }
-
-
-def few(arrays: Arrays, count: int) -> Arrays:
-  """The arrays with a label of the right digit in the first `count` images alone, and its mask `has_right`."""
-  there = np.arange(len(arrays["right"])) < count
-  return {**arrays, "right": np.where(there, arrays["right"], -1), "has_right": there.astype(np.float32)}
 
 
 def pairs(images: np.ndarray, labels: np.ndarray, count: int, shift: int, rng: np.random.Generator) -> Arrays:

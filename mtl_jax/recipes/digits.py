@@ -13,13 +13,11 @@ from mtl_jax.recipes import _overlay
 from mtl_jax.recipes._recipe import Parts, Recipe, Splits, adamw_cosine, choose
 
 
-def digits(num_pairs: int = 20_000, right_labels: int | None = None) -> Recipe:
+def digits(num_pairs: int = 20_000) -> Recipe:
   """scikit-learn's 8 x 8 digits in pairs on a 12 x 12 canvas, in the manner of MultiMNIST.
 
   Args:
     num_pairs: The number of training images.
-    right_labels: In how many of them the right digit is labelled, and in a tenth as many to tune on: so a task of few
-      labels is learned beside tasks of many. None: in all.
 
   Returns:
     The recipe, with the tasks `left` and `right` (accuracy) and `tilt` (degrees).
@@ -30,14 +28,12 @@ def digits(num_pairs: int = 20_000, right_labels: int | None = None) -> Recipe:
     rng = np.random.default_rng(seed)
     # Pairs are drawn within a part, so no handwriting seen in training is tested on, whatever the seeds.
     split = parts(len(images["y"]), (0.7, 0.1, 0.2), stratify=images["y"])
-    train, valid, test = (
-      _overlay.pairs(images["x"][part], images["y"][part], count, shift=4, rng=rng)
-      for part, count in zip(split, (num_pairs, 2000, 4000), strict=True)
+    return Splits(
+      *(
+        _overlay.pairs(images["x"][part], images["y"][part], count, shift=4, rng=rng)
+        for part, count in zip(split, (num_pairs, 2000, 4000), strict=True)
+      )
     )
-    if right_labels is not None:
-      counts = (right_labels, max(right_labels // 10, 50), 4000)
-      train, valid, test = (_overlay.few(part, n) for part, n in zip((train, valid, test), counts, strict=True))
-    return Splits(train, valid, test)
 
   def net(names: Sequence[str]) -> Parts:
     trunk = nn.CNN((32, 64), features=256, strides=2, pool=1)
@@ -48,10 +44,10 @@ def digits(num_pairs: int = 20_000, right_labels: int | None = None) -> Recipe:
   return Recipe(
     name="digits",
     summary="Two overlaid 8x8 digits: read both, tell how far the right one is turned. Offline, seconds to train.",
-    expected="20,000 images; half a minute on 2 cores; accuracies 0.983 and 0.974, R² of the tilt 0.977.",
+    expected="20,000 images; accuracies of 0.98 and 0.97, and an R² of the tilt of 0.98.",
     data=data,
     net=net,
-    tasks=_overlay.tasks(few=right_labels is not None),
+    tasks=_overlay.tasks(),
     optimizer=adamw_cosine,
     learning_rate=5e-3,
     steps=1000,
