@@ -33,6 +33,7 @@ def main(
   recipe: tyro.conf.Positional[str],
   balancers: tuple[str, ...] = ("equal", "uncertainty", "nash"),
   seeds: int = 3,
+  steps: int | None = None,
   single_task: bool = True,
   classical: bool = True,
   options: tuple[str, ...] = (),
@@ -43,15 +44,18 @@ def main(
     recipe: Its name.
     balancers: What it is trained with.
     seeds: Runs of each network: of initialisation and order, on the same parts of the data.
+    steps: Of each run; None: the recipe's.
     single_task: Whether single-task baselines are trained, without which there is no Delta_m.
     classical: Whether scikit-learn's baselines are fitted.
     options: Those of the recipe, as after `--recipe.`: `net=graph`.
   """
   words = tuple(word for option in options for word in (f"--{option.partition('=')[0]}", option.partition("=")[2]))
   begun = time.perf_counter()
-  experiment = configure(recipe, recipe_options=words)
+  experiment = configure(recipe, recipe_options=words, steps=steps)
   splits = experiment.recipe.data(0)
-  compared = mtl.compare(recipe, balancers, seeds=seeds, single_task=single_task, progress=False, recipe_options=words)
+  compared = mtl.compare(
+    recipe, balancers, seeds=seeds, single_task=single_task, steps=steps, progress=False, recipe_options=words
+  )
   methods = [of_method(method) for method in compared.methods]
   minutes = (time.perf_counter() - begun) / 60
   if classical:

@@ -40,11 +40,8 @@ def rows(record: Mapping[str, Any]) -> Iterator[list[str]]:
   columns = list(metrics) if isinstance(metrics, dict) and len(metrics) <= FEW else []
   alike = ALIKE.get(next(iter(kinds))) if len(kinds) == 1 else None
   compared = any(method.get("delta_m") for method in record["methods"])
-  heading = [
-    "method",
-    *([f"mean {alike}"] if alike else []),
-    *(f"{t}, {ALIKE.get(m, m)}" for t in columns if (m := metrics[t])),
-  ]
+  judged = [f"{task}, {ALIKE.get(metrics[task], metrics[task])}" for task in columns]
+  heading = ["method", *([f"mean {alike}"] if alike else []), *judged]
   yield [*heading, *(["Δm in %"] if compared else []), "parameters"]
   for method in record["methods"]:
     line = [method["name"], *([cell(method["mean"])] if alike else [])]
@@ -66,8 +63,8 @@ def section(record: Mapping[str, Any]) -> str:
     f"`{record['command']}`; {record['machine']}.",
     "\n".join("| " + " | ".join(line) + " |" for line in table),
   ]
-  if record.get("note"):
-    told.insert(2, record["note"])
+  if not any(method.get("delta_m") for method in record["methods"]):
+    told.append("Single-task baselines were not trained, so there is no Δm.")
   if record["published"]:
     figures = ", ".join(f"{method} {value:g}" for method, value in record["published"]["figures"].items())
     told.append(f"Published: {figures} ({record['published']['source']}).")

@@ -138,7 +138,7 @@ class _Layer(nn.Module):
       messages = kept(self.activation(z[:, None] + nn.Dense(width, name="edges")(edges)), adjacency).sum(axis=2)
     else:
       kinds = nn.Embed(self.bonds, width, name="edges")(jnp.arange(1, self.bonds))
-      messages = jnp.einsum("bvuk,bukw->bvw", edges.astype(z.dtype), self.activation(z[:, :, None] + kinds))
+      messages = jnp.einsum("bvuk,bukw->bvw", edges.astype(z.dtype), self.activation(z[:, :, None] + kinds[None, None]))
     epsilon = self.param("epsilon", nn.initializers.zeros, ())
     y = constrain(self.activation(nn.Dense(2 * width)((1 + epsilon) * z + messages)))
     return constrain(nodes + nn.Dropout(self.dropout, deterministic=not train)(nn.Dense(width)(y)))

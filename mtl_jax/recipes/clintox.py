@@ -28,9 +28,6 @@ def clintox(split: _molecules.SplitBy = "random", net: _molecules.Network = "fin
     split,
     net,
     summary="Approved drugs, and drugs toxic in trials.",
-    widths=(512,),
-    weight_decay=1.0,
-    learning_rate=0.005,
     steps=300,
     eval_every=20,
   )

@@ -54,6 +54,7 @@ def multimnist(num_pairs: int = 60_000) -> Recipe:
   return Recipe(
     name="multimnist",
     summary="Two overlaid MNIST digits: read both, tell how far the right one is turned. Minutes to train.",
+    expected="60,000 images; MNIST from MTL_JAX_DATA or TensorFlow Datasets.",
     data=data,
     net=net,
     tasks=_overlay.tasks(),

@@ -54,22 +54,20 @@ def qm9(num_molecules: int = 20_000) -> Recipe:
       x = _geometry.graphs(found["atoms"][part], found["positions"][part])
       return {"x": x, **{name: values[part].astype(np.float32) for name, values in labels.items()}}
 
-    spread = {name: {"mean": v[rows[0]].mean(), "std": v[rows[0]].std()} for name, v in labels.items()}
-    return Splits(*map(arrays, rows), about={"units": UNITS, "labels": spread, "per_element": fits})
+    spread = {name: (v[rows[0]].mean(), v[rows[0]].std()) for name, v in labels.items()}
+    return Splits(*map(arrays, rows), about={"units": UNITS, "mean and std": spread, "per_element": fits})
 
   def net(names: Sequence[str]) -> Parts:
     trunk = nn.MessagePassing(width=64, layers=3)
     heads = {name: from_linen(nn.MLP((64,), 1)) for name in choose(UNITS, names)}
     return Parts(from_linen(trunk), heads)
 
-  def tasks(labels: Mapping[str, Mapping[str, float]]) -> dict[str, families.Task]:
-    known = {name: labels.get(name, {"mean": 0.0, "std": 1.0}) for name in UNITS}
-    return {
-      name: families.regression(name, mean=own["mean"], std=own["std"]).judged_by("mae") for name, own in known.items()
-    }
+  def tasks(spread: Mapping[str, Sequence[float]]) -> dict[str, families.Task]:
+    numbers = {name: spread.get(name, (0.0, 1.0)) for name in UNITS}
+    return {name: families.regression(name, mean=m, std=s).judged_by("mae") for name, (m, s) in numbers.items()}
 
   def adapt(described: Description) -> Recipe:
-    return dataclasses.replace(recipe, tasks=tasks(described.about["labels"]))
+    return dataclasses.replace(recipe, tasks=tasks(described.about["mean and std"]))
 
   recipe = Recipe(
     name="qm9",

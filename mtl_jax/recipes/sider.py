@@ -33,7 +33,6 @@ def sider(split: _molecules.SplitBy = "random", net: _molecules.Network = "finge
     split,
     net,
     summary="Side effects of drugs in 27 classes.",
-    learning_rate=0.001,
     steps=300,
     eval_every=30,
   )

@@ -31,7 +31,6 @@ def tox21(split: _molecules.SplitBy = "random", net: _molecules.Network = "finge
     split,
     net,
     summary="Toxicity of molecules in 12 assays, labels missing.",
-    learning_rate=0.001,
     steps=600,
     eval_every=60,
   )

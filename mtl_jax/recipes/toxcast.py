@@ -28,7 +28,6 @@ def toxcast(split: _molecules.SplitBy = "random", net: _molecules.Network = "fin
     split,
     net,
     summary="Toxicity of molecules in 617 assays, labels missing.",
-    learning_rate=0.001,
     steps=600,
     eval_every=100,
   )
