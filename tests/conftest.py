@@ -1,11 +1,12 @@
 """Strict settings for all tests: no silent promotion of dtypes or ranks, annotations checked."""
 
+import gc
 import os
 
 from tests._compiler import JAXLIB
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# Most of the tests' time is the compiler's. Tests of memory turn its optimizations on again.
+# Most of the tests' time is the compiler's. What is left out changes neither fusions nor buffers.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 # The older way of writing fused loops compiles twice as fast, and changes neither fusions nor buffers. Newer compilers
 # do not have it, and end the process when they are asked for it.
@@ -26,12 +27,10 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
-@pytest.fixture
-def optimized():
-  """The compiler's optimizations."""
-  jax.config.update("jax_disable_most_optimizations", False)
-  yield
-  jax.config.update("jax_disable_most_optimizations", True)
+def pytest_collection_finish():
+  """What is there before the first test stays: to look through it again and again is a twentieth of the tests' time."""
+  gc.freeze()
+  gc.set_threshold(20_000, 20, 20)
 
 
 DATA = os.environ.get("MTL_JAX_DATA", "")  # as it is outside of the tests that change it

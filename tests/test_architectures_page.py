@@ -2,10 +2,13 @@
 
 import re
 
+import pytest
+
 import mtl_jax as mtl
 from docs import architectures
 
 
+@pytest.mark.slow
 def test_the_page_is_that_of_the_code():
   """But for the operations, which compilers count in their own ways."""
   written = (architectures.DOCS / "architectures.md").read_text()

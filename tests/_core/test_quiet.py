@@ -35,6 +35,7 @@ _INTERRUPTED = """
 """
 
 
+@pytest.mark.slow
 def test_an_interrupt_in_a_destructor_is_not_lost():
   """In a process of its own: its main thread is to be interrupted."""
   done = subprocess.run([sys.executable, "-c", textwrap.dedent(_INTERRUPTED)], capture_output=True, text=True)

@@ -65,6 +65,7 @@ def test_functions_without_loops_stay_as_they_are():
 
 
 @pytest.mark.parametrize("engine", [mtl.engine.every(2, mtl.engine.gram()), mtl.engine.stacked()])
+@pytest.mark.slow
 def test_a_step_holds_no_others_in_branches_and_microbatches(engine):
   net, tasks, batch, _ = problem(2, trunk=ConvTrunk(), batch=8)
   net = mtl.arch.microbatch(net, 2)

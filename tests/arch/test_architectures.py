@@ -12,6 +12,7 @@ import pytest
 
 import mtl_jax as mtl
 from mtl_jax._core.paths import by_path
+from mtl_jax.engine.linearize import linearize
 from mtl_jax.nn._batch_norm import BatchNorm
 from tests.arch._table import TABLE, filled
 
@@ -142,22 +143,31 @@ WITH_GRAM = ("mmoe", "ple", "film")  # `factored` reads the same backward passes
 
 @functools.cache
 def trained(name):
-  """The task gradients, and the parameters after a step of MGDA by each engine that serves it; one program."""
+  """The task gradients, and the parameters after a step of MGDA by each engine that serves it; one program.
+
+  `stacked` takes a whole step. Others differ in nothing but the gradient of the shared parameters.
+  """
   net, tasks = built(name, plain(), 3)
   batch = labels(tasks) | {"x": jax.random.normal(jax.random.key(3), (BATCH, 5))}
-  balancer = mtl.balance.mgda()
-  objective = mtl.objective(net, tasks).at_step(jnp.int32(0))
-  engines = ("stacked", "factored", "gram") if name in WITH_GRAM else ("stacked", "factored")
+  balancer, objective = mtl.balance.mgda(), mtl.objective(net, tasks)
+  engines = [mtl.engine.factored()] + [mtl.engine.gram()] * (name in WITH_GRAM)
   create = functools.partial(mtl.init_train_state, net, tasks, balancer, TX, batch)
   state = filled(jax.eval_shape(create, jax.random.key(1)))
-  steps = {engine: mtl.make_train_step(mtl.objective(net, tasks), balancer, TX, engine) for engine in engines}
+  step = mtl.make_train_step(objective, balancer, TX, "stacked")
 
   @jax.jit
   def run(state, batch):
-    def losses(params):
-      return jnp.stack([*objective(params, state.state, batch, jax.random.key(2))[0].values()])
+    now, key = objective.at_step(state.step), jax.random.fold_in(state.key, state.step)
 
-    return jax.jacrev(losses)(state.params), {e: step(state, batch)[0].params for e, step in steps.items()}
+    def losses(params):
+      return jnp.stack([*now(params, state.state, batch, key)[0].values()])
+
+    linear = linearize(now, state.params, state.state, batch, key)
+    after = {"stacked": step(state, batch)[0].params}
+    for engine in engines:
+      gradient = engine.run(linear, balancer, state.balancer, engine.init(3))[0]
+      after[engine.name] = {"shared": jax.tree.map(lambda p, g: p - 0.1 * g, state.params["shared"], gradient)}
+    return jax.jacrev(losses)(state.params), after
 
   return list(tasks), *jax.device_get(run(state, batch))
 

@@ -80,7 +80,6 @@ def test_dropout_differs_between_pieces():
   assert not np.array_equal(y[0], y[1])  # examples 0 and 1 are in different pieces
 
 
-@pytest.mark.usefixtures("optimized")
 @pytest.mark.slow
 def test_memory_is_that_of_a_piece():
   net, tasks, batch, _ = problem(2, trunk=Trunk((256,) * 6), batch=2048)

@@ -89,6 +89,7 @@ def test_shazeer_loss_sees_the_noise_by_which_experts_were_chosen():
   assert found["gate_z"] == pytest.approx(z, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_switch_loss_is_summed_over_tasks():
   net, params, state = made(k=1, strength=0.5)
   found, _ = terms_of(net, params, state, None)

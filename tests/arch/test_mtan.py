@@ -12,6 +12,7 @@ from tests.arch._small import heads, predicted, same, started, trunk
 IMAGES = jax.random.normal(jax.random.key(2), (2, 7, 7, 1))
 
 
+@pytest.mark.slow
 def test_with_open_masks_it_is_hard_sharing():
   """On maps whose resolution falls from 7 to 4 to 2, then vectors."""
   cnn = mtl.from_linen(mtl.nn.CNN((4, 6), features=8))

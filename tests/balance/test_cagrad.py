@@ -33,6 +33,7 @@ def test_update_is_in_the_ball_and_its_worst_gain_the_best(tasks, c):
     assert (gains > -1e-3 * np.linalg.norm(j, axis=2) * np.linalg.norm(update, axis=1, keepdims=True)).all()
 
 
+@pytest.mark.slow
 def test_divisors():
   gram = products(well_posed(2)[:1])
 

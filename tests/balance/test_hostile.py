@@ -111,6 +111,7 @@ def test_torchjds_regularisation_is_an_option():
 
 
 @pytest.mark.parametrize("name", ["upgrad", "dualproj"])
+@pytest.mark.slow
 def test_weights_of_short_gradients_beside_four_a_hundred_times_longer(name):
   rng, long = np.random.default_rng(0), np.where(np.arange(9) < 4, 100.0, 1.0)[:, None]
   rows = rng.normal(size=(9, COLUMNS)) + 0.5 * rng.normal(size=COLUMNS)

@@ -38,6 +38,7 @@ def test_resume_of_a_finished_run(trained, capsys):
   assert main(["train", "digits", *options, "--run-dir", str(trained), "--resume"]) == 0
 
 
+@pytest.mark.slow
 def test_train_says_which_engine_it_takes_and_why(tmp_path, capsys):
   options = "--balancer pcgrad --steps 2 --tasks left tilt --verbose --run-dir".split()
   assert main(["train", "digits", *options, str(tmp_path / "run")]) == 0

@@ -126,6 +126,7 @@ def test_resume_checks_the_options(place, tmp_path, capsys):
   assert "is ['--num-examples', '30']; data: examples 40 -> 30." in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_compare_is_the_command_in_python(place, tmp_path, capsys):
   words = ["compare", f"{place / 'tiny.py'}:recipe", "--recipe.num-examples", "40", "--balancers", "mgda"]
   assert main([*words, "--out", str(tmp_path / "out")]) == 0
@@ -231,6 +232,7 @@ def test_architectures_by_name(place, tmp_path, capsys):
   assert hard["parameters"] < single["parameters"] < mixture["parameters"]
 
 
+@pytest.mark.slow
 def test_what_an_architecture_does_not_serve_is_left_out(place):
   def failing(trunk, heads):
     raise mtl.UserError("not for this")

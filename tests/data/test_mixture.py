@@ -109,6 +109,7 @@ def test_shares_are_exact_and_whole_ones_have_no_filling():
 
 
 @pytest.mark.parametrize("sizes", [None, {"a": 2, "b": 3, "c+d": 4}])
+@pytest.mark.slow
 def test_turns_have_their_shares_of_a_thousand_and_go_on_where_each_source_stopped(sizes):
   data = mixture(THREE, rates={"a": 0.123, "b": 0.25, "c+d": 0.627}, sizes=sizes, turns=True)
   total = 4 if sizes is None else 9
@@ -160,6 +161,7 @@ LONG = {
 
 
 @pytest.mark.parametrize("how", LONG)
+@pytest.mark.slow
 def test_a_thousand_batches_of_an_interrupted_iterator_are_those_of_another(how):
   given, options = LONG[how]
   data = mixture(given, **options)

@@ -293,7 +293,6 @@ def test_an_engine_says_what_it_cannot_serve():
     mtl.make_train_step(mtl.objective(net, tasks), mtl.balance.pcgrad(), optax.sgd(1.0), mtl.engine.losses())
 
 
-@pytest.mark.usefixtures("optimized")
 @pytest.mark.slow
 def test_layers_add_no_cotangents_of_all_tasks():
   """T = 8, batch 256, layers of 64 and 96 by turns: two more add less than the T cotangents of one."""
@@ -305,7 +304,6 @@ def test_layers_add_no_cotangents_of_all_tasks():
   assert temp(6) - temp(4) < 8 * 4 * 256 * 64
 
 
-@pytest.mark.usefixtures("optimized")
 @pytest.mark.slow
 def test_gram_keeps_one_leaf_of_rows_and_stacked_keeps_all():
   """T = 10, MLP 256-1024x4, batch 256: `gram`'s temporary memory is under 60 % of `stacked`'s."""

@@ -147,6 +147,7 @@ def test_the_gram_matrix_is_that_of_the_rows(kind, choices):
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
+@pytest.mark.slow
 def test_bfloat16_compute_gives_the_gram_matrix_of_its_rows(choices):
   exact, exact_ways = _grams({})
   expected, ways = _grams({}, compute_dtype=jnp.bfloat16)
@@ -273,7 +274,7 @@ def test_rows_are_made_where_they_are_cheaper():
 
 
 @pytest.mark.slow
-def test_no_rows_of_wide_kernels_are_kept(optimized):
+def test_no_rows_of_wide_kernels_are_kept():
   """T = 8, MLP 64-1024x2, batch 16: all they hold is less than half the rows of a kernel, which `stacked` holds."""
   net, tasks, batch, _ = problem(8, trunk=Trunk((1024,) * 2), batch=16, features=64)
   temp = functools.partial(temporary_memory, net, tasks, batch)
@@ -285,7 +286,7 @@ def test_no_rows_of_wide_kernels_are_kept(optimized):
 
 
 @pytest.mark.slow
-def test_a_task_adds_little_more_than_its_cotangent(optimized):
+def test_a_task_adds_little_more_than_its_cotangent():
   """Batch 256, features 512, heads 64-1: the cotangents of all tasks are made into one stack, none lie beside it."""
 
   def temp(count):

@@ -43,7 +43,6 @@ def test_the_update_is_the_gradient_of_the_weighted_losses():
     np.testing.assert_allclose(a, b, atol=1e-6)
 
 
-@pytest.mark.usefixtures("optimized")
 @pytest.mark.slow
 def test_the_work_does_not_grow_with_a_trunk_pass_a_task():
   def flops(num_tasks, balancer, engine):

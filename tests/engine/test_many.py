@@ -49,6 +49,7 @@ def together(tree, axis=0):
 
 
 @pytest.mark.parametrize("kind", ["one input", "own inputs", "masks and another"])
+@pytest.mark.slow
 def test_engines_give_what_they_give_apart(kind):
   objective, (params, state), batch = problem(kind)
   names = objective.names
@@ -86,6 +87,7 @@ def test_engines_give_what_they_give_apart(kind):
       np.testing.assert_allclose(gram / scale, flat @ flat.T / scale, atol=2e-5, err_msg=name)
 
 
+@pytest.mark.slow
 def test_a_program_does_not_grow_with_the_tasks():
   """Twice the tasks, as many operations but for what opens batch and keys: no loop over tasks is unrolled."""
 

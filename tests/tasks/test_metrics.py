@@ -109,6 +109,7 @@ def test_accuracy_and_macro_scores_of_label_vectors():
     assert merged(getattr(m, name)(positive), scores, label, weight, [20]) == pytest.approx(want)
 
 
+@pytest.mark.slow
 def test_weights_of_entries_weigh_each_label_by_itself():
   rng = np.random.default_rng(2)
   scores, label = rng.normal(size=(SIZE, 3)).astype(np.float32), rng.integers(0, 2, (SIZE, 3))

@@ -100,6 +100,7 @@ def test_a_net_of_no_tasks():
     mtl.init_train_state(mtl.from_linen(nn.Dense(1)), TASKS, "equal", TX, BATCH, jax.random.key(0))
 
 
+@pytest.mark.slow
 def test_names_and_weights_by_name_train_as_what_they_stand_for():
   def after(balancer, engine):
     state = mtl.init_train_state(NET, TASKS, balancer, TX, BATCH, jax.random.key(0), engine=engine)

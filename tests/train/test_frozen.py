@@ -89,6 +89,7 @@ def test_balancers_that_remember_gradients_and_heads_that_are_frozen():
     assert (leaf == by_path(new.params)[path]).all() == still, path
 
 
+@pytest.mark.slow
 def test_fit_stores_what_is_frozen_and_resumes_with_the_same_only(tmp_path):
   frozen = ["Dense_0/kernel"]
   programs = mtl.train.compile_programs(NET, TASKS, mtl.balance.pcgrad(), TX, arrays(500, 0), frozen=frozen)

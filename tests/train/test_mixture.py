@@ -103,6 +103,7 @@ def test_a_step_is_that_by_hand(names, options, batch_size):
     jax.tree.map(np.testing.assert_array_equal, plain(state.params)["task"][name], before["task"][name])
 
 
+@pytest.mark.slow
 def test_other_tasks_examples_do_not_change_a_task_s_loss_nor_its_head():
   """Neither which they are nor how many."""
   found = []
@@ -117,6 +118,7 @@ def test_other_tasks_examples_do_not_change_a_task_s_loss_nor_its_head():
 
 
 @pytest.mark.parametrize("names", [THREE, TWENTY], ids=["three", "twenty"])
+@pytest.mark.slow
 def test_fit_evaluates_each_task_on_its_own_data_and_the_run_opens_again(names, tmp_path):
   net, tasks = problem(names)
   valid = sources(names, (3, 300, 41))
@@ -156,6 +158,7 @@ def noisy(batch, key):
 
 
 @pytest.mark.parametrize("turns", [False, True], ids=["joint", "turns"])
+@pytest.mark.slow
 def test_a_run_that_is_killed_and_goes_on_ends_with_the_same_bits(turns, tmp_path):
   net, tasks = problem(THREE)
   data = mixture(sources(THREE), rates="proportional", turns=turns)
@@ -185,6 +188,7 @@ def test_a_run_that_is_killed_and_goes_on_ends_with_the_same_bits(turns, tmp_pat
   assert digest(plain.params) != digest(straight.params)
 
 
+@pytest.mark.slow
 def test_batches_in_pieces():
   """`accumulate` changes nothing, and sources that are absent from a turn do not stand in its way."""
   net, tasks = problem(THREE)

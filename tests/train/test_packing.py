@@ -73,6 +73,7 @@ def test_heads_that_are_frozen_otherwise_stay_apart(frozen, expected):
   assert sorted(sizes) == sorted(expected if 12 not in expected else [1] * FROM)
 
 
+@pytest.mark.slow
 def test_a_run_on_packed_heads_ends_as_one_apart(tmp_path, monkeypatch):
   """Absent tasks too: half of them have no labels in the first half of the steps."""
   arrays = data()

@@ -149,6 +149,7 @@ def test_a_log_that_is_gone_is_told_and_a_file_named_checkpoints_is_one_line(run
     run(run_of_20, steps=30, resume=True)
 
 
+@pytest.mark.slow
 def test_a_run_whose_directory_is_renamed_stops_with_one_line_and_goes_on_there(tmp_path, unbroken):
   moved = tmp_path / "moved"
 

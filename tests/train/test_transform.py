@@ -39,6 +39,7 @@ def run(compiled, steps, run_dir=None, transform=noisy, **options):
   )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_resumed_run_draws_the_same_and_evaluation_none(compiled, tmp_path):
   straight = run(compiled, 8)
   run(compiled, 4, tmp_path / "run")

@@ -86,7 +86,7 @@ def test_nan_of_one_task_stays_with_it(kind, trunk, products, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_barrier_does_not_hold_the_order_on_cpu(monkeypatch, optimized):
+def test_a_barrier_does_not_hold_the_order_on_cpu(monkeypatch):
   """Why values are added zeros: with `optimization_barrier` the cotangents of 10 tasks lie beside their stack.
 
   The compiler of JAX 0.12 takes the same memory either way.
