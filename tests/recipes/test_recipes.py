@@ -189,7 +189,6 @@ def test_clicks_are_a_log_with_selection_bias(clicks):
   assert not np.array_equal(recipe.data(1).train["x"], log["x"])
 
 
-# 0.69 and 0.73 are reached in as many steps, chance is 0.5.
 @pytest.mark.slow
 def test_clicks_learns_by_rows(clicks):
   from mtl_jax.experiment import configure, train_run
