@@ -11,7 +11,7 @@ A data set is a dictionary of arrays, `{key: (N, ...)}`, one row per example, or
 - `parts`, `folds`: rows to train, tune and test on, at random, by class, by group or by time.
 - `join`: data sets that label the same examples in part as one.
 - `Source`, `as_source`: what can be read by number; `source`: files and known data sets.
-- `smiles`: fingerprints, scaffolds and graphs of molecules.
+- `smiles`: fingerprints, scaffolds and graphs of molecules, by RDKit.
 """
 
 from mtl_jax.data import smiles, source
