@@ -12,7 +12,7 @@ A data set is a dictionary of arrays, `{key: (N, ...)}`, one row per example, or
 - `join`: data sets that label the same examples in part as one.
 - `table`: columns of files and frames as arrays.
 - `Source`, `as_source`: what can be read by number; `source`: files and known data sets.
-- `smiles`: fingerprints, scaffolds and graphs of molecules.
+- `smiles`: fingerprints, scaffolds and graphs of molecules, by RDKit.
 """
 
 from mtl_jax.data import smiles, source, table
