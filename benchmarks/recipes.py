@@ -23,6 +23,7 @@ from _published import published
 import mtl_jax as mtl
 from mtl_jax.analysis.plots import standard_error
 from mtl_jax.experiment.config import configure, problem_of
+from mtl_jax.table.baselines import baselines
 from mtl_jax.train.log import write_json
 
 MANY = 64
@@ -60,7 +61,7 @@ def main(
   minutes = (time.perf_counter() - begun) / 60
   if classical:
     problem = problem_of(experiment, mtl.data.describe(splits.train, splits.about))
-    found = _classical.scores(splits, problem.tasks, problem.inputs)
+    found = classical_scores(splits, problem)
     methods += [{"name": name, **summary({t: [v] for t, v in own.items()})} for name, own in found.items()]
   name = "-".join([recipe, *(option.partition("=")[2] for option in options)])
   command = " ".join(["python", "benchmarks/recipes.py", *map(shlex.quote, sys.argv[1:])])
@@ -83,6 +84,17 @@ def main(
   path = Path(RESULTS) / f"recipe_{name}.json"
   write_json(path, record)
   print(f"{path}\n{compared}")
+
+
+def classical_scores(splits: Any, problem: mtl.Problem) -> dict[str, dict[str, float]]:
+  """`{model: {task: test score}}`; of a recipe of a table the baselines of `mtl.table`, which know words."""
+  if "columns" not in splits.about:
+    return _classical.scores(splits, problem.tasks, problem.inputs)
+  prepared = mtl.data.table.read_preparation(splits.about)
+  found = baselines(prepared, splits, problem.tasks)
+  return {
+    name: {task: own[task][problem.tasks[task].main_metric] for task in problem.tasks} for name, own in found.items()
+  }
 
 
 def of_method(method: Any) -> dict[str, Any]:

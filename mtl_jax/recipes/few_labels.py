@@ -55,9 +55,9 @@ def few_labels(num_images: int = 20_000, labels: int = 100, share: float = 0.25)
     },
     optimizer=adamw_cosine,
     learning_rate=5e-3,
-    steps=1000,
+    steps=600,
     batch_size=128,
-    eval_every=100,
+    eval_every=60,
   )
 
 
