@@ -31,6 +31,7 @@ def tox21(split: _molecules.SplitBy = "random", net: _molecules.Network = "finge
     split,
     net,
     summary="Toxicity of molecules in 12 assays, labels missing.",
+    expected="8,006 molecules, 600 steps; a mean ROC-AUC of 0.838 over 12 tasks.",
     steps=600,
     eval_every=60,
   )
