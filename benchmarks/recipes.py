@@ -88,7 +88,7 @@ def main(
 
 def classical_scores(splits: Any, problem: mtl.Problem) -> dict[str, dict[str, float]]:
   """`{model: {task: test score}}`; of a recipe of a table the baselines of `mtl.table`, which know words."""
-  if "columns" not in splits.about:
+  if "targets" not in splits.about:  # of a table
     return _classical.scores(splits, problem.tasks, problem.inputs)
   prepared = mtl.data.table.read_preparation(splits.about)
   found = baselines(prepared, splits, problem.tasks)

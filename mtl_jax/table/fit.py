@@ -10,6 +10,7 @@ from typing import Any
 
 from mtl_jax._core.checks import check_numbers
 from mtl_jax._core.errors import UserError, check_choice
+from mtl_jax._core.files import holds_more_than
 from mtl_jax.data import describe
 from mtl_jax.data import table as tables
 from mtl_jax.experiment import Experiment, configure, train_run
@@ -88,8 +89,8 @@ def fit(
     The model, with the comparison.
 
   Raises:
-    UserError: Files that cannot be read, columns that are not there, targets that cannot be learned, or an option out
-      of range.
+    UserError: Files that cannot be read, columns that are not there, targets that cannot be learned, an option out of
+      range, or a run directory that is not empty.
 
   >>> import numpy as np
   >>> rng = np.random.default_rng(0)
@@ -105,6 +106,9 @@ def fit(
     raise UserError(f"minutes is {minutes}, expected above 0.")
   for network in networks:
     check_choice("table.fit", "network", network, NETWORKS)
+  out = None if run_dir is None else Path(run_dir)
+  if out is not None and holds_more_than(out):
+    raise UserError(f"{out} is not empty: choose another directory for the run.")
   shape = TableShape(networks[0], width, layers, dropout, class_weights)
   source = _Source.of(table, test, tables.parse(targets), on, tuple(names), tuple(ignore), split, by, duplicates)
   parts = [dataclasses.replace(source, fold=(number, folds)) for number in range(folds or 0)]
@@ -131,7 +135,6 @@ def fit(
   choice = choose(train, networks, splits, steps or steps_for(rows, batch_size), minutes, say, progress)
   chosen, programs = train(choice.network, choice.steps)
   say(f"{choice.network}, {choice.steps} steps of {batch_size} of {rows} rows")
-  out = None if run_dir is None else Path(run_dir)
   loop = Loop(title=MULTI, programs=programs)
   result, score = train_run(chosen, splits, run_dir=out, progress=progress, loop=loop)
   comparison = None

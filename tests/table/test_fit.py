@@ -137,6 +137,13 @@ def test_mistakes_are_one_line_and_no_run_is_left(wine, tmp_path, capsys, words,
   assert not run.exists()
 
 
+def test_a_directory_that_is_in_use_is_told_before_anything_is_trained(wine, tmp_path):
+  (tmp_path / "notes.txt").write_text("mine")
+  with pytest.raises(mtl.UserError, match="is not empty: choose another directory"):
+    mtl.table.fit(wine, "alcohol", run_dir=tmp_path, say=pytest.fail, **QUICK)
+  assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
 def test_baselines_are_those_of_scikit_learn():
   """Ridge and logistic regression on the standardised numbers give the same scores."""
   x, y = load_diabetes(return_X_y=True)
