@@ -30,7 +30,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 def pytest_collection_finish():
   """What is there before the first test stays: to look through it again and again is a twentieth of the tests' time."""
   gc.freeze()
-  gc.set_threshold(20_000, 20, 20)
+  gc.set_threshold(10_000, 10, 10)
 
 
 DATA = os.environ.get("MTL_JAX_DATA", "")  # as it is outside of the tests that change it
