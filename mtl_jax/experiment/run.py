@@ -111,12 +111,10 @@ def fit_run(
     batch_size=config.batch_size,
     seed=config.seed,
     eval_every=experiment.recipe.eval_every,
-    score=experiment.recipe.score,
     run_dir=run_dir,
     resume=resume,
     loop=dataclasses.replace(loop, config=dataclasses.asdict(config), about=splits.about, programs=programs),
-    **_options(experiment, mesh, rules),
-    **fit_options,
+    **{"score": experiment.recipe.score, **_options(experiment, mesh, rules), **fit_options},
   )
 
 

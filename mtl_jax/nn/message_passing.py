@@ -109,8 +109,7 @@ class MessagePassing(nn.Module):
       edges = kept(edges, adjacency)
     else:
       adjacency = (edges != 0) & pairs
-      # As one 1 among zeros, or all zeros: edges of one kind bring the same message from a node.
-      edges = jax.nn.one_hot(jnp.where(adjacency, edges, 0) - 1, self.bonds - 1)
+      edges = jnp.where(adjacency, edges, 0)
     if self.atoms is None:
       nodes = nn.Dense(self.width, name="embedding")(kept(nodes, mask))
     else:
@@ -137,8 +136,10 @@ class _Layer(nn.Module):
     if self.bonds is None:
       messages = kept(self.activation(z[:, None] + nn.Dense(width, name="edges")(edges)), adjacency).sum(axis=2)
     else:
+      # Edges of one kind bring the same message from a node, so their sum is a product of matrices.
       kinds = nn.Embed(self.bonds, width, name="edges")(jnp.arange(1, self.bonds))
-      messages = jnp.einsum("bvuk,bukw->bvw", edges.astype(z.dtype), self.activation(z[:, :, None] + kinds[None, None]))
+      there = jax.nn.one_hot(edges - 1, self.bonds - 1, dtype=z.dtype)
+      messages = jnp.einsum("bvuk,bukw->bvw", there, self.activation(z[:, :, None] + kinds[None, None]))
     epsilon = self.param("epsilon", nn.initializers.zeros, ())
     y = constrain(self.activation(nn.Dense(2 * width)((1 + epsilon) * z + messages)))
     return constrain(nodes + nn.Dropout(self.dropout, deterministic=not train)(nn.Dense(width)(y)))

@@ -133,12 +133,19 @@ def _runs(
   """The weights of positives and negatives of each score of each group, ascending, and the groups numbered from 0."""
   order = np.lexsort((s, group))
   s, group, is_positive, weight = (a[order] for a in (s, group, is_positive, weight.astype(np.float64)))
-  new_group = np.diff(group, prepend=group[:1]) != 0
-  run = np.cumsum(new_group | (np.diff(s, prepend=s[:1]) != 0))
+  new_group = _changes(group)
+  run = np.cumsum(new_group | _changes(s))
   positive, negative = (np.bincount(run, weight * chosen, minlength=1) for chosen in (is_positive, ~is_positive))
   of_run = np.zeros(len(positive), np.int64)
   of_run[run] = np.cumsum(new_group)
   return positive, negative, of_run
+
+
+def _changes(values: np.ndarray) -> np.ndarray:
+  """Whether each value is another than the one before."""
+  found = np.zeros(len(values), bool)
+  found[1:] = values[1:] != values[:-1]
+  return found
 
 
 def _areas(
