@@ -271,7 +271,10 @@ def test_without_a_schedule_nothing_is_said_and_the_run_opens_without_its_data(t
   assert digest((opened.params, opened.state)) == digest((fit.params, fit.net_state)) and opened.step == 10
   assert opened.data.about == splits.about and list(opened.problem.tasks) == list(TASKS)
   assert opened.evaluate({"test": splits.test}) == {"test": test}
-  expected = mtl.train.predict_all(NET, TASKS, fit.params, fit.net_state, splits.test)
+  values = mtl.train.calibrate(NET, TASKS, fit.params, fit.net_state, splits.valid)
+  assert values["kind"]["temperature"] > 0 and values["size"]["radius"] > 0
+  problem = mtl.train.calibrated(mtl.Problem(NET, TASKS), values)
+  expected = mtl.train.predict_all(problem, fit.params, fit.net_state, splits.test)
   found = opened.predict({"x": splits.test["x"]})
   assert {task: list(named) for task, named in found.items()} == {task: list(named) for task, named in expected.items()}
   for task, named in expected.items():
