@@ -9,12 +9,14 @@
 - `distinct`: the rows that have not been there before.
 """
 
-from mtl_jax.data.table.frame import as_table, read, write
+from mtl_jax.data.table.arrow import write
+from mtl_jax.data.table.frame import as_table, read
 from mtl_jax.data.table.origin import Origin, origin_of
 from mtl_jax.data.table.preparation import Preparation, fit
 from mtl_jax.data.table.preparation import read as read_preparation
 from mtl_jax.data.table.splitting import Rows, Split, distinct, fold, split, with_test
-from mtl_jax.data.table.targets import Target, parse
+from mtl_jax.data.table.target import Target
+from mtl_jax.data.table.targets import parse
 
 __all__ = [
   "Origin",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from mtl_jax.data.table.frame import arrow
+from mtl_jax.data.table.arrow import arrow
 
 if TYPE_CHECKING:
   import pyarrow as pa

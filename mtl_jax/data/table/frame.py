@@ -3,40 +3,20 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from mtl_jax._core.errors import UserError, nearest, reason, some
-from mtl_jax._core.files import replacing
+from mtl_jax._core.errors import UserError, reason
+from mtl_jax.data.table.arrow import arrow, check_names, column
+from mtl_jax.data.table.csv_file import check_memory, read_csv
 
 if TYPE_CHECKING:
   import pyarrow as pa
 
 MISSING = ("", "?", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None")
 """What stands for a missing value in a file."""
-_DELIMITERS = ",;\t|"
-_SHARE = 0.5
-"""The share of the free memory that a table may take; cleaning and encoding need the rest."""
-
-
-def arrow() -> Any:
-  """The module `pyarrow`.
-
-  Raises:
-    UserError: It is not installed.
-  """
-  try:
-    import pyarrow.compute
-    import pyarrow.csv
-    import pyarrow.parquet
-  except ImportError as error:
-    raise UserError("tables need an extra: pip install 'mtl-jax[tables]'.") from error
-  return pyarrow
 
 
 def read(
@@ -96,48 +76,10 @@ def as_table(frame: Any) -> pa.Table:
       f"expected a table, such as a frame of pandas or polars or {{column: values}}, found {type(frame).__name__} "
       f"({reason(error)})."
     ) from error
-  _check_names("the table", table.column_names)
+  check_names("the table", table.column_names)
   # The index that pandas keeps in a column is none of the user's columns.
   table = table.select([name for name in table.column_names if not name.startswith("__index_level_")])
   return _trimmed(table.replace_schema_metadata(None))
-
-
-def write(path: Path, columns: Mapping[str, Any]) -> None:
-  """Writes columns as a CSV or, where the path ends in `.parquet`, a Parquet file: the whole of it, or nothing.
-
-  Args:
-    path: The file.
-    columns: `{column: values}`.
-
-  Raises:
-    UserError: The file cannot be written.
-  """
-  pa = arrow()
-  table = pa.table(
-    {name: np.asarray(values) if hasattr(values, "dtype") else values for name, values in columns.items()}
-  )
-  try:
-    with replacing(path) as partial:
-      if path.suffix == ".parquet":
-        pa.parquet.write_table(table, partial)
-      else:
-        pa.csv.write_csv(table, partial)
-  except OSError as error:
-    raise UserError(f"cannot write {path}: {error.strerror}.") from error
-
-
-def column(table: pa.Table, name: str, what: str) -> pa.ChunkedArray:
-  """A column by its name.
-
-  Raises:
-    UserError: There is none; `what` says who asks.
-  """
-  if name not in table.column_names:
-    raise UserError(
-      f"{what}: there is no column {name!r}{nearest(name, table.column_names)}, only "
-      f"{some(map(repr, table.column_names))}."
-    )
-  return table[name]
 
 
 def _read(path: Path, names: Sequence[str]) -> pa.Table:
@@ -146,88 +88,17 @@ def _read(path: Path, names: Sequence[str]) -> pa.Table:
   pa = arrow()
   try:
     if path.suffix == ".parquet":
-      _check_memory(path, sum(_parquet_bytes(pa.parquet.ParquetFile(path))))
+      check_memory(path, sum(_parquet_bytes(pa.parquet.ParquetFile(path))))
       table = pa.parquet.read_table(path)
-      _check_names(str(path), table.column_names)
+      check_names(str(path), table.column_names)
       return _trimmed(table)
-    return _read_csv(path, names, pa)
+    return _trimmed(read_csv(path, names, pa))
   except (pa.ArrowException, OSError, EOFError, UnicodeError, csv.Error) as error:
     raise UserError(f"cannot read {path}: {reason(error)}.") from error
 
 
 def _parquet_bytes(file: Any) -> Iterator[int]:
   return (file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups))
-
-
-def _read_csv(path: Path, given: Sequence[str], pa: Any) -> pa.Table:
-  first, delimiter = _first_line(path)
-  names = list(given) or first
-  _check_names(str(path), names)
-  wrong: list[Any] = []
-
-  def is_wrong(row: Any) -> str:
-    wrong.append(row)
-    return "skip"
-
-  reader = pa.csv.open_csv(
-    path,
-    read_options=pa.csv.ReadOptions(
-      use_threads=False,  # so that rows have numbers
-      block_size=2**24,
-      column_names=names,
-      skip_rows=0 if given else 1,
-    ),
-    parse_options=pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=is_wrong),
-    convert_options=pa.csv.ConvertOptions(
-      column_types={name: pa.binary() for name in names}, strings_can_be_null=False, check_utf8=False
-    ),
-  )
-  batches, size = [], 0
-  for batch in reader:
-    if wrong:
-      break
-    batches.append(batch)
-    size += batch.nbytes
-    _check_memory(path, size)
-  if wrong:
-    row = wrong[0]
-    raise UserError(
-      f"{path} line {row.number} has {row.actual_columns} cells, expected {row.expected_columns}, one for each "
-      "name of a column: quote cells that hold the separator."
-    )
-  table = pa.Table.from_batches(batches, reader.schema)
-  if not table.num_rows:
-    raise UserError(f"{path} has a header and no rows.")
-  return _trimmed(pa.table({name: _decoded(path, name, table[name], 1 if given else 2, pa) for name in names}))
-
-
-def _first_line(path: Path) -> tuple[list[str], str]:
-  """The cells of the first line, and what separates them."""
-  opened = gzip.open if path.suffix == ".gz" else open
-  with opened(path, "rb") as file:
-    line = file.readline(2**20)
-  try:
-    first = line.decode("utf-8-sig")
-  except UnicodeDecodeError as error:
-    raise UserError(f"{path} line 1 is not UTF-8: save the file in that encoding.") from error
-  if not first.strip():
-    raise UserError(f"{path} is empty, expected a line of column names and rows below it.")
-  delimiter = max(_DELIMITERS, key=first.count)
-  return [name.strip() for name in next(csv.reader([first], delimiter=delimiter))], delimiter
-
-
-def _decoded(path: Path, name: str, values: pa.ChunkedArray, first: int, pa: Any) -> pa.ChunkedArray:
-  try:
-    return values.cast(pa.string())
-  except pa.ArrowInvalid:
-    for row, value in enumerate(values):
-      try:
-        value.as_py().decode()
-      except UnicodeDecodeError:
-        raise UserError(
-          f"{path} line {row + first}, column {name!r}: the text is not UTF-8: save the file in that encoding."
-        ) from None
-    raise
 
 
 def _trimmed(table: pa.Table) -> pa.Table:
@@ -244,33 +115,6 @@ def _trimmed(table: pa.Table) -> pa.Table:
       values = pa.compute.if_else(missing, pa.scalar(None, values.type), values)
     found[name] = values
   return pa.table(found)
-
-
-def _check_names(what: str, names: Sequence[str]) -> None:
-  for i, name in enumerate(names):
-    if not name:
-      raise UserError(f"{what}: column {i + 1} has no name: give it one in the header.")
-    if name in names[:i]:
-      raise UserError(f"{what}: there are two columns {name!r}: rename one.")
-
-
-def _check_memory(path: Path, size: int) -> None:
-  """Raises a `UserError` for a table that takes too large a share of the free memory."""
-  free = _free_memory()
-  if size > _SHARE * (free + size):
-    raise UserError(
-      f"{path} takes {size / 2**30:.1f} GiB in memory and more, where {(free + size) / 2**30:.1f} GiB are free: use a "
-      "part of its rows, fewer columns, or a larger machine."
-    )
-
-
-def _free_memory() -> float:
-  """Bytes that are free; infinite where the system does not say."""
-  try:
-    lines = Path("/proc/meminfo").read_text().splitlines()
-    return next(1024.0 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
-  except (OSError, StopIteration):
-    return np.inf
 
 
 def _joined(first: pa.Table, first_path: Path, table: pa.Table, path: Path, on: str) -> pa.Table:

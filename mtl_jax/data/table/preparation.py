@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from mtl_jax._core.errors import UserError, nearest
+from mtl_jax.data.table.arrow import column
 from mtl_jax.data.table.columns import dates, is_text, look, numbers
-from mtl_jax.data.table.encoders import KINDS, Column, Curve, Number, Text, Word
-from mtl_jax.data.table.frame import column
+from mtl_jax.data.table.curve import Curve
+from mtl_jax.data.table.encoders import KINDS, Column, Number, Text, Word
 from mtl_jax.data.table.origin import Origin, origin_of
-from mtl_jax.data.table.targets import Target, Type, check_named, fit_target
+from mtl_jax.data.table.target import Target, Type
+from mtl_jax.data.table.targets import check_named, fit_target
 
 if TYPE_CHECKING:
   import pyarrow as pa

@@ -8,8 +8,8 @@ import numpy as np
 
 from mtl_jax._core.errors import UserError
 from mtl_jax.data.parts import folds, parts
+from mtl_jax.data.table.arrow import arrow, column
 from mtl_jax.data.table.columns import dates, is_text, look, numbers
-from mtl_jax.data.table.frame import arrow, column
 from mtl_jax.data.table.origin import Origin
 
 if TYPE_CHECKING:

@@ -9,7 +9,9 @@ import pytest
 from sklearn.preprocessing import QuantileTransformer
 
 from mtl_jax.data.table.columns import Found
-from mtl_jax.data.table.encoders import MISSING, UNKNOWN, Number, Text, Word, to_normal
+from mtl_jax.data.table.curve import to_normal
+from mtl_jax.data.table.encoders import Number, Text, Word
+from mtl_jax.data.table.word import MISSING, UNKNOWN
 
 
 def column(values):

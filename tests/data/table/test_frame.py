@@ -9,7 +9,7 @@ import pytest
 
 from mtl_jax import UserError
 from mtl_jax.data import table as tables
-from mtl_jax.data.table import frame
+from mtl_jax.data.table import csv_file
 
 GOOD = "age, job ,hours\n30, smith,40\n?,'x',NA\n25,\"a, b\",38\n"
 
@@ -109,7 +109,7 @@ def test_joins_that_cannot_be_made(tmp_path):
 
 def test_a_file_larger_than_memory_is_refused(tmp_path, monkeypatch):
   path = put(tmp_path / "a.csv", "a,b\n" + "123456789,123456789\n" * 10_000)
-  monkeypatch.setattr(frame, "_free_memory", lambda: 1e5)
+  monkeypatch.setattr(csv_file, "_free_memory", lambda: 1e5)
   with pytest.raises(UserError, match=r"a.csv takes .* GiB in memory and more, where .* GiB are free"):
     tables.read(path)
 
