@@ -16,7 +16,7 @@ from mtl_jax.data.table.target import Target, Type
 if TYPE_CHECKING:
   import pyarrow as pa
 
-_FEW = 20  # numbers of so many values at most, all whole, are classes
+_FEW, _EACH = 20, 3  # whole numbers of at most so many values, each of so many rows on average, are classes
 
 
 def parse(given: str | Sequence[str] | Mapping[str, str | None]) -> dict[str, Type | None]:
@@ -61,8 +61,8 @@ def fit_target(name: str, kind: Type | None, table: pa.Table, train: np.ndarray,
 
   Args:
     name: The column.
-    kind: Its type; None: numbers of more than twenty values, or that are not whole, are predicted as such, else
-      classes.
+    kind: Its type; None: whole numbers of at most twenty values, each of three rows on average, and words are classes,
+      other numbers are predicted as such.
     table: All rows.
     train: The numbers of the training rows.
     what: Where the rows are from, for messages.
@@ -108,7 +108,8 @@ def _told(values: pa.ChunkedArray) -> Type:
   """The type that the values tell."""
   found = numbers(values) if is_text(values) or not arrow().types.is_boolean(values.type) else np.array([np.nan])
   whole = np.isfinite(found) & (found == np.round(found))
-  is_number = np.isfinite(found).all() and (len(np.unique(found)) > _FEW or not whole.all())
+  few = len(np.unique(found)) <= min(_FEW, max(2, len(found) / _EACH))
+  is_number = np.isfinite(found).all() and not (few and whole.all())
   return "regression" if is_number else "classification"
 
 

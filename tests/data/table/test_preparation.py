@@ -170,6 +170,8 @@ def test_targets_that_are_none(given, line):
     ([*range(20)] * 3, "classification"),
     (list(range(60)), "regression"),
     ([0.5, 1.5] * 30, "regression"),
+    ([*range(19), *range(41)], "regression"),
+    ([*range(15), *range(15), *range(15), *[0] * 15], "classification"),
     (["a", "b", "c"] * 20, "classification"),
   ],
 )
