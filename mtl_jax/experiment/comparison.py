@@ -69,7 +69,7 @@ class Comparison(NamedTuple):
     for title in ("Δm %\n(lower is better)", "mean\nrank", "ms a\nstep", "parameters"):
       result.add_column(title, justify="right")
     for m in self.methods:
-      scores = [_cell(np.mean([m.scores[task] for task in tasks], axis=0).tolist(), 4) for tasks in groups.values()]
+      scores = [_cell(_means([m.scores[task] for task in tasks]), 4) for tasks in groups.values()]
       change = "" if m.name == SINGLE or not m.delta_m else _cell(m.delta_m, 2)
       result.add_row(m.name, *scores, change, f"{m.rank:.2f}", *_cost(m))
     return result
@@ -87,6 +87,15 @@ class Comparison(NamedTuple):
     text = io.StringIO()
     Console(file=text, width=140).print(self.table())
     return text.getvalue().rstrip()
+
+
+def _means(scores: Sequence[Sequence[float]]) -> list[float]:
+  """The mean over tasks of each seed; scores that are undefined, such as ROC-AUC of one class, are left out."""
+  values = np.asarray(scores, float)
+  counts = np.isfinite(values).sum(axis=0)
+  return np.where(
+    counts > 0, np.where(np.isfinite(values), values, 0).sum(axis=0) / np.maximum(counts, 1), np.nan
+  ).tolist()
 
 
 def _cost(m: Method) -> tuple[str, str]:
