@@ -112,12 +112,11 @@ def fit(
   shape = TableShape(networks[0], width, layers, dropout, class_weights)
   source = _Source.of(table, test, tables.parse(targets), on, tuple(names), tuple(ignore), split, by, duplicates)
   parts = [dataclasses.replace(source, fold=(number, folds)) for number in range(folds or 0)]
-  for part in parts:
-    part.rows()  # whether they can be made is known before the first is trained
+  least = min(len(part.rows().train) for part in (source, *parts))  # and folds that cannot be made are told now
   splits = source.recipe(shape).data(0)
   prepared = tables.read_preparation(splits.about)
   rows = len(splits.train[next(iter(prepared.targets))])
-  batch_size = min(batch_size_for(rows), rows)
+  batch_size = min(batch_size_for(rows), least)
   for line in told(prepared, splits):
     say(line)
 
