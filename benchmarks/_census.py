@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
-import os
-from pathlib import Path
+from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -31,16 +28,15 @@ class Vectors(nn.Module):
     return jnp.concatenate([x["numbers"], *vectors], axis=1)
 
 
-def _read(name: str) -> dict[str, np.ndarray]:
-  path = Path(os.environ["MTL_JAX_DATA"]) / "adult" / name
-  with gzip.open(path, "rt", newline="") as file:
-    people = list(csv.DictReader(file))
-  return {key: np.array([person[key] for person in people]) for key in people[0]}
+def _strings(people: Any) -> dict[str, np.ndarray]:
+  """The columns of the census, "?" where an answer is missing."""
+  return {name: np.array(people[name].fill_null("?").to_pylist()) for name in people.column_names}
 
 
 def recipe() -> Recipe:
-  """The files `adult_train.csv.gz` and `adult_test.csv.gz` in the folder `adult` of `MTL_JAX_DATA`."""
-  train, test = _read("adult_train.csv.gz"), _read("adult_test.csv.gz")
+  """The people of `mtl.data.source.adult()`."""
+  people = mtl.data.source.adult()
+  train, test = _strings(people["train"]), _strings(people["test"])
   vocabulary = {key: np.unique(train[key]) for key in (*WORDS, "marital_status")}
   numbers = np.log1p(np.stack([train[key].astype(np.float32) for key in NUMBERS], axis=1))
   mean, std = numbers.mean(axis=0), numbers.std(axis=0)

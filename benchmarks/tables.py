@@ -22,6 +22,7 @@ from _machine import RESULTS, describe, write
 from _markdown import table
 
 import mtl_jax as mtl
+from mtl_jax.analysis.plots import standard_error
 from mtl_jax.data.source.adult import COLUMNS
 
 CASES = {
@@ -229,7 +230,7 @@ is better.
 
 def told(values: list[float], digits: int = 4) -> str:
   """The mean, and its standard error where there are several."""
-  error = f" ± {np.std(values, ddof=1) / len(values) ** 0.5:.{digits}f}" if len(values) > 1 else ""
+  error = f" ± {standard_error(values):.{digits}f}" if len(values) > 1 else ""
   return f"{np.mean(values):.{digits}f}{error}"
 
 

@@ -22,14 +22,14 @@ def check_choice(function: str, option: str, value: str, known: Iterable[str]) -
     raise UserError(f"{function}: unknown {option} {value!r}{nearest(value, names)}: choose from {', '.join(names)}.")
 
 
-def some(names: Iterable[str]) -> str:
-  """The first six names, and how many more there are.
+def some(names: Iterable[str], most: int = 6) -> str:
+  """The first names, six unless told, and how many more there are.
 
   >>> some("abcdefgh")
   'a, b, c, d, e, f and 2 more'
   """
   known = list(names)
-  return ", ".join(known[:6]) + (f" and {len(known) - 6} more" if len(known) > 6 else "")
+  return ", ".join(known[:most]) + (f" and {len(known) - most} more" if len(known) > most else "")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

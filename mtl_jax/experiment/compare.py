@@ -18,7 +18,7 @@ from mtl_jax.arch import Architecture, as_arch
 from mtl_jax.balance import Balancer, as_balancer, equal, rescale
 from mtl_jax.data import Description, describe
 from mtl_jax.data.arrays import as_arrays, take
-from mtl_jax.experiment.comparison import SINGLE, Comparison, Run, judge, told, write
+from mtl_jax.experiment.comparison import SINGLE, Comparison, Run, judge, run_of, told, write
 from mtl_jax.experiment.config import Experiment, RunConfig, batch_of, configure, problem_of
 from mtl_jax.experiment.run import compile_run, cosine_probe, train_run
 from mtl_jax.objective import objective
@@ -161,8 +161,7 @@ def _compare(
       programs[name], chosen[name] = compiled, experiment
   jobs: dict[str, tuple[Experiment, Splits]] = {}
   for name, task in tasks.items() if single_task else ():
-    alone = base._replace(config=dataclasses.replace(base.config, tasks=(name,)), balancer=equal(), arch=None)
-    jobs[f"{SINGLE} {name}"] = alone, labelled(splits, task, base.config.batch_size)
+    jobs[f"{SINGLE} {name}"] = alone(base, splits, name, task)
   jobs |= {name: (experiment, splits) for name, experiment in chosen.items()}
   results: dict[str, list[Run]] = {}
   for title, (experiment, own) in jobs.items():
@@ -176,10 +175,15 @@ def _compare(
         progress=progress,
         loop=Loop(title=f"{title} seed {seed}", probe=probe, programs=compiled),
       )
-      size = sum(leaf.size for leaf in jax.tree.leaves(fit.params))
-      runs.append(Run(test, fit.history, fit.step_seconds, size))
+      runs.append(run_of(fit, test))
       say(f"{title} seed {seed}: {told({t: (tasks[t].main_metric, m) for t, m in test.items() if t in tasks})}")
   return judge(base.config.steps, tasks, list(chosen), results), results
+
+
+def alone(base: Experiment, splits: Splits, name: str, task: Task) -> tuple[Experiment, Splits]:
+  """The baseline of a task: the experiment of it alone, with the recipe's own network, on the examples it labels."""
+  config = dataclasses.replace(base.config, tasks=(name,))
+  return base._replace(config=config, balancer=equal(), arch=None), labelled(splits, task, config.batch_size)
 
 
 def labelled(splits: Splits, task: Task, batch_size: int) -> Splits:

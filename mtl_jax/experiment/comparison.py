@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from mtl_jax._core.errors import UserError
@@ -19,6 +20,7 @@ from mtl_jax.analysis.delta_m import delta_m
 from mtl_jax.analysis.plots import standard_error
 from mtl_jax.experiment.config import RunConfig
 from mtl_jax.tasks import Task
+from mtl_jax.train import Fit, Metrics
 from mtl_jax.train.log import write_json
 
 SINGLE = "single-task"
@@ -69,7 +71,7 @@ class Comparison(NamedTuple):
     for title in ("Δm %\n(lower is better)", "mean\nrank", "ms a\nstep", "parameters"):
       result.add_column(title, justify="right")
     for m in self.methods:
-      scores = [_cell(_means([m.scores[task] for task in tasks]), 4) for tasks in groups.values()]
+      scores = [_cell(_means({task: m.scores[task] for task in tasks}), 4) for tasks in groups.values()]
       change = "" if m.name == SINGLE or not m.delta_m else _cell(m.delta_m, 2)
       result.add_row(m.name, *scores, change, f"{m.rank:.2f}", *_cost(m))
     return result
@@ -89,13 +91,9 @@ class Comparison(NamedTuple):
     return text.getvalue().rstrip()
 
 
-def _means(scores: Sequence[Sequence[float]]) -> list[float]:
+def _means(scores: Mapping[str, Sequence[float]]) -> list[float]:
   """The mean over tasks of each seed; scores that are undefined, such as ROC-AUC of one class, are left out."""
-  values = np.asarray(scores, float)
-  counts = np.isfinite(values).sum(axis=0)
-  return np.where(
-    counts > 0, np.where(np.isfinite(values), values, 0).sum(axis=0) / np.maximum(counts, 1), np.nan
-  ).tolist()
+  return [mean(dict(zip(scores, own, strict=True))) for own in zip(*scores.values(), strict=True)]
 
 
 def _cost(m: Method) -> tuple[str, str]:
@@ -125,6 +123,12 @@ class Run(NamedTuple):
   history: list[dict[str, Any]]
   step_seconds: float
   parameters: int
+
+
+def run_of(result: Fit, test: Metrics) -> Run:
+  """What counts of a training and its test."""
+  size = sum(leaf.size for leaf in jax.tree.leaves(result.params))
+  return Run(test, result.history, result.step_seconds, size)
 
 
 def judge(steps: int, tasks: Mapping[str, Task], names: Sequence[str], results: Mapping[str, list[Run]]) -> Comparison:

@@ -99,8 +99,6 @@ def fit_run(
   problem = problem_of(experiment, described)
   if run_dir is not None:
     _check_kept(splits.train, described, problem.inputs)
-  loop = Loop() if loop is None else loop
-  programs = compile_run(experiment, splits, mesh, rules) if loop.programs is None else loop.programs
   return fit(
     problem,
     experiment.balancer,
@@ -113,7 +111,7 @@ def fit_run(
     eval_every=experiment.recipe.eval_every,
     run_dir=run_dir,
     resume=resume,
-    loop=dataclasses.replace(loop, config=dataclasses.asdict(config), about=splits.about, programs=programs),
+    loop=dataclasses.replace(loop or Loop(), config=dataclasses.asdict(config), about=splits.about),
     **{"score": experiment.recipe.score, **_options(experiment, mesh, rules), **fit_options},
   )
 

@@ -5,13 +5,14 @@
 - `find`: the recipe of a name, a file of your own (`my.py`) or a function (`package.module:function`).
 - `Recipe`, `Splits`, `Parts`, `Files`: its type, its data, its trunk and heads, and its files.
 - `of_table`: the recipe of any table; `TableShape`, `Network`, `NETWORKS`: its network.
-- `Table`, `table_of`, `rows_of`, `files_of`: its rows, in parts.
+- `Table`, `table_of`, `files_of`: its rows; `without_duplicates`, `rows_of`: each once, and in parts.
 - `checked`: refuses what is no recipe; `traceback_in`: what went wrong in a file of your own, in short.
 """
 
 from mtl_jax.recipes._find import checked, find, load, names, traceback_in
-from mtl_jax.recipes._of_table import NETWORKS, Network, Table, TableShape, files_of, of_table, rows_of, table_of
+from mtl_jax.recipes._of_table import NETWORKS, Network, TableShape, of_table
 from mtl_jax.recipes._recipe import Files, Parts, Recipe, Splits
+from mtl_jax.recipes._table_rows import Table, files_of, rows_of, table_of, without_duplicates
 
 __all__ = [
   "Files",
@@ -31,4 +32,5 @@ __all__ = [
   "rows_of",
   "table_of",
   "traceback_in",
+  "without_duplicates",
 ]

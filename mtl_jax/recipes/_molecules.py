@@ -26,8 +26,6 @@ def recipe(
   tasks: Sequence[str],
   split: SplitBy,
   net: Network,
-  *,
-  learning_rate: float = 0.1,
   **settings: Any,
 ) -> Recipe:
   """The recipe of a set.
@@ -37,7 +35,6 @@ def recipe(
     tasks: Names for the columns of its labels, in their order.
     split: "random", or "scaffold": tested on molecules whose scaffolds are rare and were not trained on.
     net: "fingerprint", a dense layer on ECFP4 bits, or "graph", message passing along bonds, which needs RDKit.
-    learning_rate: Of the network of fingerprints.
     **settings: Further attributes of the recipe.
 
   Returns:
@@ -72,7 +69,7 @@ def recipe(
     net=network,
     tasks={task: families.binary(task, mask=f"has {task}") for task in tasks},
     optimizer=adamw_cosine if net == "graph" else momentum,
-    learning_rate=2e-3 if net == "graph" else learning_rate,
+    learning_rate=2e-3 if net == "graph" else 0.1,
     score=score,
     **settings,
   )

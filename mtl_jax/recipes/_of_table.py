@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, get_args
 
 from mtl_jax import nn
 from mtl_jax.adapters import from_linen
@@ -15,6 +14,7 @@ from mtl_jax.data import Description
 from mtl_jax.data import table as tables
 from mtl_jax.data.arrays import take
 from mtl_jax.recipes._recipe import Files, Parts, Recipe, Splits, adamw_cosine, choose
+from mtl_jax.recipes._table_rows import Table, table_of
 
 Network = Literal["mlp", "periodic", "resnet"]
 """The trunk of a table, see `TableShape`."""
@@ -39,93 +39,6 @@ class TableShape:
   layers: int = 2
   dropout: float = 0.1
   class_weights: bool = False
-
-
-class Table(NamedTuple):
-  """A table and where it is from.
-
-  Attributes:
-    rows: The table, of Arrow.
-    origin: Where its rows are from.
-  """
-
-  rows: Any
-  origin: tables.Origin
-
-
-def table_of(given: Any, on: str | None = None, names: Sequence[str] = ()) -> Table:
-  """A frame in memory, or files.
-
-  Args:
-    given: As in `mtl.table.fit`.
-    on: The column by which several files are joined.
-    names: The names of the columns, where files have no header.
-
-  Returns:
-    The table.
-
-  Raises:
-    UserError: As in `mtl.data.table.read` and `as_table`.
-  """
-  files = files_of(given)
-  if files is None:
-    rows = tables.as_table(given)
-    return Table(rows, tables.origin_of("the table", rows.num_rows, 0, "row"))
-  rows = tables.read(files, on, names)
-  return Table(rows, tables.origin_of(files[0], rows.num_rows, 1 if names else 2))
-
-
-def files_of(given: Any) -> tuple[str, ...] | None:
-  """The paths of one file or several.
-
-  Args:
-    given: As in `mtl.table.fit`.
-
-  Returns:
-    The paths; None: it is a table in memory.
-
-  >>> files_of("a.csv"), files_of({"a": [1]})
-  (('a.csv',), None)
-  """
-  if isinstance(given, str | os.PathLike):
-    return (os.fspath(given),)
-  if isinstance(given, list | tuple) and all(isinstance(one, str | os.PathLike) for one in given):
-    return tuple(os.fspath(one) for one in given)
-  return None
-
-
-def rows_of(
-  table: Table,
-  test: Table | None = None,
-  split: tables.Split = "random",
-  by: str | None = None,
-  fold: int | None = None,
-  folds: int = 5,
-  duplicates: bool = False,
-) -> tables.Rows:
-  """A table in parts, by the options of the recipe `table`.
-
-  Args:
-    table: The rows.
-    test: Rows to test on; None: a part of the others.
-    split: As in the recipe.
-    by: As in the recipe.
-    fold: As in the recipe.
-    folds: As in the recipe.
-    duplicates: As in the recipe.
-
-  Returns:
-    The table and its parts.
-  """
-  rows, origin = table
-  if not duplicates:
-    kept = tables.distinct(rows)
-    rows, origin = rows.take(kept), origin.take(kept)
-  if test is not None:
-    return tables.with_test(rows, origin, *test, split, by)
-  if fold is not None:
-    return tables.fold(rows, origin, fold, folds, split, by)
-  return tables.split(rows, origin, split, by)
 
 
 def of_table(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mtl_jax import tasks as families
+from mtl_jax.data import parts, source
 from mtl_jax.recipes._recipe import Arrays
 
 MAX_TILT = 45.0
@@ -18,6 +19,19 @@ def tasks() -> dict[str, families.Task]:
     # The standard deviation of a uniform angle, so that the network's output has unit scale.
     "tilt": families.regression(label="tilt", std=MAX_TILT / 3**0.5),
   }
+
+
+def digits(num_pairs: int, seed: int) -> tuple[Arrays, Arrays, Arrays]:
+  """Pairs of scikit-learn's digits on a 12 x 12 canvas: `num_pairs` to train, 2000 to tune and 4000 to test on."""
+  images = source.digits()
+  rng = np.random.default_rng(seed)
+  # Pairs are drawn within a part, so no handwriting seen in training is tested on, whatever the seeds.
+  train, valid, test = parts(len(images["y"]), (0.7, 0.1, 0.2), stratify=images["y"])
+
+  def drawn(part: np.ndarray, count: int) -> Arrays:
+    return pairs(images["x"][part], images["y"][part], count, shift=4, rng=rng)
+
+  return drawn(train, num_pairs), drawn(valid, 2000), drawn(test, 4000)
 
 
 def pairs(images: np.ndarray, labels: np.ndarray, count: int, shift: int, rng: np.random.Generator) -> Arrays:

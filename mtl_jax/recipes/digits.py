@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from mtl_jax import nn
 from mtl_jax.adapters import from_linen
-from mtl_jax.data import parts, source
 from mtl_jax.recipes import _overlay
 from mtl_jax.recipes._recipe import Parts, Recipe, Splits, adamw_cosine, choose
 
@@ -24,16 +21,7 @@ def digits(num_pairs: int = 20_000) -> Recipe:
   """
 
   def data(seed: int) -> Splits:
-    images = source.digits()
-    rng = np.random.default_rng(seed)
-    # Pairs are drawn within a part, so no handwriting seen in training is tested on, whatever the seeds.
-    split = parts(len(images["y"]), (0.7, 0.1, 0.2), stratify=images["y"])
-    return Splits(
-      *(
-        _overlay.pairs(images["x"][part], images["y"][part], count, shift=4, rng=rng)
-        for part, count in zip(split, (num_pairs, 2000, 4000), strict=True)
-      )
-    )
+    return Splits(*_overlay.digits(num_pairs, seed))
 
   def net(names: Sequence[str]) -> Parts:
     trunk = nn.CNN((32, 64), features=256, strides=2, pool=1)

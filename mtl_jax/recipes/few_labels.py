@@ -9,7 +9,6 @@ import numpy as np
 from mtl_jax import nn
 from mtl_jax import tasks as families
 from mtl_jax.adapters import from_linen
-from mtl_jax.data import parts, source
 from mtl_jax.recipes import _overlay
 from mtl_jax.recipes._recipe import Arrays, Parts, Recipe, Splits, adamw_cosine, choose
 
@@ -29,13 +28,7 @@ def few_labels(num_images: int = 20_000, labels: int = 100, share: float = 0.25)
   """
 
   def data(seed: int) -> Splits:
-    images = source.digits()
-    rng = np.random.default_rng(seed)
-    split = parts(len(images["y"]), (0.7, 0.1, 0.2), stratify=images["y"])
-    train, valid, test = (
-      _overlay.pairs(images["x"][part], images["y"][part], count, shift=4, rng=rng)
-      for part, count in zip(split, (num_images, 2000, 4000), strict=True)
-    )
+    train, valid, test = _overlay.digits(num_images, seed)
     return Splits(_few(train, labels, share), _few(valid, labels // 2), _few(test, 4000))
 
   def net(names: Sequence[str]) -> Parts:

@@ -6,8 +6,9 @@ from typing import Any
 
 from mtl_jax._core.errors import UserError
 from mtl_jax.data import table as tables
-from mtl_jax.recipes._of_table import Network, Table, TableShape, of_table, rows_of, table_of
+from mtl_jax.recipes._of_table import Network, TableShape, of_table
 from mtl_jax.recipes._recipe import Recipe
+from mtl_jax.recipes._table_rows import Table, rows_of, table_of
 
 
 def table(

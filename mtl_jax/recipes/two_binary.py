@@ -6,8 +6,9 @@ from typing import Any
 
 from mtl_jax.data import source
 from mtl_jax.data import table as tables
-from mtl_jax.recipes._of_table import TableShape, of_table, rows_of, table_of
+from mtl_jax.recipes._of_table import TableShape, of_table
 from mtl_jax.recipes._recipe import Recipe
+from mtl_jax.recipes._table_rows import rows_of, table_of
 
 
 def two_binary(width: int = 128, dropout: float = 0.1) -> Recipe:

@@ -134,6 +134,6 @@ def _judged(task: Task, prediction: np.ndarray, arrays: Mapping[str, Any]) -> di
   weights = np.ones(len(prediction), np.float32) if task.mask is None else np.asarray(task.mask(arrays))
   label = task.label(arrays)
   return {
-    name: float(metric.compute(metric.merge([metric.update(prediction, label, weights)])))
+    name: float(metric.compute(metric.merge([metric.of_batch(prediction, label, weights, arrays)])))
     for name, metric in task.metrics.items()
   }

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-import jax
-
-from mtl_jax.balance import equal
 from mtl_jax.data import describe
 from mtl_jax.data import table as tables
 from mtl_jax.experiment import Comparison, Experiment, train_run
-from mtl_jax.experiment.compare import labelled
-from mtl_jax.experiment.comparison import SINGLE, Run, judge, write
+from mtl_jax.experiment.compare import alone
+from mtl_jax.experiment.comparison import SINGLE, Run, judge, run_of, write
 from mtl_jax.experiment.config import problem_of
 from mtl_jax.recipes import Splits
 from mtl_jax.table.baselines import baselines
 from mtl_jax.tasks import balanced
-from mtl_jax.train import Fit, Loop, Metrics
+from mtl_jax.train import Loop
 
 MULTI = "multi-task"
 
@@ -49,12 +45,6 @@ def compared(parts: Sequence[tuple[Experiment, Splits, Run | None]], out: Path |
   return comparison
 
 
-def run_of(result: Fit, test: Metrics) -> Run:
-  """What a comparison takes of a training."""
-  size = sum(leaf.size for leaf in jax.tree.leaves(result.params))
-  return Run(test, result.history, result.step_seconds, size)
-
-
 def _runs(experiment: Experiment, splits: Splits, done: Run | None, title: str, progress: bool) -> dict[str, Run]:
   """Each model's run on one part of the rows."""
   problem = problem_of(experiment, describe(splits.train, splits.about))
@@ -64,9 +54,7 @@ def _runs(experiment: Experiment, splits: Splits, done: Run | None, title: str, 
 
   found = {}
   for task, kind in problem.tasks.items():
-    config = dataclasses.replace(experiment.config, tasks=(task,))
-    name, own = f"{SINGLE} {task}", labelled(splits, kind, experiment.config.batch_size)
-    found[name] = trained(experiment._replace(config=config, balancer=equal(), arch=None), own, name)
+    found[f"{SINGLE} {task}"] = trained(*alone(experiment, splits, task, kind), f"{SINGLE} {task}")
   found[MULTI] = done or trained(experiment, splits, MULTI)
   prepared = tables.read_preparation(splits.about)
   rest = baselines(prepared, splits, problem.tasks)

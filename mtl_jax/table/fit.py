@@ -14,10 +14,23 @@ from mtl_jax._core.files import holds_more_than
 from mtl_jax.data import describe
 from mtl_jax.data import table as tables
 from mtl_jax.experiment import Experiment, configure, train_run
+from mtl_jax.experiment.comparison import run_of
 from mtl_jax.experiment.config import problem_of
 from mtl_jax.experiment.run import compile_run
-from mtl_jax.recipes import NETWORKS, Network, Recipe, Splits, Table, TableShape, files_of, of_table, rows_of, table_of
-from mtl_jax.table.compared import MULTI, compared, run_of
+from mtl_jax.recipes import (
+  NETWORKS,
+  Network,
+  Recipe,
+  Splits,
+  Table,
+  TableShape,
+  files_of,
+  of_table,
+  rows_of,
+  table_of,
+  without_duplicates,
+)
+from mtl_jax.table.compared import MULTI, compared
 from mtl_jax.table.model import Model
 from mtl_jax.table.told import told
 from mtl_jax.table.trial import batch_size_for, choose, steps_for
@@ -112,7 +125,7 @@ def fit(
   shape = TableShape(networks[0], width, layers, dropout, class_weights)
   source = _Source.of(table, test, tables.parse(targets), on, tuple(names), tuple(ignore), split, by, duplicates)
   parts = [dataclasses.replace(source, fold=(number, folds)) for number in range(folds or 0)]
-  least = min(len(part.rows().train) for part in (source, *parts))  # and folds that cannot be made are told now
+  least = min(len(part.rows.train) for part in (source, *parts))  # and folds that cannot be made are told now
   splits = source.recipe(shape).data(0)
   prepared = tables.read_preparation(splits.about)
   rows = len(splits.train[next(iter(prepared.targets))])
@@ -161,17 +174,19 @@ class _Source:
     options = dict(zip(("on", "names", "ignore", "split", "by", "duplicates"), rest, strict=True))
     read = functools.partial(table_of, on=options["on"], names=options["names"])
     options |= {"files": files_of(table) or (), "test_files": files_of(test) or ()}
-    return cls(read(table), None if test is None else read(test), wanted, options)
+    own = read(table) if options["duplicates"] else without_duplicates(read(table))
+    return cls(own, None if test is None else read(test), wanted, options)
 
+  @functools.cached_property
   def rows(self) -> tables.Rows:
-    """The table in parts."""
+    """The table in parts; its duplicates are left out already."""
     fold, folds = self.fold or (None, 0)
-    options = {key: self.options[key] for key in ("split", "by", "duplicates")}
-    return rows_of(self.table, self.test, fold=fold, folds=folds, **options)
+    options = {key: self.options[key] for key in ("split", "by")}
+    return rows_of(self.table, self.test, fold=fold, folds=folds, duplicates=True, **options)
 
   def recipe(self, shape: TableShape) -> Recipe:
     """The recipe, with a network of that shape."""
-    return of_table(self.rows, self.wanted, shape, ignore=self.options["ignore"])
+    return of_table(lambda: self.rows, self.wanted, shape, ignore=self.options["ignore"])
 
   def words(self, shape: TableShape) -> tuple[str, ...]:
     """As on the command line."""

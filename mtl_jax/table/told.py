@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from mtl_jax._core.errors import some
 from mtl_jax.data.table import Preparation
 from mtl_jax.experiment import Comparison
 from mtl_jax.recipes import Splits
@@ -29,8 +30,7 @@ def told(prepared: Preparation, splits: Splits) -> list[str]:
   for name, kind in prepared.columns.items():
     kinds.setdefault(kind.told, []).append(name)
   for kind, names in kinds.items():
-    shown = ", ".join(names[:_MANY]) + (f" and {len(names) - _MANY} more" if len(names) > _MANY else "")
-    lines.append(f"{kind}: {shown}")
+    lines.append(f"{kind}: {some(names, _MANY)}")
   lines += [f"{name}: {note}" for name, note in list(prepared.notes.items())[:_MANY]]
   if len(prepared.notes) > _MANY:
     lines.append(f"and {len(prepared.notes) - _MANY} more notes in data.json")

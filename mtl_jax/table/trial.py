@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -95,7 +95,9 @@ def choose(
     return Choice(networks[0], steps, {})
   scores = {}
   for network in networks:
-    scores[network] = _score(*train(network, -(-steps // share)), splits, network, progress)
+    experiment, programs = train(network, -(-steps // share))
+    loop = Loop(title=network, programs=programs)
+    scores[network] = fit_run(experiment, splits, progress=progress, loop=loop).score
     say(f"network {network}: mean log validation loss {scores[network]:.4f}")
   return Choice(min(scores, key=lambda name: scores[name]), steps, scores)
 
@@ -112,19 +114,3 @@ def _step_seconds(experiment: Experiment, programs: Programs, splits: Splits) ->
       begun = time.perf_counter()
   jax.block_until_ready(state.params)
   return (time.perf_counter() - begun) / _TIMED
-
-
-def _score(experiment: Experiment, programs: Programs, splits: Splits, title: str, progress: bool) -> float:
-  """The score of a network on validation data."""
-  result = fit_run(experiment, splits, progress=progress, loop=Loop(title=title, programs=programs))
-  return score_of(programs.evaluate(result.params, result.net_state, splits.valid))
-
-
-def score_of(metrics: Mapping[str, Mapping[str, float]]) -> float:
-  """The mean logarithm of the losses, infinite where one is not finite.
-
-  >>> score_of({"a": {"loss": 1.0}})
-  0.0
-  """
-  losses = [own["loss"] for own in metrics.values() if not math.isnan(own["loss"])]
-  return sum(math.log(max(loss, 1e-12)) for loss in losses) / len(losses) if losses else math.inf

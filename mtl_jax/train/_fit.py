@@ -59,6 +59,7 @@ class Fit(NamedTuple):
     best_step: The step they are from.
     history: The lines of the log: `{"kind": "train" or "valid", "step": ..., "losses/<task>": ..., ...}`.
     step_seconds: The median time of a step, compilation and evaluation left out; NaN for very short runs.
+    score: The score of the best parameters on the validation data, lower is better; infinite without such data.
   """
 
   state: TrainState
@@ -67,6 +68,7 @@ class Fit(NamedTuple):
   best_step: int
   history: list[dict[str, Any]]
   step_seconds: float
+  score: float
 
 
 @of_problem
@@ -314,7 +316,7 @@ def fit(
   if best_model is None or best.step == 0:
     best_model, best = (state.params, state.state), Best(step=int(state.step))
   params, net_state = unpacked(best_model)
-  return Fit(state, params, net_state, best.step, history, clock.step_seconds())
+  return Fit(state, params, net_state, best.step, history, clock.step_seconds(), best.score)
 
 
 def _mean(lines: list[Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mtl_jax._core.errors import UserError
+from mtl_jax.data.source._folder import folder
 from mtl_jax.data.table.frame import as_table
 
 if TYPE_CHECKING:
@@ -42,13 +43,13 @@ def adult(data_dir: str | os.PathLike[str] | None = None) -> dict[str, pa.Table]
   References:
     Becker and Kohavi, *Adult*, UCI Machine Learning Repository, 1996, CC BY 4.0.
   """
-  directory = data_dir or os.environ.get("MTL_JAX_DATA")
-  if not directory:
+  directory = folder(data_dir)
+  if directory is None:
     raise UserError(
       f"Adult is not here: get adult.data and adult.test from {_PLACE}, and set MTL_JAX_DATA to the directory D that "
       "holds them as D/adult/adult.data."
     )
-  return {part: _read(Path(directory) / "adult", names) for part, names in _FILES.items()}
+  return {part: _read(directory / "adult", names) for part, names in _FILES.items()}
 
 
 def _read(directory: Path, names: tuple[str, ...]) -> pa.Table:

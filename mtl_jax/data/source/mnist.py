@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mtl_jax._core.errors import UserError
+from mtl_jax.data.source._folder import folder
 
 _KEYS = ("train_x", "train_y", "test_x", "test_y")
 _FILE = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
@@ -31,8 +32,8 @@ def mnist(data_dir: str | os.PathLike[str] | None = None) -> dict[str, np.ndarra
   References:
     LeCun et al., *Gradient-Based Learning Applied to Document Recognition*, 1998.
   """
-  directory = data_dir or os.environ.get("MTL_JAX_DATA")
-  return _from_tfds() if not directory else _from_file(Path(directory) / "mnist" / "mnist.npz")
+  directory = folder(data_dir)
+  return _from_tfds() if directory is None else _from_file(directory / "mnist" / "mnist.npz")
 
 
 def _from_file(path: Path) -> dict[str, np.ndarray]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from mtl_jax._core.errors import UserError, check_choice
 from mtl_jax.data import smiles as _smiles
+from mtl_jax.data.source._folder import folder
 
 _FOLDER = "https://deepchemdata.s3-us-west-1.amazonaws.com/datasets"
 _FILES = {"tox21": "tox21", "sider": "sider", "clintox": "clintox", "toxcast": "toxcast_data"}
@@ -56,13 +57,13 @@ def molecules(name: str, data_dir: str | os.PathLike[str] | None = None) -> Mole
     Wu et al., *MoleculeNet: A Benchmark for Molecular Machine Learning*, 2018.
   """
   check_choice("molecules", "set", name, _FILES)
-  directory = data_dir or os.environ.get("MTL_JAX_DATA")
+  directory = folder(data_dir)
   what = f"get {_FOLDER}/{_FILES[name]}.csv.gz and put it"
-  if not directory:
+  if directory is None:
     raise UserError(
       f"{name} is not here: {what} at D/molecules/{name}.csv.gz of a directory D, and set MTL_JAX_DATA=D."
     )
-  path = Path(directory) / "molecules" / f"{name}.csv.gz"
+  path = directory / "molecules" / f"{name}.csv.gz"
   if not path.is_file():
     raise UserError(f"{name} is not at {path}: {what} there.")
   tasks, labels, smiles = _read(path)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from mtl_jax._core.errors import UserError
+from mtl_jax.data.source._folder import folder
 
 _COLUMNS = {  # of qm9pack's tables
   "rot_a": "RotA_GHz",
@@ -56,8 +57,8 @@ def qm9(data_dir: str | os.PathLike[str] | None = None) -> dict[str, np.ndarray]
   References:
     Ramakrishnan et al., *Quantum Chemistry Structures and Properties of 134 Kilo Molecules*, 2014.
   """
-  directory = data_dir or os.environ.get("MTL_JAX_DATA")
-  return _from_file(Path(directory) / "qm9" / _FILE) if directory else _from_package()
+  directory = folder(data_dir)
+  return _from_package() if directory is None else _from_file(directory / "qm9" / _FILE)
 
 
 def _from_file(path: Path) -> dict[str, np.ndarray]:

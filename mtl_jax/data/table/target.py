@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from mtl_jax._core.errors import UserError
+from mtl_jax._core.errors import UserError, some
 from mtl_jax.data.table.arrow import arrow, column
 from mtl_jax.data.table.columns import numbers, words
 from mtl_jax.data.table.origin import Origin
-from mtl_jax.tasks import Task, binary, classification, regression
+from mtl_jax.tasks import Task, balanced_weights, binary, classification, regression
 
 if TYPE_CHECKING:
   import pyarrow as pa
@@ -52,9 +52,7 @@ class Target:
     """What is predicted, in words."""
     if not self.classes:
       return f"numbers, mean {self.mean:.4g}, standard deviation {self.std:.4g}"
-    known = list(zip(self.classes, self.counts, strict=True))
-    rest = f" and {len(known) - 6} more" if len(known) > 6 else ""
-    return "classes " + ", ".join(f"{word} ({count})" for word, count in known[:6]) + rest
+    return "classes " + some(f"{word} ({count})" for word, count in zip(self.classes, self.counts, strict=True))
 
   @property
   def keys(self) -> tuple[str, str | None]:
@@ -112,8 +110,7 @@ class Target:
     label, mask = self.keys
     if self.type == "regression":
       return regression(label, mask=mask, mean=self.mean, std=self.std)
-    counts = np.asarray(self.counts, float)
-    weights = (counts.sum() / len(counts) / counts).tolist() if class_weights else None
+    weights = balanced_weights(np.repeat(np.arange(len(self.counts)), self.counts)) if class_weights else None
     if len(self.classes) == 2:
       return binary(label, mask=mask, class_weights=weights)
     return classification(label, len(self.classes), mask=mask, class_weights=weights)
