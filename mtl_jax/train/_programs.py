@@ -125,17 +125,16 @@ def compile_programs(
     transform = transform and by_source(mixture.sources, transform)
   step = transforming(step, transform, batches)
   if mesh is None:
-    jitted = jax.jit(step, donate_argnums=0, out_shardings=batches)
-    return Programs(lambda key: shard.place(create(key), batches), jitted, evaluate)
-  abstract = jax.eval_shape(create, jax.eval_shape(lambda: jax.random.key(0)))
-  placed = shard.state_shardings(abstract, tx, mesh, rules, frozen)
-  everywhere = placed.step
-  jitted = jax.jit(step, donate_argnums=0, in_shardings=(placed, batches), out_shardings=(placed, everywhere))
-  if all(sharding == everywhere for sharding in jax.tree.leaves(placed)):
-    # Not jitted: XLA takes longer over one program of all initialisers than over each random shape once for all nets.
-    return Programs(lambda key: shard.place(create(key), placed), jitted, evaluate)
-  # Jitted: no device ever holds the whole state.
-  return Programs(jax.jit(create, out_shardings=placed), jitted, evaluate)
+    placed, jitted = batches, jax.jit(step, donate_argnums=0, out_shardings=batches)
+  else:
+    abstract = jax.eval_shape(create, jax.eval_shape(lambda: jax.random.key(0)))
+    placed = shard.state_shardings(abstract, tx, mesh, rules, frozen)
+    everywhere = placed.step
+    jitted = jax.jit(step, donate_argnums=0, in_shardings=(placed, batches), out_shardings=(placed, everywhere))
+  # In one program, so that no device ever holds the whole of a state that is spread out. It runs once: hardly
+  # optimized, it is there two to four times as soon.
+  hurried = {"xla_backend_optimization_level": 0}
+  return Programs(jax.jit(create, out_shardings=placed, compiler_options=hurried), jitted, evaluate)
 
 
 def batch_placement(mesh: jax.sharding.Mesh | None) -> Any:
