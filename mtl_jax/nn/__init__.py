@@ -6,6 +6,7 @@
 - `Pixels`: images as numbers of about unit size, first of all.
 - `CNN`: convolutions, then a dense layer.
 - `ResNet`: residual blocks for images.
+- `Patches`: images as sequences of vectors, for transformers.
 - `HydraDense`: a dense layer with a mixture of low-rank updates.
 - `SegNet`: encoder and decoder of convolutions, for predictions at every pixel.
 - `TransformerEncoder`: attention and dense layers, for tokens or vectors in sequence.
@@ -24,6 +25,7 @@ from mtl_jax.nn.embeddings import Embeddings
 from mtl_jax.nn.hydra_dense import HydraDense
 from mtl_jax.nn.message_passing import MessagePassing
 from mtl_jax.nn.mlp import MLP
+from mtl_jax.nn.patches import Patches
 from mtl_jax.nn.pixels import Pixels
 from mtl_jax.nn.resnet import ResNet
 from mtl_jax.nn.segnet import SegNet
@@ -38,6 +40,7 @@ __all__ = [
   "HydraDense",
   "MLP",
   "MessagePassing",
+  "Patches",
   "Pixels",
   "ResNet",
   "SegNet",

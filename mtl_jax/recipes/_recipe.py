@@ -67,13 +67,24 @@ class Predicted(NamedTuple):
   outputs: Mapping[str, Mapping[str, Any]]
 
   def records(self) -> Iterator[dict[str, Any]]:
-    """What there is to say of each example, `{"name": ..., task: ...}`; it fits in JSON."""
+    """What there is to say of each example, `{"name": ..., task: ...}`, in JSON.
+
+    Returns:
+      An iterator over the examples.
+    """
     for i, name in enumerate(self.names):
       own = {task: {key: values[i] for key, values in named.items()} for task, named in self.outputs.items()}
       yield {"name": name, **{task: self.tasks[task].record(outputs) for task, outputs in own.items()}}
 
   def first(self, count: int) -> Predicted:
-    """The first examples."""
+    """The first examples.
+
+    Args:
+      count: How many.
+
+    Returns:
+      They and what is predicted of them.
+    """
     arrays, outputs = (jax.tree.map(lambda leaf: leaf[:count], tree) for tree in (self.arrays, dict(self.outputs)))
     return Predicted(arrays, self.names[:count], self.tasks, outputs)
 
