@@ -65,7 +65,7 @@ _FIGURES = {
     },
   },
   "nyuv2": {
-    "source": "NTKMTL, table 1: Delta_m in %, over three tasks and all their metrics, 288 x 384 pixels, SegNet with MTAN",
+    "source": "NTKMTL, table 1: Delta_m in %, over all metrics of the three tasks, 288 x 384 pixels, SegNet with MTAN",
     "figures": {
       "equal": 5.59,
       "mgda": 1.38,
