@@ -9,6 +9,7 @@
 - `Patches`: images as sequences of vectors, for transformers.
 - `HydraDense`: a dense layer with a mixture of low-rank updates.
 - `SegNet`: encoder and decoder of convolutions, for predictions at every pixel.
+- `UNet`: the same, joined at every resolution; `DenseHead`: a head for such predictions.
 - `TransformerEncoder`: attention and dense layers, for tokens or vectors in sequence.
 - `TemporalConv`: dilated convolutions over time.
 - `MessagePassing`: messages along the edges of molecules and other graphs.
@@ -21,6 +22,7 @@ from mtl_jax._core.rows import lookup
 from mtl_jax.nn._stages import stages
 from mtl_jax.nn.cnn import CNN
 from mtl_jax.nn.columns import Columns
+from mtl_jax.nn.dense_head import DenseHead
 from mtl_jax.nn.embeddings import Embeddings
 from mtl_jax.nn.hydra_dense import HydraDense
 from mtl_jax.nn.message_passing import MessagePassing
@@ -32,10 +34,12 @@ from mtl_jax.nn.segnet import SegNet
 from mtl_jax.nn.tabular_resnet import TabularResNet
 from mtl_jax.nn.temporal_conv import TemporalConv
 from mtl_jax.nn.transformer import TransformerEncoder
+from mtl_jax.nn.unet import UNet
 
 __all__ = [
   "CNN",
   "Columns",
+  "DenseHead",
   "Embeddings",
   "HydraDense",
   "MLP",
@@ -47,6 +51,7 @@ __all__ = [
   "TabularResNet",
   "TemporalConv",
   "TransformerEncoder",
+  "UNet",
   "lookup",
   "stages",
 ]

@@ -4,6 +4,7 @@
 - `binary`: yes or no.
 - `multilabel`: any of several labels at once.
 - `regression`: numbers.
+- `segmentation`, `depth`, `normals`: a class, a distance or a direction for every pixel.
 - `Task`: any other loss.
 - `auxiliary`: a task that is trained with a fixed weight and not balanced; `balanced`: the other tasks.
 - `with_metrics`: a task with further metrics.
@@ -17,8 +18,11 @@ from mtl_jax.tasks._task import Task, auxiliary, balanced, with_metrics
 from mtl_jax.tasks.calibration import Calibration
 from mtl_jax.tasks.class_weights import balanced_weights
 from mtl_jax.tasks.classification import binary, classification, multilabel
+from mtl_jax.tasks.depth import depth
 from mtl_jax.tasks.metrics import Metric
+from mtl_jax.tasks.normals import normals
 from mtl_jax.tasks.regression import regression
+from mtl_jax.tasks.segmentation import segmentation
 
 __all__ = [
   "Calibration",
@@ -30,8 +34,11 @@ __all__ = [
   "binary",
   "calibration",
   "classification",
+  "depth",
   "metrics",
   "multilabel",
+  "normals",
   "regression",
+  "segmentation",
   "with_metrics",
 ]

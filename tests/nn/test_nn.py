@@ -152,8 +152,8 @@ def test_trains_in_bfloat16():
 
 @pytest.mark.parametrize(
   "name",
-  ["mlp head", "positions", "cnn", "cnn mean", "resnet", "resnet pre", "segnet", "transformer", "transformer vectors"]
-  + ["temporal conv", "graphs"],
+  ["mlp head", "positions", "cnn", "cnn mean", "resnet", "resnet pre", "segnet", "unet", "transformer"]
+  + ["transformer vectors", "temporal conv", "graphs"],
 )
 def test_stages_in_turn_are_the_whole(name):
   """With the same parameters, under the same names, whether initialised whole or in stages."""

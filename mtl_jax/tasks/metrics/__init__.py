@@ -8,13 +8,16 @@ Each is a function that returns a `Metric`, for `mtl.Task(metrics={name: metric}
 - `log_loss`, `calibration_error`: of probabilities.
 - `r2`: the share of the variance that is explained.
 - `mean_absolute_error`: of numbers.
+- `mean_iou`: of classes of pixels.
+- `median`: of any value per example or pixel.
 - `mean`: the mean of any value per example.
 - `collected`: any function of the whole data set, in numpy.
 - `Metric`: their type, and how they are called.
 """
 
 from mtl_jax.tasks.metrics.collected import collected
-from mtl_jax.tasks.metrics.confusion import f1, precision, recall
+from mtl_jax.tasks.metrics.confusion import f1, mean_iou, precision, recall
+from mtl_jax.tasks.metrics.histogram import median
 from mtl_jax.tasks.metrics.means import accuracy, mean, mean_absolute_error
 from mtl_jax.tasks.metrics.metric import Metric
 from mtl_jax.tasks.metrics.probabilities import calibration_error, log_loss
@@ -32,6 +35,8 @@ __all__ = [
   "log_loss",
   "mean",
   "mean_absolute_error",
+  "mean_iou",
+  "median",
   "precision",
   "r2",
   "recall",
