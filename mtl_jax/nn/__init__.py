@@ -7,6 +7,7 @@
 - `CNN`: convolutions, then a dense layer.
 - `ResNet`: residual blocks for images.
 - `Patches`: images as sequences of vectors, for transformers.
+- `EfficientNetLite`: small residual networks for images, whose weights can be pretrained (`mtl_jax.transfer`).
 - `HydraDense`: a dense layer with a mixture of low-rank updates.
 - `SegNet`: encoder and decoder of convolutions, for predictions at every pixel.
 - `UNet`: the same, joined at every resolution; `DenseHead`: a head for such predictions.
@@ -23,6 +24,7 @@ from mtl_jax.nn._stages import stages
 from mtl_jax.nn.cnn import CNN
 from mtl_jax.nn.columns import Columns
 from mtl_jax.nn.dense_head import DenseHead
+from mtl_jax.nn.efficientnet_lite import EfficientNetLite
 from mtl_jax.nn.embeddings import Embeddings
 from mtl_jax.nn.hydra_dense import HydraDense
 from mtl_jax.nn.message_passing import MessagePassing
@@ -40,6 +42,7 @@ __all__ = [
   "CNN",
   "Columns",
   "DenseHead",
+  "EfficientNetLite",
   "Embeddings",
   "HydraDense",
   "MLP",

@@ -16,6 +16,7 @@ In memory:
 - `molecules`: Tox21, SIDER, ClinTox and ToxCast of MoleculeNet, from their files; `Molecules`: what it gives.
 - `nyuv2`: 1449 photographs of rooms with classes, depth and normals of their pixels, from a file; `NYUv2`: what it
   gives.
+- `office31`: photographs of 31 kinds of office objects from three domains, from a file; `Office31`: what it gives.
 - `qm9`: geometry and properties of small molecules, from a file or the package qm9pack.
 """
 
@@ -28,6 +29,7 @@ from mtl_jax.data.source.molecules import Molecules, molecules
 from mtl_jax.data.source.npy import npy
 from mtl_jax.data.source.npz import npz
 from mtl_jax.data.source.nyuv2 import NYUv2, nyuv2
+from mtl_jax.data.source.office31 import Office31, office31
 from mtl_jax.data.source.parquet import parquet
 from mtl_jax.data.source.qm9 import qm9
 from mtl_jax.data.source.stream import stream
@@ -36,6 +38,7 @@ from mtl_jax.data.source.tfds import tfds
 __all__ = [
   "Molecules",
   "NYUv2",
+  "Office31",
   "adult",
   "array_record",
   "digits",
@@ -45,6 +48,7 @@ __all__ = [
   "npy",
   "npz",
   "nyuv2",
+  "office31",
   "parquet",
   "qm9",
   "stream",
