@@ -13,6 +13,14 @@ import mtl_jax as mtl
 CLASSIFICATION = ("roc_auc", "accuracy")
 
 
+def serve(train: Any, problem: mtl.Problem) -> bool:
+  """Whether the examples are vectors of numbers, which these baselines take, and not images, graphs or mixtures."""
+  if isinstance(train, mtl.data.Mixture) or not isinstance(problem.inputs, str):
+    return False
+  shapes = [leaf.shape for leaf in jax.tree.leaves(train[problem.inputs])]
+  return len(shapes) == 1 and len(shapes[0]) == 2
+
+
 def flat(arrays: Mapping[str, Any], inputs: Any) -> np.ndarray:
   """The inputs of a network as one vector per example."""
   keys = [inputs] if isinstance(inputs, str) else list(inputs)

@@ -47,7 +47,7 @@ def main(
     seeds: Runs of each network: of initialisation and order, on the same parts of the data.
     steps: Of each run; None: the recipe's.
     single_task: Whether single-task baselines are trained, without which there is no Delta_m.
-    classical: Whether scikit-learn's baselines are fitted.
+    classical: Whether scikit-learn's baselines are fitted, for recipes whose input is a vector of numbers or a table.
     options: Those of the recipe, as after `--recipe.`: `net=graph`.
   """
   words = tuple(word for option in options for word in (f"--{option.partition('=')[0]}", option.partition("=")[2]))
@@ -59,10 +59,6 @@ def main(
   )
   methods = [of_method(method) for method in compared.methods]
   minutes = (time.perf_counter() - begun) / 60
-  if classical:
-    problem = problem_of(experiment, mtl.data.describe(splits.train, splits.about))
-    found = classical_scores(splits, problem)
-    methods += [{"name": name, **summary({t: [v] for t, v in own.items()})} for name, own in found.items()]
   name = "-".join([recipe, *(option.partition("=")[2] for option in options)])
   command = " ".join(["python", "benchmarks/recipes.py", *map(shlex.quote, sys.argv[1:])])
   record = {
@@ -82,8 +78,13 @@ def main(
     "published": published(recipe),
   }
   path = Path(RESULTS) / f"recipe_{name}.json"
-  write_json(path, record)
+  write_json(path, record)  # first of all, whatever becomes of the baselines
   print(f"{path}\n{compared}")
+  problem = problem_of(experiment, mtl.data.describe(splits.train, splits.about))
+  if classical and ("targets" in splits.about or _classical.serve(splits.train, problem)):
+    found = classical_scores(splits, problem)
+    methods += [{"name": name, **summary({t: [v] for t, v in own.items()})} for name, own in found.items()]
+    write_json(path, record)
 
 
 def classical_scores(splits: Any, problem: mtl.Problem) -> dict[str, dict[str, float]]:
@@ -114,9 +115,10 @@ def summary(scores: Mapping[str, Sequence[float]]) -> dict[str, Any]:
   return found | ({"scores": {task: _pair(values) for task, values in scores.items()}} if len(scores) <= MANY else {})
 
 
-def count(arrays: Mapping[str, Any]) -> int:
-  """The number of examples."""
-  return len(mtl.data.as_source(arrays))
+def count(data: Any) -> int:
+  """The number of examples, of all sources of a mixture together."""
+  sources = data.sources.values() if isinstance(data, mtl.data.Mixture) else [mtl.data.as_source(data)]
+  return sum(map(len, sources))
 
 
 def _pair(values: Any) -> list[float | None]:
