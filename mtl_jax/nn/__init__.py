@@ -5,6 +5,7 @@
 - `TabularResNet`: residual blocks for tables.
 - `CNN`: convolutions, then a dense layer.
 - `ResNet`: residual blocks for images.
+- `DetectionHead`: objects at each cell of a feature map.
 - `HydraDense`: a dense layer with a mixture of low-rank updates.
 - `SegNet`: encoder and decoder of convolutions, for predictions at every pixel.
 - `TransformerEncoder`: attention and dense layers, for tokens or vectors in sequence.
@@ -19,6 +20,7 @@ from mtl_jax._core.rows import lookup
 from mtl_jax.nn._stages import stages
 from mtl_jax.nn.cnn import CNN
 from mtl_jax.nn.columns import Columns
+from mtl_jax.nn.detection_head import DetectionHead
 from mtl_jax.nn.embeddings import Embeddings
 from mtl_jax.nn.hydra_dense import HydraDense
 from mtl_jax.nn.message_passing import MessagePassing
@@ -32,6 +34,7 @@ from mtl_jax.nn.transformer import TransformerEncoder
 __all__ = [
   "CNN",
   "Columns",
+  "DetectionHead",
   "Embeddings",
   "HydraDense",
   "MLP",

@@ -4,6 +4,7 @@
 - `binary`: yes or no.
 - `multilabel`: any of several labels at once.
 - `regression`: numbers.
+- `detection`: objects in images, classes and boxes.
 - `Task`: any other loss.
 - `auxiliary`: a task that is trained with a fixed weight and not balanced; `balanced`: the other tasks.
 - `with_metrics`: a task with further metrics.
@@ -17,6 +18,7 @@ from mtl_jax.tasks._task import Task, auxiliary, balanced, with_metrics
 from mtl_jax.tasks.calibration import Calibration
 from mtl_jax.tasks.class_weights import balanced_weights
 from mtl_jax.tasks.classification import binary, classification, multilabel
+from mtl_jax.tasks.detection import detection
 from mtl_jax.tasks.metrics import Metric
 from mtl_jax.tasks.regression import regression
 
@@ -30,6 +32,7 @@ __all__ = [
   "binary",
   "calibration",
   "classification",
+  "detection",
   "metrics",
   "multilabel",
   "regression",

@@ -8,6 +8,7 @@ Each is a function that returns a `Metric`, for `mtl.Task(metrics={name: metric}
 - `log_loss`, `calibration_error`: of probabilities.
 - `r2`: the share of the variance that is explained.
 - `mean_absolute_error`: of numbers.
+- `mean_average_precision`: of detected boxes, as COCO defines it.
 - `mean`: the mean of any value per example.
 - `collected`: any function of the whole data set, in numpy.
 - `Metric`: their type, and how they are called.
@@ -15,6 +16,7 @@ Each is a function that returns a `Metric`, for `mtl.Task(metrics={name: metric}
 
 from mtl_jax.tasks.metrics.collected import collected
 from mtl_jax.tasks.metrics.confusion import f1, precision, recall
+from mtl_jax.tasks.metrics.detections import mean_average_precision
 from mtl_jax.tasks.metrics.means import accuracy, mean, mean_absolute_error
 from mtl_jax.tasks.metrics.metric import Metric
 from mtl_jax.tasks.metrics.probabilities import calibration_error, log_loss
@@ -32,6 +34,7 @@ __all__ = [
   "log_loss",
   "mean",
   "mean_absolute_error",
+  "mean_average_precision",
   "precision",
   "r2",
   "recall",
