@@ -14,7 +14,8 @@ from mtl_jax.analysis.parts import Part
 History = Sequence[Mapping[str, Any]]
 
 
-def _figure(*args: Any, **kwargs: Any) -> Any:
+def figure_of(*args: Any, **kwargs: Any) -> Any:
+  """A figure that needs no screen; raises a `UserError` where matplotlib is not installed."""
   try:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -39,7 +40,7 @@ def learning_curves(path: Path, histories: Mapping[str, History], metrics: Mappi
     histories: `{run: history}`; a run without some task is left out of that panel.
     metrics: `{task: metric}`.
   """
-  figure = _figure(figsize=(4.2 * len(metrics), 3.4))
+  figure = figure_of(figsize=(4.2 * len(metrics), 3.4))
   axes = figure.subplots(1, len(metrics), squeeze=False)[0]
   for axis, (task, metric) in zip(axes, metrics.items(), strict=True):
     for name, history in histories.items():
@@ -54,7 +55,7 @@ def learning_curves(path: Path, histories: Mapping[str, History], metrics: Mappi
 
 def delta_m_bars(path: Path, values: Mapping[str, Sequence[float]]) -> None:
   """Delta_m of each method, mean and standard error over seeds; below zero beats single-task training."""
-  figure = _figure(figsize=(1.4 + 1.1 * len(values), 3.4))
+  figure = figure_of(figsize=(1.4 + 1.1 * len(values), 3.4))
   axis = figure.subplots()
   means = [float(np.mean(v)) for v in values.values()]
   errors = [standard_error(v) for v in values.values()]
@@ -77,7 +78,7 @@ def cosine_heat_map(path: Path, histories: Mapping[str, History]) -> None:
   if not tables:
     return
   height = max(len(pairs) for _, pairs, _ in tables.values())
-  figure = _figure(figsize=(9, len(tables) * (1.1 + 0.3 * height)))
+  figure = figure_of(figsize=(9, len(tables) * (1.1 + 0.3 * height)))
   axes = figure.subplots(len(tables), 1, squeeze=False)[:, 0]
   limit = max(0.25, max(float(np.abs(table.astype(float)).max()) for _, _, table in tables.values()))
   image = None
@@ -108,7 +109,7 @@ def reports(path: Path, histories: Mapping[str, History]) -> bool:
   ]
   if not panels:
     return False
-  figure = _figure(figsize=(4.2 * len(panels), 3.4))
+  figure = figure_of(figsize=(4.2 * len(panels), 3.4))
   for axis, (name, key) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
     steps, values = series(histories[name], "train", key)
     axis.plot(steps, np.reshape(np.asarray(values, np.float64), (len(steps), -1)))
@@ -139,7 +140,7 @@ def network(path: Path, found: Sequence[Part], title: str) -> None:
   tasks = [part for part in found if not part.name.startswith("shared")]
   shown, rest = tasks[:12], len(tasks) - 12
   width, height = max(len(shown) + (rest > 0), 3), len(shared) + 2
-  figure = _figure(figsize=(1.5 * width, 0.9 * height + 0.6))
+  figure = figure_of(figsize=(1.5 * width, 0.9 * height + 0.6))
   axis = figure.subplots()
   box = {"boxstyle": "round,pad=0.45", "edgecolor": "black", "linewidth": 0.8}
   arrow = {"arrowstyle": "-|>", "color": "gray", "shrinkA": 14, "shrinkB": 14}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,7 +18,7 @@ from mtl_jax.cli.training import Dotted, only
 if TYPE_CHECKING:
   import numpy as np
 
-  from mtl_jax.recipes import Files, Recipe
+  from mtl_jax.recipes import Files, Predicted, Recipe
   from mtl_jax.train import Trained
 
 
@@ -55,7 +56,8 @@ class Evaluate:
       check_data(self.run, data.describe(splits.train, splits.about))
       sets = {"valid": splits.valid, "test": splits.test}
     else:
-      sets = {self.data.name: _files(recipe, trained).read(self.data, tuple(problem.tasks))}
+      arrays, _ = _files(recipe, trained, self.data).read(self.data, tuple(problem.tasks))
+      sets = {self.data.name: arrays}
       data.check(sets[self.data.name], problem.tasks, problem.inputs)
     print_metrics(trained.evaluate(sets), problem.tasks)
 
@@ -69,16 +71,23 @@ class Predict:
     mtl-jax predict runs/digits-pcgrad-0 --input images.npz --output predictions.npz
     mtl-jax predict runs/my-pcgrad-0 --recipe my.py --input images.npz
     mtl-jax predict runs/people --input new.csv --output answers.csv
+    mtl-jax predict runs/detect_classify-equal-0 --input photos/ --show 8
   """
 
   run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
   """The run directory."""
   input: Path
-  """For a table a file with its columns, in any order; else an .npz file with the recipe's input arrays (for example
-  `x`; parts of an input by their paths, `x/image`), of the shapes and in the units trained on."""
+  """For a table a file with its columns, in any order; for images a folder or file of them; else, and for any recipe,
+  an .npz file with the recipe's input arrays (for example `x`; parts of an input by their paths, `x/image`), of the
+  shapes and in the units trained on."""
   output: Path | None = None
-  """The file to write, by just this name (default: predictions.npz, of a table predictions.csv): for a table a column
-  for each target and its probabilities or interval, else arrays named <task>.<output>."""
+  """The file to write, by just this name (default: predictions.npz, of a table .csv, of images .jsonl): for a table a
+  column for each target and its probabilities or interval, for images a line of JSON each, else, and wherever the name
+  ends in .npz, arrays named <task>.<output>."""
+  show: int | None = None
+  """Also draw a picture of that many of the first examples and what is predicted, beside the output."""
+  skip_bad: bool = False
+  """Leave out images that cannot be read, and count them."""
   recipe: str | None = None
   """The recipe of a run of your own: my.py, my.py:FUNCTION or package.module:FUNCTION, which is never run unasked."""
 
@@ -87,39 +96,77 @@ class Predict:
     from mtl_jax import data
     from mtl_jax.cli.npz import check_writable
     from mtl_jax.experiment.trained import open_trained, recipe_of
+    from mtl_jax.recipes import Predicted
 
     only(dotted, [])
     if self.output is not None:
       check_writable(self.output)
     recipe = recipe_of(self.run, self.recipe)
     trained = open_trained(self.run, recipe)
-    files = _files(recipe, trained)
+    files = _files(recipe, trained, self.input)
     output = self.output or Path(f"predictions{files.suffix}")
     check_writable(output)
-    arrays = files.read(self.input, ())
+    check_asked(self, files)
+    arrays, names = self._read(files)
     data.check(arrays, {}, trained.problem.inputs)
-    outputs = trained.predict(arrays)
-    files.write(output, outputs)
-    flat = {f"{task}.{name}": value for task, named in outputs.items() for name, value in named.items()}
+    predicted = Predicted(arrays, names, trained.problem.tasks, trained.predict(arrays))
+    (_arrays_files(trained) if output.suffix == ".npz" else files).write(output, predicted)
+    named = predicted.outputs.items()
+    flat = {f"{task}.{name}": value for task, outputs in named for name, value in outputs.items()}
     print(f"{output}: " + ", ".join(f"{name} {value.shape}" for name, value in flat.items()))
+    if self.show is not None and files.show is not None:
+      picture = output.with_suffix(".png")
+      files.show(picture, predicted.first(self.show))
+      print(f"{picture}: the first {len(names[: self.show])} examples")
+
+  def _read(self, files: Files) -> tuple[dict[str, Any], Sequence[str]]:
+    if not self.skip_bad or files.read_good is None:
+      return files.read(self.input, ())
+    bad: list[str] = []
+    found = files.read_good(self.input, (), bad.append)
+    for told in bad:
+      print(f"mtl-jax: {told}", file=sys.stderr)
+    print(f"{len(bad)} of {len(bad) + len(found[1])} left out")
+    return found
 
 
-def _files(recipe: Recipe, trained: Trained) -> Files:
+def check_asked(asked: Predict, files: Files) -> None:
+  """Raises a `UserError` where a picture, or leaving out what is damaged, is asked of files that cannot do it."""
+  if asked.show is not None and asked.show < 1:
+    raise UserError(f"--show is {asked.show}, expected at least 1.")
+  if asked.show is not None and files.show is None:
+    raise UserError(f"--show: there is no picture of {asked.input}: it is for recipes of images.")
+  if asked.skip_bad and files.read_good is None:
+    raise UserError(f"--skip-bad: {asked.input} is one file, and is read as a whole or not at all.")
+
+
+def _files(recipe: Recipe, trained: Trained, path: Path) -> Files:
   """How the recipe of a run reads and writes files: by itself, or as arrays."""
+  adapted = recipe if recipe.adapt is None else recipe.adapt(trained.data)
+  if adapted.files is None:
+    return _arrays_files(trained)
+  # A recipe's own form of answers and pictures is of use whatever the examples came from.
+  arrays = _arrays_files(trained)
+  return adapted.files._replace(read=arrays.read, read_good=None) if path.suffix == ".npz" else adapted.files
+
+
+def _arrays_files(trained: Trained) -> Files:
+  """Files of the arrays that the model reads, and of its outputs."""
+  import jax
+
   from mtl_jax.recipes import Files
 
-  adapted = recipe if recipe.adapt is None else recipe.adapt(trained.data)
-  if adapted.files is not None:
-    return adapted.files
   known, inputs = trained.data.arrays, keys_read(trained.problem.inputs)
 
-  def read(path: Path, tasks: Sequence[str]) -> dict[str, Any]:
-    return arrays_like(known if tasks else {key: known[key] for key in inputs}, path, inputs)
+  def read(path: Path, tasks: Sequence[str]) -> tuple[dict[str, Any], Sequence[str]]:
+    found = arrays_like(known if tasks else {key: known[key] for key in inputs}, path, inputs)
+    return found, list(map(str, range(len(jax.tree.leaves(found)[0]))))
 
-  def write(path: Path, outputs: Mapping[str, Mapping[str, Any]]) -> None:
+  def write(path: Path, predicted: Predicted) -> None:
     from mtl_jax.cli.npz import write_npz
 
-    write_npz(path, {f"{task}.{name}": value for task, named in outputs.items() for name, value in named.items()})
+    named = predicted.outputs.items()
+    write_npz(path, {f"{task}.{name}": value for task, outputs in named for name, value in outputs.items()})
 
   return Files(read, write, ".npz")
 

@@ -13,10 +13,11 @@ A data set is a dictionary of arrays, `{key: (N, ...)}`, one row per example, or
 - `join`: data sets that label the same examples in part as one.
 - `table`: columns of files and frames as arrays.
 - `Source`, `as_source`: what can be read by number; `source`: files and known data sets.
+- `photos`: files and folders of images as arrays.
 - `smiles`: fingerprints, scaffolds and graphs of molecules, by RDKit.
 """
 
-from mtl_jax.data import smiles, source, table
+from mtl_jax.data import photos, smiles, source, table
 from mtl_jax.data._batches import batches
 from mtl_jax.data._pad import pad_batches
 from mtl_jax.data.checking import check
@@ -46,6 +47,7 @@ __all__ = [
   "pad_batches",
   "pad_objects",
   "parts",
+  "photos",
   "smiles",
   "source",
   "table",

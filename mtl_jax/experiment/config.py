@@ -162,4 +162,5 @@ def step_options(experiment: Experiment) -> dict[str, Any]:
     "nonfinite": config.nonfinite,
     "frozen": config.frozen,
     "sparse": experiment.recipe.sparse,
+    "transform": experiment.recipe.transform,
   }

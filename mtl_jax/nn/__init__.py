@@ -3,6 +3,7 @@
 - `MLP`: dense layers.
 - `Columns`: numbers, words and text of a table as vectors.
 - `TabularResNet`: residual blocks for tables.
+- `Pixels`: images as numbers of about unit size, first of all.
 - `CNN`: convolutions, then a dense layer.
 - `ResNet`: residual blocks for images.
 - `DetectionHead`: objects at each cell of a feature map.
@@ -25,6 +26,7 @@ from mtl_jax.nn.embeddings import Embeddings
 from mtl_jax.nn.hydra_dense import HydraDense
 from mtl_jax.nn.message_passing import MessagePassing
 from mtl_jax.nn.mlp import MLP
+from mtl_jax.nn.pixels import Pixels
 from mtl_jax.nn.resnet import ResNet
 from mtl_jax.nn.segnet import SegNet
 from mtl_jax.nn.tabular_resnet import TabularResNet
@@ -39,6 +41,7 @@ __all__ = [
   "HydraDense",
   "MLP",
   "MessagePassing",
+  "Pixels",
   "ResNet",
   "SegNet",
   "TabularResNet",

@@ -25,7 +25,7 @@ from mtl_jax.plan._topology import Target, open_topology
 from mtl_jax.problem import of_problem
 from mtl_jax.shard import AnyRules, batch_sharding, make_mesh, state_shardings
 from mtl_jax.tasks import Task
-from mtl_jax.train import Nonfinite, Sparse, init_train_state, make_train_step
+from mtl_jax.train import Nonfinite, Sparse, Transform, init_train_state, make_train_step, transforming
 
 
 @of_problem
@@ -44,6 +44,7 @@ def plan(
   nonfinite: Nonfinite = "stop",
   frozen: Frozen = (),
   sparse: Sparse | None = None,
+  transform: Transform | None = None,
   mesh: str | None = None,
   rules: AnyRules = None,
 ) -> list[Report]:
@@ -68,6 +69,7 @@ def plan(
     nonfinite: As in `fit`.
     frozen: As in `fit`.
     sparse: As in `fit`.
+    transform: As in `fit`.
     mesh: The axes of the topology's devices, as `mtl.make_mesh` takes them; None: all along `data`.
     rules: As in `fit`.
 
@@ -114,6 +116,7 @@ def plan(
     with devices.on(target.mesh):
       state = jax.eval_shape(create, jax.eval_shape(lambda: jax.random.key(0)), batch)
     step = make_train_step(losses, balancer, tx, engine, nonfinite=nonfinite, frozen=frozen, sparse=sparse, rules=rules)
+    step = transforming(step, transform, batch_sharding(target.mesh))
     placed = state_shardings(state, tx, target.mesh, rules, frozen)
     reports.append(plan_step(step, state, batch, target, engine.name, shardings=placed))
   return reports

@@ -103,14 +103,15 @@ def _adapted(bare: Recipe, described: Description, shape: TableShape, read: Call
     trunk = chain(from_linen(_columns(prepared, shape)), *nn.stages(_trunk(shape)))
     return Parts(trunk, {name: from_linen(head) for name, head in choose(heads, names).items()})
 
-  def read_file(path: Path, tasks: Sequence[str]) -> dict[str, Any]:
-    return prepared.arrays(*read(path), tasks)
+  def read_file(path: Path, tasks: Sequence[str]) -> tuple[dict[str, Any], Sequence[str]]:
+    table, origin = read(path)
+    return prepared.arrays(table, origin, tasks), list(map(str, range(table.num_rows)))
 
   return dataclasses.replace(
     bare,
     net=net,
     tasks={name: target.task(shape.class_weights) for name, target in prepared.targets.items()},
-    files=Files(read_file, lambda path, outputs: tables.write(path, prepared.answers(outputs)), ".csv"),
+    files=Files(read_file, lambda path, found: tables.write(path, prepared.answers(found.outputs)), ".csv"),
   )
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import jax
 import optax
 
 from mtl_jax._core.errors import UserError, nearest
@@ -16,7 +17,7 @@ from mtl_jax.arch import Architecture, hard_sharing
 from mtl_jax.data import Description
 from mtl_jax.net import Net
 from mtl_jax.tasks import Task
-from mtl_jax.train import Metrics
+from mtl_jax.train import Metrics, Transform
 
 Arrays = dict[str, Any]  # entries are arrays or trees of arrays
 
@@ -50,18 +51,51 @@ class Parts(NamedTuple):
   heads: Mapping[str, Net]
 
 
+class Predicted(NamedTuple):
+  """Examples of a user's, and what a model says of them.
+
+  Attributes:
+    arrays: The inputs, `{key: (N, ...)}`.
+    names: What the user calls each of the N examples, such as its file.
+    tasks: The tasks.
+    outputs: `{task: {name: (N, ...)}}`.
+  """
+
+  arrays: Arrays
+  names: Sequence[str]
+  tasks: Mapping[str, Task]
+  outputs: Mapping[str, Mapping[str, Any]]
+
+  def records(self) -> Iterator[dict[str, Any]]:
+    """What there is to say of each example, `{"name": ..., task: ...}`; it fits in JSON."""
+    for i, name in enumerate(self.names):
+      own = {task: {key: values[i] for key, values in named.items()} for task, named in self.outputs.items()}
+      yield {"name": name, **{task: self.tasks[task].record(outputs) for task, outputs in own.items()}}
+
+  def first(self, count: int) -> Predicted:
+    """The first examples."""
+    arrays, outputs = (jax.tree.map(lambda leaf: leaf[:count], tree) for tree in (self.arrays, dict(self.outputs)))
+    return Predicted(arrays, self.names[:count], self.tasks, outputs)
+
+
 class Files(NamedTuple):
   """How a recipe reads examples from files of the user's, and writes what is predicted of them.
 
   Attributes:
-    read: `read(path, tasks) -> arrays`, the inputs, and the labels of the tasks named.
-    write: `write(path, outputs)`, of `{task: {name: (N, ...)}}` a file: the whole of it, or nothing.
+    read: `read(path, tasks) -> (arrays, names)`, the inputs, the labels of the tasks named, and what each example is
+      called.
+    write: `write(path, predicted)` writes a file: the whole of it, or nothing.
     suffix: Of the files that are written.
+    show: `show(path, predicted)` draws a picture of examples and predictions; None: there is none.
+    read_good: `read_good(path, tasks, warn)` is like `read`, but leaves out examples that cannot be read, and tells
+      `warn` of each; None: examples are no files of their own.
   """
 
-  read: Callable[[Path, Sequence[str]], Arrays]
-  write: Callable[[Path, Mapping[str, Mapping[str, Any]]], None]
+  read: Callable[[Path, Sequence[str]], tuple[Arrays, Sequence[str]]]
+  write: Callable[[Path, Predicted], None]
   suffix: str
+  show: Callable[[Path, Predicted], None] | None = None
+  read_good: Callable[[Path, Sequence[str], Callable[[str], None]], tuple[Arrays, Sequence[str]]] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,13 +116,14 @@ class Recipe:
     batch_size: Examples a batch.
     eval_every: Steps between evaluations on the validation split.
     inputs: As in `mtl.objective`.
-    files: How users' own files are read and written. None: as `.npz` files of the arrays.
+    files: How users' own files are read and written. None: as `.npz` files of the arrays, which are always understood.
     score: Which evaluation is the best, as in `mtl.fit`; None: that of the least mean log loss.
     expected: What to expect of it, for the list of recipes: examples, minutes on a known machine, test figures.
     adapt: `adapt(data) -> Recipe`, this recipe with the net and tasks that data of such a description need, for example
       as many classes as `data.about` names. Before that only the names of its tasks are read. None: they are the same
       whatever the data.
     sparse: As in `mtl.fit`: tables of which a step updates the rows of its batch alone.
+    transform: As in `mtl.fit`: augmentation of training batches, on the device.
   """
 
   name: str
@@ -107,6 +142,7 @@ class Recipe:
   expected: str = ""
   adapt: Callable[[Description], Recipe] | None = None
   sparse: Mapping[str, Any] | None = None
+  transform: Transform | None = None
 
   def network(self, names: Sequence[str], arch: Architecture | None = None) -> Net:
     """The network with heads for some tasks.

@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from mtl_jax._core.errors import UserError, check_choice
 from mtl_jax.tasks.calibration import Calibration
 from mtl_jax.tasks.metrics import Metric
@@ -34,6 +36,9 @@ class Task:
       part in Delta_m and in the choice of the best model.
     weight: The weight of an auxiliary task, a number or a function of the steps taken.
     calibration: How outputs are made to fit validation data, see `mtl.train.calibrate`; None: they are not.
+    draw: `draw(axes, outputs)` draws the outputs of one example, `{name: array}`, on axes of matplotlib that show its
+      image, one pixel a unit; None: they are written beside it.
+    record: `record(outputs)`, what `mtl-jax predict` writes of the outputs of one example: anything that fits in JSON.
 
   >>> import jax.numpy as jnp
   >>> task = Task(loss=lambda prediction, batch: jnp.abs(prediction - batch["y"]))
@@ -60,6 +65,10 @@ class Task:
   balance: bool = True
   weight: Strength = 1.0
   calibration: Calibration | None = None
+  draw: Callable[[Any, Mapping[str, Any]], None] | None = None
+  record: Callable[[Mapping[str, Any]], Any] = lambda outputs: {
+    name: np.asarray(values).tolist() for name, values in outputs.items()
+  }
 
   def calibrated(self, values: Mapping[str, float]) -> Task:
     """The task with outputs that fit validation data.

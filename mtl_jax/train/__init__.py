@@ -16,6 +16,7 @@ For a loop of your own:
 - `make_evaluate`, `make_predict`, `predict_all`: metrics and predictions over a data set.
 - `Nonfinite`, `check_nonfinite`: what a step does where a loss is not finite.
 - `Sparse`: which tables a step reads and updates by rows.
+- `transforming`, `Transform`: a step whose batches are first changed at random.
 - `Metrics`: what an evaluation returns.
 - `calibrate`: the numbers that make probabilities and intervals fit validation data; `calibrated`: a problem with
   outputs so made.
@@ -33,6 +34,7 @@ from mtl_jax.train._score import mean_loss
 from mtl_jax.train._sparse import Sparse
 from mtl_jax.train._state import TrainState, init_train_state
 from mtl_jax.train._step import make_train_step
+from mtl_jax.train._transform import Transform, transforming
 
 __all__ = [
   "Fit",
@@ -44,6 +46,7 @@ __all__ = [
   "Sparse",
   "TrainState",
   "Trained",
+  "Transform",
   "calibrate",
   "calibrated",
   "check_nonfinite",
@@ -58,4 +61,5 @@ __all__ = [
   "making_of",
   "mean_loss",
   "predict_all",
+  "transforming",
 ]

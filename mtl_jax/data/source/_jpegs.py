@@ -1,0 +1,40 @@
+"""Images that lie in one array as JPEG files, one behind the other."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+
+from mtl_jax._core.errors import UserError
+
+
+def decoded(path: Path, data: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+  """The images.
+
+  Args:
+    path: The file they are from, for messages.
+    data: (bytes,) uint8.
+    offsets: (N + 1,), image i is `data[offsets[i] : offsets[i + 1]]`.
+
+  Returns:
+    (N, H, W, 3) uint8.
+
+  Raises:
+    UserError: An image cannot be read, or has another size than the first; Pillow is not installed.
+  """
+  try:
+    from PIL import Image
+  except ImportError as error:
+    raise UserError("images need Pillow: pip install 'mtl-jax[images]'.") from error
+  found = []
+  for i, (start, end) in enumerate(zip(offsets[:-1], offsets[1:], strict=True)):
+    try:
+      with Image.open(io.BytesIO(data[start:end].tobytes())) as image:
+        found.append(np.asarray(image.convert("RGB")))
+    except Exception as error:  # whatever the decoders make of damaged files
+      raise UserError(f"{path}: image {i} cannot be read: {str(error).splitlines()[0].rstrip('.')}.") from error
+    if found[i].shape != found[0].shape:
+      raise UserError(f"{path}: image {i} has shape {found[i].shape}, expected {found[0].shape} as the first.")
+  return np.stack(found)

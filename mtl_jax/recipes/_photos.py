@@ -1,0 +1,60 @@
+"""Recipes of images: users' photographs as their input, JSON lines and pictures of what is predicted."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from mtl_jax._core.errors import UserError
+from mtl_jax._core.files import replacing, using
+from mtl_jax.analysis import pictures
+from mtl_jax.data import photos as _photos
+from mtl_jax.recipes._recipe import Arrays, Files, Predicted
+
+
+def photos(size: tuple[int, int], channels: int = 3, key: str = "x") -> Files:
+  """How a recipe of images reads folders of photographs.
+
+  Args:
+    size: Height and width of the images trained on.
+    channels: 1 or 3.
+    key: Their key in the batch, where they are uint8.
+
+  Returns:
+    For `Recipe.files`.
+  """
+
+  def read(path: Path, tasks: Sequence[str], warn: Callable[[str], None] | None = None) -> tuple[Arrays, list[str]]:
+    if tasks:
+      raise UserError(f"{path}: images have no labels: to test a model, put both in an .npz file.")
+    images, names = _photos.read(path, size, channels, warn)
+    return {key: images}, names
+
+  return Files(read, write_lines, ".jsonl", functools.partial(show, key=key), read)
+
+
+def write_lines(path: Path, predicted: Predicted) -> None:
+  """Writes a line of JSON per example; numbers that are not finite as null.
+
+  Args:
+    path: The file.
+    predicted: The examples.
+
+  Raises:
+    UserError: The file cannot be written.
+  """
+  with using(path), replacing(path) as partial, partial.open("w") as file:
+    file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in predicted.records())
+
+
+def show(path: Path, predicted: Predicted, key: str = "x") -> None:
+  """Draws a picture of images and what is predicted of them.
+
+  Args:
+    path: The PNG to write.
+    predicted: The examples.
+    key: That of the images.
+  """
+  pictures.predictions(path, predicted.arrays[key], predicted.names, predicted.tasks, predicted.outputs)
