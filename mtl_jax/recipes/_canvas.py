@@ -44,7 +44,7 @@ def canvases(images: np.ndarray, labels: np.ndarray, count: int, rng: np.random.
     own: list[np.ndarray] = []
     of_own: list[int] = []
     for number in rng.integers(len(images), size=rng.integers(1, MOST + 1)):
-      turn = turns[rng.choice(_SIZES)]
+      turn = turns[int(rng.integers(_SIZES.start, _SIZES.stop))]
       drawn = np.rint(255 * (turn @ images[number] @ turn.T)).astype(np.uint8)
       box = _place(_ink(drawn), len(drawn), own, rng)
       if box is not None:

@@ -172,7 +172,7 @@ def _draw(axes: Any, found: Sequence[Mapping[str, Any]], names: Sequence[str]) -
 
   high, wide = axes.get_images()[0].get_size()
   for one in found:
-    x0, y0, x1, y1 = np.asarray(one["box"]) * (wide, high, wide, high)
+    x0, y0, x1, y1 = np.asarray(one["box"]) * (wide, high, wide, high) - 0.5  # pixels have their centres at integers
     colour = colormaps["tab10"](names.index(one["class"]) % 10)
     axes.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, color=colour))
     axes.text(x0, y0, f"{one['class']} {one['score']:.2f}", color=colour, fontsize="xx-small", va="bottom")
