@@ -13,11 +13,12 @@ A data set is a dictionary of arrays, `{key: (N, ...)}`, one row per example, or
 - `join`: data sets that label the same examples in part as one.
 - `table`: columns of files and frames as arrays.
 - `Source`, `as_source`: what can be read by number; `source`: files and known data sets.
+- `augment`: augmentation that moves labels with their images.
 - `photos`: files and folders of images as arrays.
 - `smiles`: fingerprints, scaffolds and graphs of molecules, by RDKit.
 """
 
-from mtl_jax.data import photos, smiles, source, table
+from mtl_jax.data import augment, photos, smiles, source, table
 from mtl_jax.data._batches import batches
 from mtl_jax.data._pad import pad_batches
 from mtl_jax.data.checking import check
@@ -37,6 +38,7 @@ __all__ = [
   "Source",
   "as_mixture",
   "as_source",
+  "augment",
   "batches",
   "check",
   "describe",
