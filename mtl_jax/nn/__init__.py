@@ -6,6 +6,7 @@
 - `Pixels`: images as numbers of about unit size, first of all.
 - `CNN`: convolutions, then a dense layer.
 - `ResNet`: residual blocks for images.
+- `CountHead`: how many things there are, by a density over a feature map.
 - `DetectionHead`: objects at each cell of a feature map.
 - `HydraDense`: a dense layer with a mixture of low-rank updates.
 - `SegNet`: encoder and decoder of convolutions, for predictions at every pixel.
@@ -21,6 +22,7 @@ from mtl_jax._core.rows import lookup
 from mtl_jax.nn._stages import stages
 from mtl_jax.nn.cnn import CNN
 from mtl_jax.nn.columns import Columns
+from mtl_jax.nn.count_head import CountHead
 from mtl_jax.nn.detection_head import DetectionHead
 from mtl_jax.nn.embeddings import Embeddings
 from mtl_jax.nn.hydra_dense import HydraDense
@@ -36,6 +38,7 @@ from mtl_jax.nn.transformer import TransformerEncoder
 __all__ = [
   "CNN",
   "Columns",
+  "CountHead",
   "DetectionHead",
   "Embeddings",
   "HydraDense",

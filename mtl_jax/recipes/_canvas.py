@@ -36,7 +36,7 @@ def canvases(images: np.ndarray, labels: np.ndarray, count: int, rng: np.random.
 
   Returns:
     `x` (N, 64, 64, 1) uint8; `boxes` (N, 4, 4), tight around what is drawn, and `kinds` (N, 4), as
-    `mtl.tasks.detection` takes them; `count` (N,), how many digits there are; `odd` (N,), whether most are odd.
+    `mtl.tasks.detection` takes them.
   """
   x, boxes, kinds = np.zeros((count, SIDE, SIDE, 1), np.uint8), [], []
   turns = {size: _interpolation(images.shape[1], size) for size in _SIZES}
@@ -56,10 +56,7 @@ def canvases(images: np.ndarray, labels: np.ndarray, count: int, rng: np.random.
     boxes.append(np.array(own) / SIDE)
     kinds.append(of_own)
   padded, classes = pad_objects(boxes, kinds, MOST)
-  there = classes >= 0
-  number = there.sum(axis=1)
-  odd = (there & (classes % 2 == 1)).sum(axis=1) * 2 > number
-  return {"x": x, "boxes": padded, "kinds": classes, "count": number.astype(np.int32), "odd": odd.astype(np.int32)}
+  return {"x": x, "boxes": padded, "kinds": classes}
 
 
 def _place(ink: np.ndarray, side: int, others: list[np.ndarray], rng: np.random.Generator):

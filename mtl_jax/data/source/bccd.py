@@ -29,7 +29,7 @@ def bccd(data_dir: str | os.PathLike[str] | None = None) -> dict[str, dict[str, 
   Returns:
     The parts `train` (205 photographs), `valid` (87) and `test` (72) of the data set's authors, each with `x`
     (N, 192, 256, 3) uint8, `boxes` (N, 30, 4) float32 and `kinds` (N, 30) int32, as `mtl.tasks.detection` takes them:
-    0 red cells, 1 white cells, 2 platelets, -1 padding.
+    0 red cells, 1 white cells, 2 platelets, -1 padding. Four boxes without area are left out.
 
   Raises:
     UserError: The file is missing, is another or is damaged; Pillow is not installed.
@@ -50,7 +50,9 @@ def bccd(data_dir: str | os.PathLike[str] | None = None) -> dict[str, dict[str, 
   except Exception as error:  # whatever zip files and numpy make of damaged ones
     raise UserError(f"cannot read {path}, expected arrays {', '.join(_KEYS)}: {reason(error)}.") from error
   x = decoded(path, jpegs, starts)
-  padded, classes = pad_objects(np.split(boxes, ends[1:-1]), np.split(kinds, ends[1:-1]), MOST)
+  area = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+  own = [np.flatnonzero(area[start:end]) + start for start, end in zip(ends[:-1], ends[1:], strict=True)]
+  padded, classes = pad_objects([boxes[rows] for rows in own], [kinds[rows] for rows in own], MOST)
   rows = {"train": 0, "valid": 1, "test": 2}
   return {
     part: {"x": x[split == number], "boxes": padded[split == number], "kinds": classes[split == number]}
