@@ -10,9 +10,7 @@ import numpy as np
 from mtl_jax._core.errors import UserError
 
 
-def pad_objects(
-  boxes: Sequence[Any], classes: Sequence[Any], most: int | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+def pad_objects(boxes: Sequence[Any], classes: Sequence[Any], most: int | None = None) -> tuple[np.ndarray, np.ndarray]:
   """The boxes and classes of the objects in each image as arrays, padded to the same number of objects.
 
   Args:

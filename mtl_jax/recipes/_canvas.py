@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from mtl_jax.data import parts, pad_objects, source
+from mtl_jax.data import pad_objects, parts, source
 from mtl_jax.recipes._recipe import Arrays
 
 SIDE, MOST = 64, 4
-_SIZES = range(12, 25)
-_TRIES = 20
+_SIDES = range(12, 25)
+_TRIES, _COVERED = 20, 0.1
 
 
 def digits(num_images: int, seed: int) -> tuple[Arrays, Arrays, Arrays]:
@@ -39,35 +39,32 @@ def canvases(images: np.ndarray, labels: np.ndarray, count: int, rng: np.random.
     `mtl.tasks.detection` takes them.
   """
   x, boxes, kinds = np.zeros((count, SIDE, SIDE, 1), np.uint8), [], []
-  turns = {size: _interpolation(images.shape[1], size) for size in _SIZES}
+  resized = {side: _interpolation(images.shape[1], side) for side in _SIDES}
   for canvas in x:
-    own: list[np.ndarray] = []
-    of_own: list[int] = []
+    own, of_own = np.zeros((0, 4), int), []
     for number in rng.integers(len(images), size=rng.integers(1, MOST + 1)):
-      turn = turns[int(rng.integers(_SIZES.start, _SIZES.stop))]
-      drawn = np.rint(255 * (turn @ images[number] @ turn.T)).astype(np.uint8)
-      box = _place(_ink(drawn), len(drawn), own, rng)
-      if box is not None:
-        corner, tight = box
-        part = canvas[corner[1] : corner[1] + len(drawn), corner[0] : corner[0] + len(drawn), 0]
-        np.maximum(part, drawn, out=part)
-        own.append(tight)
-        of_own.append(int(labels[number]))
-    boxes.append(np.array(own) / SIDE)
+      side = int(rng.integers(_SIDES.start, _SIDES.stop))
+      drawn = np.rint(255 * (resized[side] @ images[number] @ resized[side].T)).astype(np.uint8)
+      corners = rng.integers(0, SIDE - side + 1, size=(_TRIES, 2))
+      places = _ink(drawn) + np.tile(corners, 2)
+      free = np.flatnonzero(_covered(places, own) <= _COVERED)
+      if free.size:
+        left, top = corners[free[0]]
+        under = canvas[top : top + side, left : left + side, 0]
+        np.maximum(under, drawn, out=under)
+        own = np.concatenate([own, places[free[:1]]])
+        of_own.append(labels[number])
+    boxes.append(own / SIDE)
     kinds.append(of_own)
   padded, classes = pad_objects(boxes, kinds, MOST)
   return {"x": x, "boxes": padded, "kinds": classes}
 
 
-def _place(ink: np.ndarray, side: int, others: list[np.ndarray], rng: np.random.Generator):
-  """A corner for a square of that side, and the box of its ink there, which others hardly meet; None: not found."""
-  for _ in range(_TRIES):
-    corner = rng.integers(0, SIDE - side + 1, size=2)
-    box = ink + np.tile(corner, 2)
-    inner = [np.prod(np.maximum(np.minimum(box[2:], o[2:]) - np.maximum(box[:2], o[:2]), 0)) for o in others]
-    if all(area <= 0.1 * np.prod(box[2:] - box[:2]) for area in inner):
-      return corner, box
-  return None
+def _covered(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+  """The greatest share of each box that one of the others covers, in pixels."""
+  one, other = boxes[:, None], others[None]
+  inner = np.maximum(np.minimum(one[..., 2:], other[..., 2:]) - np.maximum(one[..., :2], other[..., :2]), 0)
+  return (inner.prod(axis=-1) / (one[..., 2:] - one[..., :2]).prod(axis=-1)).max(axis=1, initial=0)
 
 
 def _ink(image: np.ndarray) -> np.ndarray:

@@ -58,4 +58,6 @@ def check(
     if (wrong & there).any():
       example, item = np.argwhere(wrong & there)[0]
       found = ", ".join(f"{side:.4g}" for side in sides[example, item])
-      raise UserError(f"task {name!r}: {boxes!r} has a box {what} in example {example}, box {item}: ({found}), {advice}.")
+      raise UserError(
+        f"task {name!r}: {boxes!r} has a box {what} in example {example}, box {item}: ({found}), {advice}."
+      )

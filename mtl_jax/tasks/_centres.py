@@ -45,13 +45,13 @@ def targets(boxes: jax.Array, classes: jax.Array, shape: tuple[int, int], num_cl
   References:
     Liu et al., *Training-Time-Friendly Network for Real-Time Object Detection*, AAAI 2020.
   """
-  cells = jnp.array(shape[::-1], boxes.dtype)
+  cells = jnp.array([[shape[::-1]]], boxes.dtype)
   low, high = boxes[..., :2] * cells, boxes[..., 2:] * cells
   centre = jnp.clip(jnp.floor((low + high) / 2), 0, cells - 1)
   reach = jnp.floor(CENTRAL * (high - low) / 2)
 
   def along(axis):  # (B, K, n)
-    far = jnp.arange(shape[1 - axis], dtype=boxes.dtype) - centre[..., axis, None]
+    far = jnp.arange(shape[1 - axis], dtype=boxes.dtype)[None, None] - centre[..., axis, None]
     sigma = (2 * reach[..., axis, None] + 1) / 6
     return jnp.where(jnp.abs(far) <= reach[..., axis, None], jnp.exp(-jnp.square(far / sigma) / 2), 0)
 
@@ -62,7 +62,7 @@ def targets(boxes: jax.Array, classes: jax.Array, shape: tuple[int, int], num_cl
     for kind in range(num_classes)
   ]
   area = jnp.where(gaussians > 0, jnp.prod(high - low, axis=-1)[..., None, None], jnp.inf)
-  owner = jnp.argmin(area, axis=1)[:, None] == jnp.arange(boxes.shape[1])[:, None, None]
+  owner = jnp.argmin(area, axis=1)[:, None] == jnp.arange(boxes.shape[1])[None, :, None, None]
   owned = jnp.where(owner, gaussians, 0)  # (B, K, h, w)
   total = jnp.sum(owned, axis=(2, 3), keepdims=True)
   return Targets(

@@ -92,12 +92,20 @@ def detection(
 
   def weights_of(batch):
     objects = jnp.maximum(_count(read(batch, label, "label")), 1)
-    return objects if given is None else objects * given(batch)
+    if given is None:
+      return objects
+    weights = given(batch)
+    if weights.ndim != 1:
+      raise UserError(
+        f"mask and weight of label {label!r} have shape {weights.shape}, expected {objects.shape}, one per image: an "
+        "object that is not there has class -1."
+      )
+    return objects * weights
 
   def loss(prediction, batch):
-    kinds, corners = (label_of(batch)[key] for key in ("class", "boxes"))
+    kinds, corners = (jnp.asarray(label_of(batch)[key]) for key in ("class", "boxes"))
     _expect(label, boxes, prediction, kinds, corners, num_classes)
-    prediction = prediction.astype(jnp.float32)
+    prediction = jnp.asarray(prediction).astype(jnp.float32)
     logits, found = prediction[..., :num_classes], _centres.boxes_of(prediction[..., num_classes:])
     target = _centres.targets(corners.astype(jnp.float32), kinds, prediction.shape[1:3], num_classes)
     _, giou = _boxes.overlap(found, target.boxes)
@@ -105,7 +113,7 @@ def detection(
     return (jnp.sum(_focal(logits, target.heat), axis=(1, 2, 3)) + box_weight * sides) / jnp.maximum(_count(kinds), 1)
 
   def output(prediction):
-    prediction = prediction.astype(jnp.float32)
+    prediction = jnp.asarray(prediction).astype(jnp.float32)
     scores = jax.nn.sigmoid(prediction[..., :num_classes])
     found = jnp.clip(_centres.boxes_of(prediction[..., num_classes:]), 0, 1)
     places = (len(prediction), -1)
@@ -142,7 +150,7 @@ def detection(
 
 def _count(kinds: Any) -> jax.Array:
   """The number of objects of each image."""
-  return jnp.sum(kinds >= 0, axis=1, dtype=jnp.float32)
+  return jnp.sum(jnp.asarray(kinds) >= 0, axis=1, dtype=jnp.float32)
 
 
 def _focal(logits: jax.Array, heat: jax.Array) -> jax.Array:

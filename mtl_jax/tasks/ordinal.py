@@ -52,7 +52,7 @@ def ordinal(label: str, num_levels: int, *, mask: str | None = None, weight: str
   weights_of = _weights.weights_of(label, mask, weight)
 
   def logits(prediction: Any) -> jax.Array:
-    z = prediction.astype(jnp.float32)
+    z = jnp.asarray(prediction).astype(jnp.float32)
     return jnp.cumsum(jnp.concatenate([z[:, :1], -jax.nn.softplus(z[:, 1:])], axis=1), axis=1)
 
   def loss(prediction, batch):

@@ -66,6 +66,8 @@ TABLE: dict[str, Case] = {
   "resnet small": Case(mtl.nn.ResNet((1, 2), width=4, small_images=True), floats(3, 8)),
   "resnet pre": Case(mtl.nn.ResNet((1, 1), width=4, preactivation=True), floats(3, 8)),
   "segnet": Case(mtl.nn.SegNet((4, 6), (1, 2)), floats(3, 8, 12, 4), PIXELS),
+  "count head": Case(mtl.nn.CountHead(width=4), floats(3)),
+  "detection head": Case(mtl.nn.DetectionHead(3, width=4), floats(3, 13, 11, 7)),
   "columns": Case(columns, floats(3, 2 + 1 + 3 * 4), ROWS),
   "columns periodic": Case(columns.clone(periodic=3, frequencies=5), floats(3, 2 + 1 + 2 * 3 + 3 * 4), ROWS),
   "tabular resnet": Case(mtl.nn.TabularResNet(8, blocks=2), floats(3, 8), floats(3, 5)),

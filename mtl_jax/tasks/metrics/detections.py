@@ -58,7 +58,7 @@ def mean_average_precision(
 
   def compute(found, true, weights):
     classes = [c for c in np.unique(true["class"]) if c >= 0]
-    return np.mean([_of_class(c, found, true, least) for c in classes]) if classes else np.nan
+    return np.mean([_of_class(int(c), found, true, least) for c in classes]) if classes else np.nan
 
   return collected(compute, score=detect)
 
@@ -98,6 +98,8 @@ def _hits(boxes: np.ndarray, true: np.ndarray, least: np.ndarray) -> np.ndarray:
 def _overlaps(boxes: np.ndarray, true: np.ndarray) -> np.ndarray:
   """Intersections over unions, (n, m), in double precision."""
   one, other = boxes[:, None].astype(np.float64), true[None].astype(np.float64)
-  inner = np.prod(np.maximum(np.minimum(one[..., 2:], other[..., 2:]) - np.maximum(one[..., :2], other[..., :2]), 0), -1)
+  inner = np.prod(
+    np.maximum(np.minimum(one[..., 2:], other[..., 2:]) - np.maximum(one[..., :2], other[..., :2]), 0), -1
+  )
   union = np.prod(one[..., 2:] - one[..., :2], -1) + np.prod(other[..., 2:] - other[..., :2], -1) - inner
   return np.where(union > 0, inner / np.where(union > 0, union, 1), 0)
