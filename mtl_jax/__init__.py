@@ -40,13 +40,30 @@ The parts, each a module:
 - `plan`: what a step would need of devices that are not here.
 - `analysis`: conflict between tasks, and Delta_m.
 - `recipes`: runnable experiments.
+- `transfer`: pretrained weights, other runs to begin with, and what is trained of them.
 - `table`: tables of one's own, from a CSV file to a model beside simpler ones.
 
 Two more are imported by their names: `mtl_jax.experiment`, which runs and compares recipes; `mtl_jax.cli`, the command
 line.
 """
 
-from mtl_jax import analysis, arch, balance, bilevel, data, engine, nn, plan, recipes, shard, table, tasks, terms, train
+from mtl_jax import (
+  analysis,
+  arch,
+  balance,
+  bilevel,
+  data,
+  engine,
+  nn,
+  plan,
+  recipes,
+  shard,
+  table,
+  tasks,
+  terms,
+  train,
+  transfer,
+)
 from mtl_jax._core.errors import UserError
 from mtl_jax.adapters import from_equinox, from_linen, from_nnx
 from mtl_jax.aggregate import TaskGradients, aggregate
@@ -97,4 +114,5 @@ __all__ = [
   "tasks",
   "terms",
   "train",
+  "transfer",
 ]

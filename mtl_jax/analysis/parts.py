@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from mtl_jax._core.many import FEW
+from mtl_jax._core.shapes import shapes
 from mtl_jax.net import Net
 
 
@@ -42,7 +43,7 @@ def parts(net: Net, x: Any) -> list[Part]:
   >>> parts(net, jnp.ones((4, 5)))
   [Part(name='shared/Dense_0', parameters=48, flops=9...), Part(name='task/kind', parameters=27, flops=5...)]
   """
-  params, state = jax.eval_shape(net.init, jax.random.key(0), x)
+  params, state = shapes(net.init, jax.random.key(0), x)
   shared = params["shared"] if isinstance(params["shared"], Mapping) else {"": params["shared"]}
   found = [Part(f"shared/{key}".rstrip("/"), _size(entry)) for key, entry in shared.items() if _size(entry)]
   tasks = [Part(f"task/{name}", _size(entry)) for name, entry in params["task"].items()]

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from mtl_jax._core import devices
 from mtl_jax._core.errors import UserError
+from mtl_jax._core.shapes import shapes
 from mtl_jax.arch._parts import flat, linear
 from mtl_jax.arch.balancing import moved_bias
 from mtl_jax.arch.chain import split_key
@@ -77,7 +78,7 @@ def routed_by(arch: str, gate: Net, params: Any, features: Any, k: int) -> Route
   Raises:
     UserError: The gate has a state.
   """
-  _, state = jax.eval_shape(gate.init, jax.random.key(0), features["input"])
+  _, state = shapes(gate.init, jax.random.key(0), features["input"])
   if jax.tree.leaves(state):
     raise UserError(
       f"{arch}: gate has a state, such as batch statistics, and its balancing loss reads parameters alone: take a gate "

@@ -9,13 +9,13 @@ from typing import Any
 from mtl_jax._core.checks import check_once
 from mtl_jax._core.errors import UserError
 from mtl_jax.cli.output import console
-from mtl_jax.cli.training import Dotted, Training, only, options_of, short
+from mtl_jax.cli.training import Beginning, Dotted, only, options_of, short
 
 DEFAULT = ("equal", "uncertainty", "pcgrad")
 
 
 @dataclasses.dataclass(frozen=True)
-class Compare(Training):
+class Compare(Beginning):
   """Compare balancers and architectures with single-task training of the same network and budget.
 
   For example

@@ -39,11 +39,11 @@ class Describe:
     from mtl_jax.analysis.parts import in_short
     from mtl_jax.data import describe
     from mtl_jax.experiment import configure
-    from mtl_jax.experiment.config import example_of, problem_of
+    from mtl_jax.experiment.config import data_of, example_of, problem_of
 
     only(dotted, ["recipe", "arch"])
     experiment = configure(self.recipe, tasks=self.tasks, arch=self.arch, **options_of_parts(dotted, "recipe", "arch"))
-    splits = experiment.recipe.data(0)
+    splits = data_of(experiment)
     described = describe(splits.train, splits.about)
     problem = problem_of(experiment, described)
     found = parts(problem.net, example_of(problem, described, experiment.config.batch_size))

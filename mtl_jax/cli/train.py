@@ -7,11 +7,11 @@ import math
 from pathlib import Path
 
 from mtl_jax.cli.output import choices_told, draw, print_metrics
-from mtl_jax.cli.training import Dotted, Training, only, options_of, short
+from mtl_jax.cli.training import Beginning, Dotted, only, options_of, short
 
 
 @dataclasses.dataclass(frozen=True)
-class Train(Training):
+class Train(Beginning):
   """Train one multi-task model.
 
   For example
@@ -64,7 +64,7 @@ class Train(Training):
     from mtl_jax.analysis import plots
     from mtl_jax.data import describe
     from mtl_jax.experiment import configure
-    from mtl_jax.experiment.config import problem_of
+    from mtl_jax.experiment.config import data_of, problem_of
     from mtl_jax.experiment.run import train_run
     from mtl_jax.train import Loop
     from mtl_jax.train.clock import waiting_for_data
@@ -82,7 +82,7 @@ class Train(Training):
     steps = of_run(run_dir, resume, "steps") if self.steps is None else self.steps
     options = options_of(dataclasses.replace(self, steps=steps), dotted)
     experiment = configure(**options, balancer=self.balancer, seed=self.seed)
-    splits = experiment.recipe.data(0)
+    splits = data_of(experiment)
     with choices_told(self.verbose):
       result, test = train_run(
         experiment,

@@ -14,6 +14,7 @@ from mtl_jax._core.errors import UserError
 from mtl_jax._core.inputs import keys_read
 from mtl_jax.cli.output import print_metrics
 from mtl_jax.cli.training import Dotted, only
+from mtl_jax.data.views import entries_of
 
 if TYPE_CHECKING:
   import numpy as np
@@ -52,7 +53,7 @@ class Evaluate:
     trained = open_trained(self.run, recipe)
     problem = trained.problem
     if self.data is None:
-      splits = recipe.data(0)
+      splits = recipe.data(0).only(list(problem.tasks))
       check_data(self.run, data.describe(splits.train, splits.about))
       sets = {"valid": splits.valid, "test": splits.test}
     else:
@@ -156,7 +157,9 @@ def _arrays_files(trained: Trained) -> Files:
 
   from mtl_jax.recipes import Files
 
-  known, inputs = trained.data.arrays, keys_read(trained.problem.inputs)
+  inputs, known = keys_read(trained.problem.inputs), dict[str, Any]()
+  for task in trained.problem.tasks:
+    known = entries_of(trained.data.arrays, task) | known
 
   def read(path: Path, tasks: Sequence[str]) -> tuple[dict[str, Any], Sequence[str]]:
     found = arrays_like(known if tasks else {key: known[key] for key in inputs}, path, inputs)

@@ -49,9 +49,20 @@ class Training:
   """On a NaN or infinite loss: stop with an error, skip the step and count it, or do not check."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Beginning(Training):
+  """Options of the commands that begin runs."""
+
+  init_from: str | None = None
+  """A run directory whose best model is begun with, where names and shapes are equal."""
+  init_parts: Literal["equal", "trunk"] | None = None
+  """What to take of it: every equal array (the default), or the trunk, which must then be equal as a whole."""
+
+
 def options_of(command: Training, dotted: Dotted) -> dict[str, Any]:
   """What the options of a command say of the configuration of a run."""
-  given = {field.name: getattr(command, field.name) for field in dataclasses.fields(Training)}
+  shared = Beginning if isinstance(command, Beginning) else Training
+  given = {field.name: getattr(command, field.name) for field in dataclasses.fields(shared)}
   return given | options_of_parts(dotted, "recipe", "balancer", "engine", "arch")
 
 

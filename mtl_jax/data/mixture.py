@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from numbers import Integral, Real
 from typing import Any, Literal
@@ -78,6 +78,27 @@ class Mixture:
   def filled(self) -> bool:
     """Whether batches may hold filling, or lack sources: then their weights say what counts."""
     return self.turns or self.sizes is None
+
+  def only(self, tasks: Iterable[str]) -> Mixture:
+    """The mixture of the sources of some tasks, in the same proportions.
+
+    Args:
+      tasks: The tasks.
+
+    Returns:
+      The mixture.
+    """
+    names = set(tasks)
+    kept = {name: tuple(task for task in some if task in names) for name, some in self.tasks.items()}
+    kept = {name: some for name, some in kept.items() if some}
+    total = sum(self.rates[name] for name in kept) or 1.0
+    return Mixture(
+      {name: self.sources[name] for name in kept},
+      kept,
+      {name: self.rates[name] / total for name in kept},
+      None if self.sizes is None else {name: self.sizes[name] for name in kept},
+      self.turns,
+    )
 
   def sized(self, batch_size: int) -> Mixture:
     """The mixture with sizes, where its rates deal out whole numbers of examples; else as it is.

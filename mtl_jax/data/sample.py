@@ -13,6 +13,7 @@ from mtl_jax.data.source.convert import as_source
 from mtl_jax.data.source.in_memory import InMemory
 from mtl_jax.data.source.protocol import Source, read, spec_of_rows
 from mtl_jax.data.source.stream import Stream
+from mtl_jax.data.views import path_of
 
 AT_MOST = 1024
 """Examples of a sample."""
@@ -35,6 +36,19 @@ def spec_of(data: Any) -> Mapping[str, Any]:
   if isinstance(data, Mapping):
     return spec_of_rows(as_arrays(data))
   return data.spec if isinstance(data, Source | Stream | Mixture) else as_source(data).spec
+
+
+def first(data: Any, count: int) -> dict[str, Any]:
+  """The first examples of a data set, or of each source of a mixture, as a batch has them.
+
+  >>> first({"x": np.arange(3)}, 2)
+  {'x': array([0, 1])}
+  """
+  if isinstance(data, Mixture):
+    parts = {name: first(source, count) for name, source in data.sources.items()}
+    return {path_of(name, key): entry for name, part in parts.items() for key, entry in part.items()}
+  source = as_source(data)
+  return read(source, np.arange(min(count, len(source))))
 
 
 def sample(data: Any) -> Sample:

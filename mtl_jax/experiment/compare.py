@@ -14,12 +14,13 @@ import numpy as np
 from mtl_jax._core.checks import check_numbers, check_once
 from mtl_jax._core.errors import UserError
 from mtl_jax._core.files import holds_more_than, locked, using
+from mtl_jax._core.shapes import shapes
 from mtl_jax.arch import Architecture, as_arch
 from mtl_jax.balance import Balancer, as_balancer, equal, rescale
 from mtl_jax.data import Description, describe
 from mtl_jax.data.arrays import as_arrays, take
 from mtl_jax.experiment.comparison import SINGLE, Comparison, Run, judge, run_of, told, write
-from mtl_jax.experiment.config import Experiment, RunConfig, batch_of, configure, problem_of
+from mtl_jax.experiment.config import Experiment, RunConfig, batch_of, configure, data_of, in_step, problem_of
 from mtl_jax.experiment.run import compile_run, cosine_probe, train_run
 from mtl_jax.objective import objective
 from mtl_jax.recipes import Recipe, Splits
@@ -145,14 +146,14 @@ def _compare(
   progress: bool,
   say: Callable[[str], None],
 ) -> tuple[Comparison, dict[str, list[Run]]]:
-  splits = base.recipe.data(0)
+  splits = data_of(base)
   described = describe(splits.train, splits.about)
   tasks = balanced(problem_of(base, described).tasks)
   programs, chosen = {}, {}
   for name, experiment in methods.items():  # all of them before the first is trained
     try:
       compiled = compile_run(experiment, splits)
-      _try(experiment, compiled, described)
+      _try(experiment, compiled, splits, described)
     except UserError as error:
       if not skip:
         raise
@@ -183,7 +184,8 @@ def _compare(
 def alone(base: Experiment, splits: Splits, name: str, task: Task) -> tuple[Experiment, Splits]:
   """The baseline of a task: the experiment of it alone, with the recipe's own network, on the examples it labels."""
   config = dataclasses.replace(base.config, tasks=(name,))
-  return base._replace(config=config, balancer=equal(), arch=None), labelled(splits, task, config.batch_size)
+  own = labelled(splits.only([name]), task, config.batch_size)
+  return base._replace(config=config, balancer=equal(), arch=None), own
 
 
 def labelled(splits: Splits, task: Task, batch_size: int) -> Splits:
@@ -206,11 +208,11 @@ def labelled(splits: Splits, task: Task, batch_size: int) -> Splits:
   return splits._replace(train=take(as_arrays(splits.train), np.resize(rows, max(len(rows), batch_size))))
 
 
-def _try(experiment: Experiment, programs: Programs, described: Description) -> None:
+def _try(experiment: Experiment, programs: Programs, splits: Splits, described: Description) -> None:
   """Raises the `UserError` of a network that does not fit the data, without computing anything."""
-  problem = problem_of(experiment, described)
+  problem = in_step(problem_of(experiment, described), splits.train)
   batch = batch_of(described, experiment.config.batch_size)
   losses, key = objective(problem).at_step, jax.random.key(0)
   assert losses is not None
-  state = jax.eval_shape(programs.create, key)
+  state = shapes(programs.create, key)
   jax.eval_shape(losses(jnp.int32(0)), state.params, state.state, batch, key)

@@ -13,12 +13,12 @@ from mtl_jax._core.errors import UserError, nearest
 from mtl_jax._core.inputs import initial_input, input_keys
 from mtl_jax.arch import Architecture
 from mtl_jax.balance import Balancer, rescale
-from mtl_jax.data import Description
+from mtl_jax.data import Description, as_mixture
 from mtl_jax.data.views import entries_of
 from mtl_jax.engine import Engine
 from mtl_jax.experiment.options import build_arch, build_balancer, build_engine, build_recipe
 from mtl_jax.problem import Problem
-from mtl_jax.recipes import Recipe
+from mtl_jax.recipes import Recipe, Splits
 from mtl_jax.train import Nonfinite
 
 
@@ -44,6 +44,8 @@ class RunConfig:
     dtype: What the network computes in.
     nonfinite: What happens on NaN or infinite losses.
     frozen: Regular expressions for the parameters that stay as they are.
+    init_from: The directory of a run whose best model is begun with; a run that goes on does not need it.
+    init_parts: Which parts of it, see `mtl.transfer.from_run`; None: all that are equal.
     recipe_options: As on the command line, without the prefix: `("--num-pairs", "500")`.
   """
 
@@ -64,6 +66,8 @@ class RunConfig:
   dtype: Literal["float32", "bfloat16"] = "float32"
   nonfinite: Nonfinite = "stop"
   frozen: tuple[str, ...] = ()
+  init_from: str | None = None
+  init_parts: Literal["equal", "trunk"] | None = None
   recipe_options: tuple[str, ...] = ()
 
 
@@ -130,6 +134,19 @@ def check_known(recipe: Recipe, tasks: Sequence[str]) -> None:
 def problem_of(experiment: Experiment, data: Description) -> Problem:
   """The network and tasks of an experiment, for data of this description; the data themselves are not needed."""
   return build(experiment.recipe, experiment.arch, experiment.config.tasks, data)
+
+
+def data_of(experiment: Experiment) -> Splits:
+  """The examples of the recipe for the tasks of an experiment."""
+  return experiment.recipe.data(0).only(experiment.config.tasks)
+
+
+def in_step(problem: Problem, data: Any) -> Problem:
+  """The problem as a step on such data sees it: tasks of a mixture read the entries of their own source."""
+  mixed = as_mixture(data, problem.tasks, problem.inputs)
+  if mixed is None:
+    return problem
+  return Problem(problem.net, *mixed.through(problem.tasks, problem.inputs, filled=False))
 
 
 def build(recipe: Recipe, arch: Architecture | None, tasks: Sequence[str], data: Description) -> Problem:

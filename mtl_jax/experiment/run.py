@@ -14,13 +14,14 @@ from mtl_jax import shard
 from mtl_jax._core.errors import UserError
 from mtl_jax._core.inputs import Inputs, keys_read
 from mtl_jax.data import Description, check, describe
-from mtl_jax.data.arrays import as_arrays, take
-from mtl_jax.experiment.config import Experiment, problem_of, step_options
+from mtl_jax.data.sample import first, spec_of
+from mtl_jax.experiment.config import Experiment, in_step, problem_of, step_options
 from mtl_jax.objective import objective
 from mtl_jax.recipes import Splits
 from mtl_jax.train import Fit, Loop, Metrics, Programs, TrainState, calibrate, compile_programs, fit
 from mtl_jax.train.log import write_json
 from mtl_jax.train.run_dir import Resume, write_calibration
+from mtl_jax.transfer import from_run
 
 
 def _options(experiment: Experiment, mesh: jax.sharding.Mesh | None, rules: shard.AnyRules) -> dict[str, Any]:
@@ -111,6 +112,7 @@ def fit_run(
     eval_every=experiment.recipe.eval_every,
     run_dir=run_dir,
     resume=resume,
+    start=None if config.init_from is None else from_run(config.init_from, config.init_parts or "equal"),
     loop=dataclasses.replace(loop or Loop(), config=dataclasses.asdict(config), about=splits.about),
     **{"score": experiment.recipe.score, **_options(experiment, mesh, rules), **fit_options},
   )
@@ -118,7 +120,7 @@ def fit_run(
 
 def _check_kept(train: Mapping[str, Any], described: Description, inputs: Inputs) -> None:
   """Fails where the net takes trees that a description does not keep: the run could not be opened again."""
-  given = as_arrays(train)
+  given = spec_of(train)
   for key in keys_read(inputs):
     tree = jax.tree.structure(given.get(key))
     if jax.tree.structure(described.arrays.get(key)) != tree:
@@ -126,11 +128,11 @@ def _check_kept(train: Mapping[str, Any], described: Description, inputs: Inputs
 
 
 def cosine_probe(experiment: Experiment, splits: Splits) -> Callable[[TrainState], Mapping[str, float]]:
-  """A probe of the cosines between task gradients, always on the same 256 validation examples."""
+  """A probe of the cosines between task gradients, always on the same 256 validation examples, of each source."""
   from mtl_jax.analysis import gradient_cosines
 
-  problem = problem_of(experiment, describe(splits.train, splits.about))
-  batch = take(as_arrays(splits.valid), slice(256))
+  problem = in_step(problem_of(experiment, describe(splits.train, splits.about)), splits.valid)
+  batch = first(splits.valid, 256)
   losses = objective(problem, train=False)
   cosines = jax.jit(gradient_cosines(losses, experiment.config.frozen))
   return lambda state: {k: float(v) for k, v in jax.device_get(cosines(state.params, state.state, batch)).items()}

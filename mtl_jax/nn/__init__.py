@@ -8,8 +8,11 @@
 - `ResNet`: residual blocks for images.
 - `CountHead`: how many things there are, by a density over a feature map.
 - `DetectionHead`: objects at each cell of a feature map.
+- `Patches`: images as sequences of vectors, for transformers.
+- `EfficientNetLite`: small residual networks for images, whose weights can be pretrained (`mtl_jax.transfer`).
 - `HydraDense`: a dense layer with a mixture of low-rank updates.
 - `SegNet`: encoder and decoder of convolutions, for predictions at every pixel.
+- `UNet`: the same, joined at every resolution; `DenseHead`: a head for such predictions.
 - `TransformerEncoder`: attention and dense layers, for tokens or vectors in sequence.
 - `TemporalConv`: dilated convolutions over time.
 - `MessagePassing`: messages along the edges of molecules and other graphs.
@@ -23,33 +26,41 @@ from mtl_jax.nn._stages import stages
 from mtl_jax.nn.cnn import CNN
 from mtl_jax.nn.columns import Columns
 from mtl_jax.nn.count_head import CountHead
+from mtl_jax.nn.dense_head import DenseHead
 from mtl_jax.nn.detection_head import DetectionHead
+from mtl_jax.nn.efficientnet_lite import EfficientNetLite
 from mtl_jax.nn.embeddings import Embeddings
 from mtl_jax.nn.hydra_dense import HydraDense
 from mtl_jax.nn.message_passing import MessagePassing
 from mtl_jax.nn.mlp import MLP
+from mtl_jax.nn.patches import Patches
 from mtl_jax.nn.pixels import Pixels
 from mtl_jax.nn.resnet import ResNet
 from mtl_jax.nn.segnet import SegNet
 from mtl_jax.nn.tabular_resnet import TabularResNet
 from mtl_jax.nn.temporal_conv import TemporalConv
 from mtl_jax.nn.transformer import TransformerEncoder
+from mtl_jax.nn.unet import UNet
 
 __all__ = [
   "CNN",
   "Columns",
   "CountHead",
+  "DenseHead",
   "DetectionHead",
+  "EfficientNetLite",
   "Embeddings",
   "HydraDense",
   "MLP",
   "MessagePassing",
+  "Patches",
   "Pixels",
   "ResNet",
   "SegNet",
   "TabularResNet",
   "TemporalConv",
   "TransformerEncoder",
+  "UNet",
   "lookup",
   "stages",
 ]

@@ -21,10 +21,12 @@ class BatchNorm(nn.Module):
   Attributes:
     momentum: The share of the running statistics that a step keeps.
     scale_init: The initializer of the scale.
+    epsilon: What is added to the variance.
   """
 
   momentum: float = 0.9
   scale_init: nn.initializers.Initializer = nn.initializers.ones
+  epsilon: float = 1e-5
 
   @nn.compact
   def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
@@ -32,6 +34,7 @@ class BatchNorm(nn.Module):
     y = nn.BatchNorm(
       use_running_average=not train,
       momentum=self.momentum,
+      epsilon=self.epsilon,
       use_scale=False,
       use_bias=False,
       axis_name=devices.DATA if devices.is_local() else None,

@@ -42,4 +42,5 @@ class Pixels(nn.Module):
     check_images("Pixels", x)
     if jnp.issubdtype(x.dtype, jnp.integer):
       x = x.astype(jnp.float32) / 255
-    return (x - jnp.asarray(self.mean, x.dtype)) / jnp.asarray(self.std, x.dtype)
+    mean, std = (jnp.broadcast_to(jnp.asarray(given, x.dtype), x.shape) for given in (self.mean, self.std))
+    return (x - mean) / std

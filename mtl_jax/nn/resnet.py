@@ -1,4 +1,4 @@
-"""Residual networks of basic blocks (ResNet-18 and 34), post- or pre-activation."""
+"""Residual networks: of basic blocks (ResNet-18 and 34), post- or pre-activation, or of bottlenecks (ResNet-50)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import flax.linen as nn
 import jax
 
+from mtl_jax._core.errors import UserError
 from mtl_jax.nn._batch_norm import BatchNorm
 from mtl_jax.nn._images import check_images
 from mtl_jax.nn._stages import chosen
@@ -19,16 +20,20 @@ class ResNet(nn.Module):
   $$ h \leftarrow \phi(h + B(C(\phi(B(C(h)))))) \quad\text{or, pre-activation,}\quad
      h \leftarrow h + C(\phi(B(C(\phi(B(h)))))) $$
 
-  with convolutions C of side 3, batch normalisation B and ReLU $\phi$; then the mean over positions. Computes in the
-  dtype of its parameters and input, which must agree; batch statistics are float32. What `mtl.nn.stages` gives are the
-  stem, the stages and the mean over positions, so maps of every resolution can be had.
+  with convolutions C of side 3, or bottlenecks of sides 1, 3 and 1, batch normalisation B and ReLU $\phi$; then the
+  mean over positions. Computes in the dtype of its parameters and input, which must agree; batch statistics are
+  float32. What `mtl.nn.stages` gives are the stem, the stages and the mean over positions, so maps of every resolution
+  can be had.
 
   Attributes:
-    stage_sizes: The number of blocks of each stage; (2, 2, 2, 2) is ResNet-18.
+    stage_sizes: The number of blocks of each stage; (2, 2, 2, 2) is ResNet-18, (3, 4, 6, 3) ResNet-34, and
+      ResNet-50 with bottlenecks.
     width: The channels of the first stage.
     small_images: A stem of one 3 x 3 convolution at full resolution, for images of about 32 pixels; False: the
       7 x 7 stem that reduces images four times.
     preactivation: Normalise and activate before each convolution, keeping the residual path linear.
+    bottleneck: Blocks of three convolutions, the middle one of a quarter of the block's channels, of which a stage has
+      four times as many.
 
   >>> import jax.numpy as jnp
   >>> trunk = ResNet((1, 1), width=8, small_images=True)
@@ -45,6 +50,7 @@ class ResNet(nn.Module):
   width: int = 64
   small_images: bool = False
   preactivation: bool = False
+  bottleneck: bool = False
 
   @property
   def num_stages(self) -> int:
@@ -61,8 +67,13 @@ class ResNet(nn.Module):
       stage: The number of the stage to run; None: all of them.
 
     Returns:
-      Features (B, width * 2 ** (stages - 1)), or what the stage gives.
+      Features (B, width * 2 ** (stages - 1)), four times as many with bottlenecks, or what the stage gives.
+
+    Raises:
+      UserError: The input is no such images; bottlenecks with preactivation.
     """
+    if self.bottleneck and self.preactivation:
+      raise UserError("ResNet: bottlenecks with preactivation are not there: choose one of the two.")
     if stage in (None, 0):
       check_images("ResNet", x)
     for i in chosen(self, stage):
@@ -82,7 +93,7 @@ class ResNet(nn.Module):
     return x if self.small_images else nn.max_pool(x, (3, 3), (2, 2), "SAME")
 
   def _blocks(self, stage: int, x: jax.Array, train: bool) -> jax.Array:
-    block = _PreactivationBlock if self.preactivation else _Block
+    block = _PreactivationBlock if self.preactivation else _Bottleneck if self.bottleneck else _Block
     for i in range(self.stage_sizes[stage]):
       stride = 2 if stage > 0 and i == 0 else 1
       x = block(self.width * 2**stage, stride, name=f"stage_{stage}_block_{i}")(x, train)
@@ -110,6 +121,21 @@ class _Block(nn.Module):
     y = BatchNorm(scale_init=nn.initializers.zeros)(_conv(self.channels, 3)(y), train)
     if x.shape != y.shape:
       x = BatchNorm()(_conv(self.channels, 1, self.stride)(x), train)
+    return constrain(nn.relu(x + y))
+
+
+class _Bottleneck(nn.Module):
+  channels: int
+  stride: int
+
+  @nn.compact
+  def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+    y = constrain(nn.relu(BatchNorm()(_conv(self.channels, 1)(x), train)))
+    # The stride is that of the middle convolution, as in all pretrained weights of today, not of the first (the paper).
+    y = constrain(nn.relu(BatchNorm()(_conv(self.channels, 3, self.stride)(y), train)))
+    y = BatchNorm(scale_init=nn.initializers.zeros)(_conv(4 * self.channels, 1)(y), train)
+    if x.shape != y.shape:
+      x = BatchNorm()(_conv(4 * self.channels, 1, self.stride)(x), train)
     return constrain(nn.relu(x + y))
 
 

@@ -13,6 +13,7 @@ from mtl_jax._core.checks import check_compute_dtype, check_numbers
 from mtl_jax._core.errors import UserError
 from mtl_jax._core.frozen import Frozen
 from mtl_jax._core.inputs import Inputs
+from mtl_jax._core.shapes import shapes
 from mtl_jax.arch.microbatch import microbatch
 from mtl_jax.balance.balancer import Balancer
 from mtl_jax.balance.named import as_balancer
@@ -114,7 +115,7 @@ def plan(
       return init_train_state(net, tasks, balancer, tx, batch, key, inputs=inputs, engine=engine, frozen=frozen)
 
     with devices.on(target.mesh):
-      state = jax.eval_shape(create, jax.eval_shape(lambda: jax.random.key(0)), batch)
+      state = shapes(create, jax.eval_shape(lambda: jax.random.key(0)), batch)
     step = make_train_step(losses, balancer, tx, engine, nonfinite=nonfinite, frozen=frozen, sparse=sparse, rules=rules)
     step = transforming(step, transform, batch_sharding(target.mesh))
     placed = state_shardings(state, tx, target.mesh, rules, frozen)

@@ -26,6 +26,7 @@ def recipe(
   tasks: Sequence[str],
   split: SplitBy,
   net: Network,
+  rate: float = 0.1,
   **settings: Any,
 ) -> Recipe:
   """The recipe of a set.
@@ -35,6 +36,7 @@ def recipe(
     tasks: Names for the columns of its labels, in their order.
     split: "random", or "scaffold": tested on molecules whose scaffolds are rare and were not trained on.
     net: "fingerprint", a dense layer on ECFP4 bits, or "graph", message passing along bonds, which needs RDKit.
+    rate: The learning rate of the fingerprint network; the more tasks add up their gradients, the smaller.
     **settings: Further attributes of the recipe.
 
   Returns:
@@ -69,7 +71,7 @@ def recipe(
     net=network,
     tasks={task: families.binary(task, mask=f"has {task}") for task in tasks},
     optimizer=adamw_cosine if net == "graph" else momentum,
-    learning_rate=2e-3 if net == "graph" else 0.1,
+    learning_rate=2e-3 if net == "graph" else rate,
     score=score,
     **settings,
   )

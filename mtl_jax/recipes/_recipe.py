@@ -15,6 +15,7 @@ from mtl_jax._core.errors import UserError, nearest
 from mtl_jax._core.inputs import Inputs
 from mtl_jax.arch import Architecture, hard_sharing
 from mtl_jax.data import Description
+from mtl_jax.data.mixture import Mixture
 from mtl_jax.net import Net
 from mtl_jax.tasks import Task
 from mtl_jax.train import Metrics, Transform
@@ -26,17 +27,29 @@ class Splits(NamedTuple):
   """The examples of a recipe.
 
   Attributes:
-    train: What to train on, `{key: (N, ...)}`.
+    train: What to train on, `{key: (N, ...)}`, or an `mtl.data.mixture` where tasks have examples of their own.
     valid: What to tune on.
     test: What to report on.
     about: JSON that is said of the data, such as class names, units, and constants that preprocessing took from the
       training data. It is kept with the run, so that the model can be opened without the data.
   """
 
-  train: Arrays
-  valid: Arrays
-  test: Arrays
+  train: Any
+  valid: Any
+  test: Any
   about: Mapping[str, Any] = MappingProxyType({})
+
+  def only(self, tasks: Sequence[str]) -> Splits:
+    """The splits for some tasks: of mixtures the sources of these tasks.
+
+    Args:
+      tasks: The tasks.
+
+    Returns:
+      The splits.
+    """
+    parts = (part.only(tasks) if isinstance(part, Mixture) else part for part in self[:3])
+    return Splits(*parts, self.about)
 
 
 class Parts(NamedTuple):
@@ -67,13 +80,24 @@ class Predicted(NamedTuple):
   outputs: Mapping[str, Mapping[str, Any]]
 
   def records(self) -> Iterator[dict[str, Any]]:
-    """What there is to say of each example, `{"name": ..., task: ...}`; it fits in JSON."""
+    """What there is to say of each example, `{"name": ..., task: ...}`, in JSON.
+
+    Returns:
+      An iterator over the examples.
+    """
     for i, name in enumerate(self.names):
       own = {task: {key: values[i] for key, values in named.items()} for task, named in self.outputs.items()}
       yield {"name": name, **{task: self.tasks[task].record(outputs) for task, outputs in own.items()}}
 
   def first(self, count: int) -> Predicted:
-    """The first examples."""
+    """The first examples.
+
+    Args:
+      count: How many.
+
+    Returns:
+      They and what is predicted of them.
+    """
     arrays, outputs = (jax.tree.map(lambda leaf: leaf[:count], tree) for tree in (self.arrays, dict(self.outputs)))
     return Predicted(arrays, self.names[:count], self.tasks, outputs)
 

@@ -27,6 +27,7 @@ def toxcast(split: _molecules.SplitBy = "random", net: _molecules.Network = "fin
     TASKS,
     split,
     net,
+    rate=0.003,
     summary="Toxicity of molecules in 617 assays, labels missing.",
     steps=600,
     eval_every=100,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ def read(batch: Mapping[str, Any], key: str, kind: str) -> Any:
 
 
 class Labels(NamedTuple):
-  """The labels of a data set, (N, ...), and which of them count, booleans of the same shape."""
+  """The labels of a data set, (N, ...), and which of them count, booleans of the same shape, or of that of `there`."""
 
   values: np.ndarray
   counted: np.ndarray
@@ -33,7 +33,8 @@ def labels_of(
   label: str,
   mask: str | None,
   weight: str | None,
-  entries: tuple[int, ...] = (),
+  entries: tuple[int | None, ...] = (),
+  there: Callable[[Any], Any] | None = None,
 ) -> Labels:
   """The labels of a data set, after the checks that all kinds of labels share.
 
@@ -43,7 +44,8 @@ def labels_of(
     label: The key of the labels.
     mask: The key of their mask, or None.
     weight: The key of their weights, or None.
-    entries: The shape of the label of one example.
+    entries: The shape of the label of one example, None for a side of any length.
+    there: As in `weights_of`.
 
   Returns:
     The labels.
@@ -57,27 +59,38 @@ def labels_of(
       known = ", ".join(map(repr, arrays))
       raise UserError(f"task {name!r}: the data has no {kind} {key!r}, only {known}{nearest(key, arrays)}.")
   values = np.asarray(arrays[label])
-  if values.ndim != 1 + len(entries):
-    shape = f"(N, {', '.join(map(str, entries))})" if entries else "(N,)"
+  fits = [want in (None, found) for want, found in zip(entries, values.shape[1:], strict=False)]
+  if values.ndim != 1 + len(entries) or (None in entries and not all(fits)):
+    sides = ", ".join(str(want or "HW"[i]) for i, want in enumerate(entries))
+    shape = f"(N, {sides})" if entries else "(N,)"
     raise UserError(
       f"task {name!r}: label {label!r} has shape {values.shape}, expected {shape}{_advice(values, entries)}."
     )
-  if values.shape[1:] != entries:
+  if not all(fits):
     raise UserError(f"task {name!r}: label {label!r} has {values.shape[1]} columns, expected {entries[0]}.")
-  counted = np.ones((), bool)
+  check_held(f"task {name!r}: label {label!r}", values, False)  # numbers at all: which of them count is not yet known
+  counted = np.ones((), bool) if there is None else np.asarray(there(values))
+  shape = counted.shape or values.shape
   for kind, key in (("mask", mask), ("weight", weight)):
     if key is not None:
-      given = _weights(f"task {name!r}: {kind} {key!r}", np.asarray(arrays[key]), values.shape, is_mask=kind == "mask")
-      counted = counted & (given > 0).reshape(given.shape + (1,) * (values.ndim - given.ndim))
-  counted = np.broadcast_to(counted, values.shape)
-  check_held(f"task {name!r}: label {label!r}", values, counted)
-  missing = counted & (np.isnan(values) if jnp.issubdtype(values.dtype, jnp.inexact) else False)
+      given = _weights(f"task {name!r}: {kind} {key!r}", np.asarray(arrays[key]), shape, is_mask=kind == "mask")
+      counted = counted & (given > 0).reshape(given.shape + (1,) * (len(shape) - given.ndim))
+  counted = np.broadcast_to(counted, shape)
+  of_values = counted.reshape(shape + (1,) * (values.ndim - len(shape)))
+  check_held(f"task {name!r}: label {label!r}", values, of_values)
+  missing = of_values & (np.isnan(values) if jnp.issubdtype(values.dtype, jnp.inexact) else False)
   if missing.any():
     raise UserError(
       f"task {name!r}: label {label!r} has {np.count_nonzero(missing)} NaN values, the first in example "
       f"{first_example(missing)}: set mask= to the key of an array that is 0 where the label is missing."
     )
   return Labels(values, counted)
+
+
+def check_any(name: str, label: str, counted: np.ndarray) -> None:
+  """Refuses labels of which none counts."""
+  if not counted.any():
+    raise UserError(f"task {name!r}: label {label!r} is missing everywhere: leave the task out, or look at its mask.")
 
 
 def _advice(values: np.ndarray, entries: tuple[int, ...]) -> str:

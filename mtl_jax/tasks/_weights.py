@@ -14,15 +14,29 @@ from mtl_jax._core.errors import UserError
 from mtl_jax.tasks._labels import fitting, read
 
 
-def weights_of(label: str, mask: str | None, weight: str | None) -> Callable[[Mapping[str, Any]], Any] | None:
-  """The `mask` of a task: the product of the batch entries `mask` and `weight`; None where there is neither."""
+def weights_of(
+  label: str, mask: str | None, weight: str | None, there: Callable[[Any], Any] | None = None
+) -> Callable[[Mapping[str, Any]], Any] | None:
+  """The `mask` of a task: the product of the batch entries `mask` and `weight`; None where there is neither.
+
+  Args:
+    label: The key of the labels.
+    mask: The key of their mask, or None.
+    weight: The key of their weights, or None.
+    there: `there(labels) -> booleans` tells by a label's value whether it is one. Their shape is that of the weights.
+
+  Returns:
+    `weights(batch)`, (B,) or one per entry.
+  """
   keys = {kind: key for kind, key in (("mask", mask), ("weight", weight)) if key is not None}
-  if not keys:
+  if not keys and there is None:
     return None
 
   def weights(batch):
-    shape = read(batch, label, "label").shape
-    found = [_read(batch, label, kind, key, shape) for kind, key in keys.items()]
+    y = read(batch, label, "label")
+    own = [] if there is None else [jnp.asarray(there(y)).astype(jnp.float32)]
+    shape = own[0].shape if own else y.shape
+    found = own + [_read(batch, label, kind, key, shape) for kind, key in keys.items()]
     axes = max(one.ndim for one in found)
     return functools.reduce(operator.mul, (behind(one, axes) for one in found))
 

@@ -37,9 +37,11 @@ class Calibration(NamedTuple):
 def temperature(loss: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Calibration:
   r"""Logits divided by a number, so that probabilities fit the frequencies of validation data.
 
-  $$ T = \arg\min_T \sum_i w_i \ell(\hat y_i / T, y_i) $$
+  $$ T = \arg\min_T \sum_i w_i \ell(\hat y_i / T, y_i) + \tfrac12 (\log T)^2 $$
 
-  The decided class stays the same.
+  The decided class stays the same. Deviation from the paper: the last term, a standard normal prior of $\log T$. From
+  some dozens of examples on it changes little; without it a few examples, all predicted right, ask for probabilities of
+  0 and 1.
 
   Args:
     loss: `loss(logits, labels)`, in numpy, the log loss of each example or entry.
@@ -59,7 +61,7 @@ def temperature(loss: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Calibra
     def total(log_temperature):
       losses = loss(logits / np.exp(log_temperature), labels)
       shape = weights.shape + (1,) * (losses.ndim - weights.ndim)
-      return float(np.sum(losses * weights.reshape(shape)))
+      return float(np.sum(losses * weights.reshape(shape)) + log_temperature**2 / 2)
 
     found: Any = minimize_scalar(total, bounds=(-_RANGE, _RANGE), method="bounded")
     return np.exp(found.x)

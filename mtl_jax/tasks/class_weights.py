@@ -1,7 +1,9 @@
-"""Class weights from how often classes occur."""
+"""Class weights: from how often classes occur, or given."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -39,3 +41,22 @@ def balanced_weights(labels: Any, num_classes: int | None = None) -> list[Any]:
   if not counts.all():
     raise UserError(f"balanced_weights: class {int(np.argmin(counts))} does not occur: leave it out, or give weights.")
   return (labels.size / (len(counts) * counts)).tolist()
+
+
+def as_factors(what: str, given: Sequence[Any], shapes: Sequence[tuple[int, ...]]) -> np.ndarray:
+  """Class weights as an array of one of the shapes.
+
+  Raises:
+    UserError: They are no such numbers; it begins with `what`.
+  """
+  try:
+    factors = np.asarray(given, np.float64)
+  except (TypeError, ValueError):
+    factors = np.empty(())  # ragged, or no numbers
+  if factors.shape not in shapes:
+    expected = " or ".join(map(str, shapes))
+    raise UserError(f"{what}: class_weights are {given!r}, expected numbers of shape {expected}.")
+  wrong = factors[~((factors >= 0) & (factors < math.inf))]
+  if wrong.size:
+    raise UserError(f"{what}: class_weights hold {wrong[0]}, expected at least 0 and finite.")
+  return factors

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +15,7 @@ from mtl_jax._core.errors import UserError
 from mtl_jax.tasks import _labels, _weights, calibration
 from mtl_jax.tasks import metrics as _metrics
 from mtl_jax.tasks._task import Task
+from mtl_jax.tasks.class_weights import as_factors
 
 
 def classification(
@@ -64,7 +64,9 @@ def classification(
   if not 0 <= label_smoothing < 1:
     raise UserError(f"classification of {label!r}: label_smoothing is {label_smoothing}, expected in [0, 1).")
   _check_focal(label, focal)
-  factors = None if class_weights is None else _factors(label, class_weights, [(num_classes,)])
+  factors = (
+    None if class_weights is None else as_factors(f"classification of {label!r}", class_weights, [(num_classes,)])
+  )
   label_of = functools.partial(_labels.read, key=label, kind="label")
   weights_of = _weights.weights_of(label, mask, weight)
 
@@ -197,7 +199,7 @@ def _sigmoid(
   elif positive_weight != 1:
     raise UserError(f"classification of {label!r}: positive_weight is part of class_weights: give one of them.")
   else:
-    factors = _factors(label, class_weights, [(*entries, 2)] + [entries] * bool(entries))
+    factors = as_factors(f"classification of {label!r}", class_weights, [(*entries, 2)] + [entries] * bool(entries))
     factors = np.stack([factors, factors], axis=-1) if factors.shape == entries else factors
   label_of = functools.partial(_labels.read, key=label, kind="label")
   weights_of = _weights.weights_of(label, mask, weight)
@@ -252,21 +254,6 @@ def _check_focal(label: str, focal: float) -> None:
   """Between 0 and 1 the derivative at a probability of 1 would be infinite."""
   if focal != 0 and not 1 <= focal < math.inf:
     raise UserError(f"classification of {label!r}: focal is {focal}, expected 0 or at least 1.")
-
-
-def _factors(label: str, given: Sequence[Any], shapes: Sequence[tuple[int, ...]]) -> np.ndarray:
-  """Class weights as an array of one of the shapes."""
-  try:
-    factors = np.asarray(given, np.float64)
-  except (TypeError, ValueError):
-    factors = np.empty(())  # ragged, or no numbers
-  if factors.shape not in shapes:
-    expected = " or ".join(map(str, shapes))
-    raise UserError(f"classification of {label!r}: class_weights are {given!r}, expected numbers of shape {expected}.")
-  wrong = factors[~((factors >= 0) & (factors < math.inf))]
-  if wrong.size:
-    raise UserError(f"classification of {label!r}: class_weights hold {wrong[0]}, expected at least 0 and finite.")
-  return factors
 
 
 def _expect(label, found, y, prediction_shape, label_shape, *, integer):

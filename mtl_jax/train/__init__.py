@@ -8,6 +8,7 @@ The whole loop:
 - `compile_programs`, `Programs`: the jitted functions of a run, to share them between runs.
 - `NonFiniteError`: a loss or gradient was not finite.
 - `load`, `Trained`: the best model of a run; `making_of`: tells in one line why it cannot be made.
+- `best_weights`: the same as arrays by their paths, without its net.
 
 For a loop of your own:
 
@@ -35,6 +36,7 @@ from mtl_jax.train._sparse import Sparse
 from mtl_jax.train._state import TrainState, init_train_state
 from mtl_jax.train._step import make_train_step
 from mtl_jax.train._transform import Transform, transforming
+from mtl_jax.train._weights import best_weights
 
 __all__ = [
   "Fit",
@@ -47,6 +49,7 @@ __all__ = [
   "TrainState",
   "Trained",
   "Transform",
+  "best_weights",
   "calibrate",
   "calibrated",
   "check_nonfinite",

@@ -12,6 +12,7 @@ from mtl_jax import shard
 from mtl_jax._core.errors import UserError
 from mtl_jax._core.inputs import Inputs, Keys, initial_input, input_keys, input_of, keys_read
 from mtl_jax._core.named import described
+from mtl_jax._core.shapes import shapes
 from mtl_jax.data.arrays import leaves_of
 from mtl_jax.data.mixture import Mixture
 from mtl_jax.data.sample import spec_of
@@ -95,7 +96,7 @@ def _takes(net: Net, keys: Mapping[str, Keys], train: Mapping[str, Any], valid: 
     return [net.apply(params, state, input_of(batch(valid), own))[0] for own in dict.fromkeys(keys.values())]
 
   try:
-    jax.eval_shape(run, jax.eval_shape(lambda: jax.random.key(0)))
+    shapes(run, jax.eval_shape(lambda: jax.random.key(0)))
   except Exception:  # whatever the net says to shapes that it was not made for
     return False
   return True

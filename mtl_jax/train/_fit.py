@@ -37,6 +37,7 @@ from mtl_jax.train._programs import batch_placement, compile_programs
 from mtl_jax.train._progress import Progress
 from mtl_jax.train._score import Best, judge, labelled
 from mtl_jax.train._sparse import Sparse
+from mtl_jax.train._start import Start, started
 from mtl_jax.train._state import TrainState
 from mtl_jax.train._transform import Transform
 from mtl_jax.train.checkpoint import Checkpoints
@@ -86,6 +87,7 @@ def fit(
   engine: Engine | str | None = None,
   seed: int = 0,
   transform: Transform | None = None,
+  start: Start | None = None,
   eval_every: int | None = None,
   patience: int | None = None,
   score: Callable[[Metrics], float] | None = None,
@@ -131,6 +133,9 @@ def fit(
     seed: Of initialisation, shuffling, transforms and dropout.
     transform: `transform(batch, key) -> batch`, JAX code for training batches alone, run inside the step; it keeps keys
       and shapes. Code in numpy goes to `mtl.data.source.mapped`.
+    start: `start(params, state) -> (params, state)`, called once, on the host, with what the net gives a new run to
+      begin with. The run begins with what it returns, such as the weights of another run (`mtl.transfer.from_run`). A
+      run that goes on does not call it.
     eval_every: Steps between evaluations; None: ten in all, and in a run that is resumed as before.
     patience: Stop after this many evaluations without a better score; None: never.
     score: What "best" means: a function of `{task: {metric: value}}` over the tasks with validation labels, lower is
@@ -177,7 +182,7 @@ def fit(
   check_optimizer(tx)
   check_compute_dtype(compute_dtype)
   check_nonfinite(nonfinite)
-  check_functions({"score": score, "transform": transform})
+  check_functions({"score": score, "transform": transform, "start": start})
   check_needs("valid", valid, {"patience": patience, "score": score, "probe": loop.probe})
   kept = {"resume": resume, "checkpoint_every": loop.checkpoint_every, "tensorboard": loop.tensorboard}
   check_needs("run_dir", run_dir, kept)
@@ -206,7 +211,7 @@ def fit(
     "compute_dtype": None if compute_dtype is None else jnp.dtype(compute_dtype).name,
     "nonfinite": nonfinite,
   }
-  functions = {"score": score, "transform": transform}
+  functions = {"score": score, "transform": transform, "start": start}
   settings |= {
     name: None if given is None else getattr(given, "__qualname__", type(given).__name__)
     for name, given in functions.items()
@@ -238,7 +243,7 @@ def fit(
   best_model = None if valid is None else jax.tree.map(jnp.copy, (state.params, state.state))
   history: list[dict[str, Any]] = []
 
-  checkpoints, start = None, 0
+  checkpoints, done = None, 0
   opened = contextlib.ExitStack()
   if run_dir is not None:
     run_dir = Path(run_dir)
@@ -249,23 +254,27 @@ def fit(
       checkpoints = opening.enter_context(Checkpoints(run_dir / "checkpoints"))
       found = checkpoints.restore_newest({"train": state, "best": best_model}, _warn)
       if found is not None:
-        start, tree, notes = found
+        done, tree, notes = found
         check_tasks(run_dir, notes, list(tasks))
         state, best_model, best = tree["train"], tree["best"], Best(**notes["best"])
         loader.set_state(notes["loader"])
-        history = [line for line in read_log(run_dir) if line["step"] <= start]
-      go_on(run_dir, described, start, fingerprint, _warn)
+        history = [line for line in read_log(run_dir) if line["step"] <= done]
+      go_on(run_dir, described, done, fingerprint, _warn)
       opened = opening.pop_all()
+
+  if start is not None and done == 0:
+    state = started(start, state, lambda model: programs.create(jax.random.key(seed), model))
+    best_model = None if valid is None else jax.tree.map(jnp.copy, (state.params, state.state))
 
   clock = Clock()
   pending: list[Any] = []
   with (
     opened,
-    Log(run_dir if shard.is_first() else None, since=start, tensorboard=loop.tensorboard) as log,
-    Progress(steps, start, progress and shard.is_first(), loop.title) as bar,
+    Log(run_dir if shard.is_first() else None, since=done, tensorboard=loop.tensorboard) as log,
+    Progress(steps, done, progress and shard.is_first(), loop.title) as bar,
   ):
     try:
-      for step in range(start + 1, steps + 1):
+      for step in range(done + 1, steps + 1):
         if patience is not None and best.evaluations_since >= patience:
           bar.say(f"stopped early at step {step - 1}: no better score for {patience} evaluations.")
           break

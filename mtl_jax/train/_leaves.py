@@ -45,6 +45,25 @@ def kinds(leaves: dict[str, Any]) -> dict[str, str]:
   return {name: f"{jnp.dtype(leaf.dtype)}{list(leaf.shape)}" for name, leaf in leaves.items()}
 
 
+def of_kind(kind: str) -> jax.ShapeDtypeStruct:
+  """The shape that `kinds` tells of.
+
+  >>> of_kind("float32[2, 3]").shape
+  (2, 3)
+  """
+  dtype, _, shape = kind.rstrip("]").partition("[")
+  return jax.ShapeDtypeStruct(tuple(int(size) for size in shape.split(",") if size.strip()), jnp.dtype(dtype))
+
+
+def path_of(name: str) -> str:
+  """The path of a leaf of that name, as `by_path` writes it.
+
+  >>> path_of("task.a%2Eb.kernel")
+  'task/a.b/kernel'
+  """
+  return "/".join(key.replace("%2E", ".").replace("%25", "%") for key in name.split("."))
+
+
 def tree_of(leaves: dict[str, Any], template: Any, place: str = "") -> Any:
   """The tree like `template` that has these leaves, which are named as `named_leaves` does."""
 

@@ -15,6 +15,7 @@ import numpy as np
 from mtl_jax._core.errors import UserError, nearest
 from mtl_jax._core.inputs import Inputs, initial_input, input_keys
 from mtl_jax._core.packed import unpacked
+from mtl_jax._core.shapes import shapes
 from mtl_jax.data import Description
 from mtl_jax.data.views import entries_of
 from mtl_jax.net import Net
@@ -119,7 +120,7 @@ def load(
   with making_of(run_dir):
     keys = input_keys(trained_on, problem.inputs)
     example = initial_input(keys, lambda task: entries_of(data.arrays, task))
-    _, heads = jax.eval_shape(lambda: _model(problem.net, example))
+    _, heads = shapes(lambda: _model(problem.net, example))
   for name in trained_on:
     if name not in heads:
       known = _listed(heads)

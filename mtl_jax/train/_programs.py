@@ -13,6 +13,7 @@ from mtl_jax import shard
 from mtl_jax._core import devices
 from mtl_jax._core.checks import check_compute_dtype, check_numbers
 from mtl_jax._core.frozen import Frozen
+from mtl_jax._core.shapes import shapes
 from mtl_jax.arch.microbatch import microbatch
 from mtl_jax.balance.balancer import Balancer
 from mtl_jax.data.mixture import as_mixture
@@ -35,7 +36,7 @@ class Programs(NamedTuple):
   """The functions of a run, from `compile_programs`.
 
   Attributes:
-    create: `create(key) -> train_state`, the state before the first step.
+    create: `create(key, model=None) -> train_state`, the state before the first step, as `init_train_state` makes it.
     step: `step(train_state, batch) -> (train_state, metrics)`, jitted, its state donated.
     evaluate: `evaluate(params, state, data) -> {task: {metric: value}}`.
   """
@@ -115,8 +116,9 @@ def compile_programs(
   )
   example = jax.tree.map(lambda leaf: np.zeros((1, *leaf.shape), leaf.dtype), dict(spec_of(train)))
 
-  def create(key):
-    return init_train_state(net, tasks, balancer, tx, example, key, inputs=inputs, engine=engine, frozen=frozen)
+  def create(key, model=None):
+    options = {"inputs": inputs, "engine": engine, "frozen": frozen, "model": model}
+    return init_train_state(net, tasks, balancer, tx, example, key, **options)
 
   batches = batch_placement(mesh)
   if mixture is not None:
@@ -127,7 +129,7 @@ def compile_programs(
   if mesh is None:
     placed, jitted = batches, jax.jit(step, donate_argnums=0, out_shardings=batches)
   else:
-    abstract = jax.eval_shape(create, jax.eval_shape(lambda: jax.random.key(0)))
+    abstract = shapes(create, jax.eval_shape(lambda: jax.random.key(0)))
     placed = shard.state_shardings(abstract, tx, mesh, rules, frozen)
     everywhere = placed.step
     jitted = jax.jit(step, donate_argnums=0, in_shardings=(placed, batches), out_shardings=(placed, everywhere))

@@ -68,6 +68,7 @@ def init_train_state(
   inputs: Inputs = "x",
   engine: Engine | str | None = None,
   frozen: Frozen = (),
+  model: tuple[Any, Any] | None = None,
 ) -> TrainState:
   """The state before the first step.
 
@@ -81,6 +82,7 @@ def init_train_state(
     inputs: As in `mtl.objective`.
     engine: The engine that the step will use, or its name, if it remembers something between steps.
     frozen: As the step will have it: the optimizer has no state for these parameters.
+    model: Parameters and state to begin with; None: those that the net's `init` gives.
 
   Returns:
     The state.
@@ -97,7 +99,7 @@ def init_train_state(
   init_key, run_key = jax.random.split(key)
   keys = input_keys(tasks, inputs)
   x = initial_input(keys, lambda task: entries_of(batch, task))
-  params, state = net.init(init_key, jax.tree.map(jnp.asarray, x))
+  params, state = net.init(init_key, jax.tree.map(jnp.asarray, x)) if model is None else model
   _check_multi_task(params)
   split_frozen(params, frozen)  # mistakes are told of the parameters as the user knows them
   params, state = pack_heads(net, tasks, keys, params, state, tx, frozen)

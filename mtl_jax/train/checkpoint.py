@@ -7,7 +7,7 @@ import os
 import shutil
 import warnings
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ import jax.numpy as jnp
 from mtl_jax._core.errors import UserError
 from mtl_jax._core.files import using
 from mtl_jax._core.quiet import Quiet
+from mtl_jax._core.shapes import shapes
 from mtl_jax.train._checksum import checksums
-from mtl_jax.train._leaves import below, kinds, named_leaves, tree_of
+from mtl_jax.train._leaves import below, kinds, named_leaves, of_kind, tree_of
 from mtl_jax.train._notes import Damaged, opened, sealed
 
 GIVE_UP_SECONDS = 10.0
@@ -36,7 +37,7 @@ def shapes_of(make: Callable[[], Any]) -> Any:
   (2, 3)
   """
   device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-  return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device), jax.eval_shape(make))
+  return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device), shapes(make))
 
 
 class Checkpoints:
@@ -193,12 +194,37 @@ class Checkpoints:
     note = self._note(step)
     parts = choose(note["notes"])
     leaves = {name: leaf for path, part in parts.items() for name, leaf in named_leaves(part, path).items()}
-    found, sums = ({n: v for n, v in note[key].items() if below(n, parts)} for key in ("leaves", "checksums"))
+    restored = self._some(step, note, leaves, parts)
+    return {path: tree_of(restored, part, path) for path, part in parts.items()}, note["notes"]
+
+  def restore_leaves(
+    self, step: int, choose: Callable[[dict[str, Any]], Sequence[str]]
+  ) -> tuple[dict[str, Any], dict[str, Any]]:
+    """All leaves below some places in the tree of a step, whatever they are, and its notes.
+
+    Args:
+      step: One of `steps()`.
+      choose: A function of the notes that gives the places, such as `best.0`.
+
+    Returns:
+      The leaves by their names, those of keys their data, on the first device of this process, and the notes.
+
+    Raises:
+      Exception: As `restore`.
+    """
+    note = self._note(step)
+    places = choose(note["notes"])
+    kept = {name: of_kind(kind) for name, kind in note["leaves"].items() if below(name, places)}
+    leaves = shapes_of(lambda: {name: jnp.zeros(leaf.shape, leaf.dtype) for name, leaf in kept.items()})
+    return self._some(step, note, leaves, places), note["notes"]
+
+  def _some(self, step: int, note: Any, leaves: dict[str, Any], places: Iterable[str]) -> Any:
+    """Leaves of a step, which must be all that are below these places."""
+    found, sums = ({n: v for n, v in note[key].items() if below(n, places)} for key in ("leaves", "checksums"))
     abstract = {name: self._ocp.utils.to_shape_dtype_struct(leaf) for name, leaf in leaves.items()}
     args = self._ocp.checkpoint_utils.construct_restore_args(abstract)
     restore = self._ocp.args.PyTreeRestore(abstract, restore_args=args, partial_restore=True)
-    restored = self._checked(step, leaves, found, sums, restore) if leaves or found else {}
-    return {path: tree_of(restored, part, path) for path, part in parts.items()}, note["notes"]
+    return self._checked(step, leaves, found, sums, restore) if leaves or found else {}
 
   def _checked(self, step: int, leaves: Any, found: dict[str, str], sums: dict[str, str], restore: Any) -> Any:
     """The leaves of a step that `restore` reads, if they are those `found` in the notes and have their checksums."""

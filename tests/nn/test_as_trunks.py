@@ -11,6 +11,7 @@ from tests.nn._table import TABLE, filled, inputs, kinds, like
 
 TRUNKS = [
   "segnet",
+  "unet",
   "transformer",
   "transformer vectors",
   "transformer set",

@@ -44,12 +44,17 @@ def test_bfloat16_computes_about_the_same(name):
   assert scale > 0.01
 
 
-@pytest.mark.parametrize(("stages", "published"), [((2, 2, 2, 2), 11_689_512), ((3, 4, 6, 3), 21_797_672)])
-def test_resnet_has_the_published_size(stages, published):
-  net = mtl.from_linen(mtl.nn.ResNet(stages))
+@pytest.mark.parametrize(
+  ("stages", "bottleneck", "published"),
+  [((2, 2, 2, 2), False, 11_689_512), ((3, 4, 6, 3), False, 21_797_672), ((3, 4, 6, 3), True, 25_557_032)],
+)
+def test_resnet_has_the_published_size(stages, bottleneck, published):
+  net = mtl.from_linen(mtl.nn.ResNet(stages, bottleneck=bottleneck))
   x = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
   params, _ = jax.eval_shape(net.init, jax.random.key(0), x)
-  assert _count(params) == published - (512 * 1000 + 1000)  # Without the classifier of 1000 classes.
+  assert _count(params) == published - (
+    (2048 if bottleneck else 512) * 1000 + 1000
+  )  # Without the classifier of 1000 classes.
 
 
 @pytest.mark.parametrize(("small_images", "side"), [(True, 4), (False, 1)])
@@ -147,8 +152,8 @@ def test_trains_in_bfloat16():
 
 @pytest.mark.parametrize(
   "name",
-  ["mlp head", "positions", "cnn", "cnn mean", "resnet", "resnet pre", "segnet", "transformer", "transformer vectors"]
-  + ["temporal conv", "graphs"],
+  ["mlp head", "positions", "cnn", "cnn mean", "resnet", "resnet pre", "segnet", "unet", "transformer"]
+  + ["transformer vectors", "temporal conv", "graphs"],
 )
 def test_stages_in_turn_are_the_whole(name):
   """With the same parameters, under the same names, whether initialised whole or in stages."""
@@ -198,3 +203,22 @@ def test_images_without_channels(trunk):
   line = rf"{type(trunk).__name__}: the input has shape \(2, 8, 8\), .*: add the channel axis, x\[..., None\]"
   with pytest.raises(mtl.UserError, match=line):
     jax.eval_shape(trunk.init, jax.random.key(0), jnp.ones((2, 8, 8)))
+
+
+def test_patches_are_squares_of_the_image():
+  image = jnp.arange(2 * 4 * 6 * 3).reshape(2, 4, 6, 3)
+  found = mtl.nn.Patches(2).apply({}, image)
+  for row in range(2):
+    for column in range(3):
+      square = image[1, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
+      np.testing.assert_array_equal(found[1, 3 * row + column], square.reshape(-1))
+  with pytest.raises(mtl.UserError, match="Patches: images of 4 x 6 pixels, expected sides that 4 divides"):
+    mtl.nn.Patches(4).apply({}, image)
+
+
+def test_pixels_of_8_bits_are_those_of_floats():
+  image = np.random.default_rng(0).integers(0, 256, (2, 3, 4, 3), np.uint8)
+  module = mtl.nn.Pixels((0.1, 0.2, 0.3), 0.25)
+  found, other = module.apply({}, jnp.asarray(image)), module.apply({}, jnp.asarray(image / 255, jnp.float32))
+  np.testing.assert_allclose(found, (image / 255 - [0.1, 0.2, 0.3]) / 0.25, rtol=1e-5, atol=1e-6)
+  np.testing.assert_allclose(other, found, rtol=1e-6, atol=1e-6)

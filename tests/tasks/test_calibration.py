@@ -45,6 +45,14 @@ def test_the_temperature_of_overconfident_logits_is_found(factor, classes):
   np.testing.assert_allclose(made["probability"], plain["probability"], atol=0.02)
 
 
+def test_a_few_examples_that_are_all_right_do_not_make_certainty():
+  logits = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
+  task = mtl.tasks.classification("y", 2)
+  values = fitted(task, logits, {"y": np.array([0, 1, 0])})
+  assert 0.3 < values["temperature"] < 1
+  assert outputs(task, logits, values)["probability"].max() < 0.95
+
+
 def test_labels_at_once_and_missing_ones():
   rng = np.random.default_rng(0)
   logits = rng.normal(size=(20_000, 3))

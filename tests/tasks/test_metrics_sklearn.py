@@ -17,6 +17,12 @@ def argmax(logits):
   return logits.argmax(-1).astype(np.int32)
 
 
+def iou(y, p, w):
+  """By scikit-learn, of the classes that are there or decided."""
+  there = np.union1d(y, argmax(p))
+  return reference.jaccard_score(y, argmax(p), sample_weight=w, labels=there, average="macro")
+
+
 def positive(scores):
   return (scores > 0).astype(np.int32)
 
@@ -56,6 +62,7 @@ TABLE = {
   "precision": ("classes", m.precision(argmax, CLASSES), of_classes(reference.precision_score, **MACRO)),
   "recall": ("classes", m.recall(argmax, CLASSES), of_classes(reference.recall_score, **MACRO)),
   "f1": ("classes", m.f1(argmax, CLASSES), of_classes(reference.f1_score, **MACRO)),
+  "mean_iou": ("classes", m.mean_iou(argmax, CLASSES), iou),
   "log_loss classes": (
     "classes",
     m.log_loss(classes=CLASSES),

@@ -15,6 +15,9 @@ In memory:
 - `digits`: 1797 handwritten digits of 8 x 8, from scikit-learn, offline.
 - `mnist`: 70,000 handwritten digits of 28 x 28, from a file or TensorFlow Datasets.
 - `molecules`: Tox21, SIDER, ClinTox and ToxCast of MoleculeNet, from their files; `Molecules`: what it gives.
+- `nyuv2`: 1449 photographs of rooms with classes, depth and normals of their pixels, from a file; `NYUv2`: what it
+  gives.
+- `office31`: photographs of 31 kinds of office objects from three domains, from a file; `Office31`: what it gives.
 - `qm9`: geometry and properties of small molecules, from a file or the package qm9pack.
 """
 
@@ -27,6 +30,8 @@ from mtl_jax.data.source.mnist import mnist
 from mtl_jax.data.source.molecules import Molecules, molecules
 from mtl_jax.data.source.npy import npy
 from mtl_jax.data.source.npz import npz
+from mtl_jax.data.source.nyuv2 import NYUv2, nyuv2
+from mtl_jax.data.source.office31 import Office31, office31
 from mtl_jax.data.source.parquet import parquet
 from mtl_jax.data.source.qm9 import qm9
 from mtl_jax.data.source.stream import stream
@@ -34,6 +39,8 @@ from mtl_jax.data.source.tfds import tfds
 
 __all__ = [
   "Molecules",
+  "NYUv2",
+  "Office31",
   "adult",
   "array_record",
   "bccd",
@@ -43,6 +50,8 @@ __all__ = [
   "molecules",
   "npy",
   "npz",
+  "nyuv2",
+  "office31",
   "parquet",
   "qm9",
   "stream",

@@ -9,14 +9,17 @@ Each is a function that returns a `Metric`, for `mtl.Task(metrics={name: metric}
 - `r2`: the share of the variance that is explained.
 - `mean_absolute_error`: of numbers.
 - `mean_average_precision`: of detected boxes, as COCO defines it.
+- `mean_iou`: of classes of pixels.
+- `median`: of any value per example or pixel.
 - `mean`: the mean of any value per example.
 - `collected`: any function of the whole data set, in numpy.
 - `Metric`: their type, and how they are called.
 """
 
 from mtl_jax.tasks.metrics.collected import collected
-from mtl_jax.tasks.metrics.confusion import f1, precision, recall
+from mtl_jax.tasks.metrics.confusion import f1, mean_iou, precision, recall
 from mtl_jax.tasks.metrics.detections import mean_average_precision
+from mtl_jax.tasks.metrics.histogram import median
 from mtl_jax.tasks.metrics.means import accuracy, mean, mean_absolute_error
 from mtl_jax.tasks.metrics.metric import Metric
 from mtl_jax.tasks.metrics.probabilities import calibration_error, log_loss
@@ -35,6 +38,8 @@ __all__ = [
   "mean",
   "mean_absolute_error",
   "mean_average_precision",
+  "mean_iou",
+  "median",
   "precision",
   "r2",
   "recall",

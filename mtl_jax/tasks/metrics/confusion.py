@@ -35,6 +35,28 @@ def _confusion(decide: Callable[[Any], Any], classes: int | None) -> Callable[..
   return update
 
 
+def mean_iou(decide: Callable[[Any], Any], classes: int) -> Metric:
+  """The mean over classes of TP / (TP + FP + FN), the intersection of decided and labelled pixels over their union.
+
+  Args:
+    decide: `decide(prediction) -> (B, ...)`, classes, shaped like the labels.
+    classes: The number of classes.
+
+  Returns:
+    The metric; a class that is neither labelled nor decided is left out of the mean. NaN where no label counts.
+
+  >>> metric = mean_iou(lambda logits: jnp.argmax(logits, axis=-1), classes=3)
+  >>> float(metric.compute(metric.update(jnp.eye(3)[:2], jnp.array([0, 0]), jnp.ones(2))))  # 1 / 2, 0 / 1, and none
+  0.25
+  """
+
+  def compute(state):
+    tp, fp, fn, _ = state
+    return jnp.nanmean(ratio(tp, tp + fp + fn))
+
+  return Metric(_confusion(decide, classes), compute)
+
+
 def _macro(decide: Callable[[Any], Any], classes: int | None, value: Callable[..., tuple[Any, Any]]) -> Metric:
   """The mean over classes of the ratio `value(tp, fp, fn)`, 0 where its denominator is; without labels of no weight."""
 
