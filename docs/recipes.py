@@ -47,7 +47,7 @@ def rows(record: Mapping[str, Any]) -> Iterator[list[str]]:
   yield [*heading, *(["Δm in %"] if compared else []), "parameters"]
   for method in record["methods"]:
     line = [method["name"], *([cell(method["mean"])] if alike else [])]
-    line += [cell(method["scores"][task]) for task in columns]
+    line += [cell(method["scores"].get(task)) for task in columns]
     change = "" if method["name"] == "single-task" else cell(method.get("delta_m"), 3)
     line += [change] if compared else []
     yield [*line, f"{method['parameters']:,}" if "parameters" in method else ""]

@@ -4,6 +4,7 @@ A data set is a dictionary of arrays, `{key: (N, ...)}`, one row per example, or
 
 - `batches`: shuffled batches to train on, which can be resumed.
 - `pad_batches`: all examples once and in order, to evaluate on.
+- `pad_objects`: lists of boxes and their classes as arrays of one size.
 - `check`: refuses data that training would fail on.
 - `describe`, `Description`: what is known of a data set without its examples.
 - `fingerprint`, `Fingerprint`: by which a resumed run knows its data again.
@@ -25,6 +26,7 @@ from mtl_jax.data.description import Description, describe
 from mtl_jax.data.fingerprint import Fingerprint, fingerprint
 from mtl_jax.data.join import join
 from mtl_jax.data.mixture import Mixture, as_mixture, mixture
+from mtl_jax.data.objects import pad_objects
 from mtl_jax.data.parts import folds, parts
 from mtl_jax.data.source.convert import as_source
 from mtl_jax.data.source.protocol import Source
@@ -45,6 +47,7 @@ __all__ = [
   "join",
   "mixture",
   "pad_batches",
+  "pad_objects",
   "parts",
   "photos",
   "smiles",

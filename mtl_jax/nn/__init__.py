@@ -6,6 +6,8 @@
 - `Pixels`: images as numbers of about unit size, first of all.
 - `CNN`: convolutions, then a dense layer.
 - `ResNet`: residual blocks for images.
+- `CountHead`: how many things there are, by a density over a feature map.
+- `DetectionHead`: objects at each cell of a feature map.
 - `Patches`: images as sequences of vectors, for transformers.
 - `EfficientNetLite`: small residual networks for images, whose weights can be pretrained (`mtl_jax.transfer`).
 - `HydraDense`: a dense layer with a mixture of low-rank updates.
@@ -23,7 +25,9 @@ from mtl_jax._core.rows import lookup
 from mtl_jax.nn._stages import stages
 from mtl_jax.nn.cnn import CNN
 from mtl_jax.nn.columns import Columns
+from mtl_jax.nn.count_head import CountHead
 from mtl_jax.nn.dense_head import DenseHead
+from mtl_jax.nn.detection_head import DetectionHead
 from mtl_jax.nn.efficientnet_lite import EfficientNetLite
 from mtl_jax.nn.embeddings import Embeddings
 from mtl_jax.nn.hydra_dense import HydraDense
@@ -41,7 +45,9 @@ from mtl_jax.nn.unet import UNet
 __all__ = [
   "CNN",
   "Columns",
+  "CountHead",
   "DenseHead",
+  "DetectionHead",
   "EfficientNetLite",
   "Embeddings",
   "HydraDense",

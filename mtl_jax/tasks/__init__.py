@@ -4,6 +4,10 @@
 - `binary`: yes or no.
 - `multilabel`: any of several labels at once.
 - `regression`: numbers.
+- `counts`: how many there are.
+- `ordinal`: one of several levels in order.
+- `keypoints`: points in images.
+- `detection`: objects in images, classes and boxes.
 - `segmentation`, `depth`, `normals`: a class, a distance or a direction for every pixel.
 - `Task`: any other loss.
 - `auxiliary`: a task that is trained with a fixed weight and not balanced; `balanced`: the other tasks.
@@ -18,9 +22,13 @@ from mtl_jax.tasks._task import Task, auxiliary, balanced, with_metrics
 from mtl_jax.tasks.calibration import Calibration
 from mtl_jax.tasks.class_weights import balanced_weights
 from mtl_jax.tasks.classification import binary, classification, multilabel
+from mtl_jax.tasks.counts import counts
 from mtl_jax.tasks.depth import depth
+from mtl_jax.tasks.detection import detection
+from mtl_jax.tasks.keypoints import keypoints
 from mtl_jax.tasks.metrics import Metric
 from mtl_jax.tasks.normals import normals
+from mtl_jax.tasks.ordinal import ordinal
 from mtl_jax.tasks.regression import regression
 from mtl_jax.tasks.segmentation import segmentation
 
@@ -34,10 +42,14 @@ __all__ = [
   "binary",
   "calibration",
   "classification",
+  "counts",
   "depth",
+  "detection",
+  "keypoints",
   "metrics",
   "multilabel",
   "normals",
+  "ordinal",
   "regression",
   "segmentation",
   "with_metrics",

@@ -69,6 +69,8 @@ TABLE: dict[str, Case] = {
   "patches": Case(mtl.nn.Patches(4), floats(3, 6, 32), PIXELS),
   "pixels": Case(mtl.nn.Pixels((0.5, 0.4), 0.2), PIXELS, PIXELS),
   "segnet": Case(mtl.nn.SegNet((4, 6), (1, 2)), floats(3, 8, 12, 4), PIXELS),
+  "count head": Case(mtl.nn.CountHead(width=4), floats(3)),
+  "detection head": Case(mtl.nn.DetectionHead(3, width=4), floats(3, 13, 11, 7)),
   "unet": Case(mtl.nn.UNet((4, 6)), floats(3, 8, 12, 4), PIXELS),
   "unet strided": Case(mtl.nn.UNet((4, 6), stride=2), floats(3, 4, 6, 4), PIXELS),
   "dense head": Case(mtl.nn.DenseHead(5, (4,), scale=2), floats(3, 16, 24, 5), PIXELS),

@@ -11,6 +11,7 @@ Larger than memory:
 In memory:
 
 - `adult`: 48,842 people of a census, from the files of UCI.
+- `bccd`: 364 photographs of blood, with boxes around its cells, from a file.
 - `digits`: 1797 handwritten digits of 8 x 8, from scikit-learn, offline.
 - `mnist`: 70,000 handwritten digits of 28 x 28, from a file or TensorFlow Datasets.
 - `molecules`: Tox21, SIDER, ClinTox and ToxCast of MoleculeNet, from their files; `Molecules`: what it gives.
@@ -22,6 +23,7 @@ In memory:
 
 from mtl_jax.data.source.adult import adult
 from mtl_jax.data.source.array_record import array_record
+from mtl_jax.data.source.bccd import bccd
 from mtl_jax.data.source.digits import digits
 from mtl_jax.data.source.mapped import mapped
 from mtl_jax.data.source.mnist import mnist
@@ -41,6 +43,7 @@ __all__ = [
   "Office31",
   "adult",
   "array_record",
+  "bccd",
   "digits",
   "mapped",
   "mnist",

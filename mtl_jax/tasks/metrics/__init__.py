@@ -8,6 +8,7 @@ Each is a function that returns a `Metric`, for `mtl.Task(metrics={name: metric}
 - `log_loss`, `calibration_error`: of probabilities.
 - `r2`: the share of the variance that is explained.
 - `mean_absolute_error`: of numbers.
+- `mean_average_precision`: of detected boxes, as COCO defines it.
 - `mean_iou`: of classes of pixels.
 - `median`: of any value per example or pixel.
 - `mean`: the mean of any value per example.
@@ -17,6 +18,7 @@ Each is a function that returns a `Metric`, for `mtl.Task(metrics={name: metric}
 
 from mtl_jax.tasks.metrics.collected import collected
 from mtl_jax.tasks.metrics.confusion import f1, mean_iou, precision, recall
+from mtl_jax.tasks.metrics.detections import mean_average_precision
 from mtl_jax.tasks.metrics.histogram import median
 from mtl_jax.tasks.metrics.means import accuracy, mean, mean_absolute_error
 from mtl_jax.tasks.metrics.metric import Metric
@@ -35,6 +37,7 @@ __all__ = [
   "log_loss",
   "mean",
   "mean_absolute_error",
+  "mean_average_precision",
   "mean_iou",
   "median",
   "precision",

@@ -1,0 +1,79 @@
+"""Boxes (..., 4) as (x0, y0, x1, y1): how much they overlap, and which of many detections are kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+
+def overlap(one: Any, other: Any) -> tuple[jax.Array, jax.Array]:
+  r"""The intersection over union of boxes, and its generalisation, which tells boxes apart that do not meet.
+
+  $$ IoU = |A \cap B| / |A \cup B|, \qquad GIoU = IoU - (|H| - |A \cup B|) / |H| $$
+
+  with H the smallest box around both (Rezatofighi et al., *Generalized Intersection over Union*, CVPR 2019).
+
+  Args:
+    one: Boxes (..., 4).
+    other: Boxes whose shape broadcasts against it.
+
+  Returns:
+    Both, (...); 0 for boxes without area.
+  """
+  inner = _area(jnp.maximum(one[..., :2], other[..., :2]), jnp.minimum(one[..., 2:], other[..., 2:]))
+  union = _area(one[..., :2], one[..., 2:]) + _area(other[..., :2], other[..., 2:]) - inner
+  hull = _area(jnp.minimum(one[..., :2], other[..., :2]), jnp.maximum(one[..., 2:], other[..., 2:]))
+  iou = _ratio(inner, union)
+  return iou, iou - _ratio(hull - union, hull)
+
+
+def best(boxes: jax.Array, scores: jax.Array, most: int, overlap_limit: float) -> dict[str, jax.Array]:
+  """The detections of one image that no better one of their class covers, best first, in arrays of fixed size.
+
+  Greedy suppression is the fixed point of "a candidate stays if none that stays and is better covers it": iterated for
+  all candidates at once, it settles after as many rounds as the longest chain of candidates that cover each other
+  (Zheng et al., *Enhancing Geometric Factors in Model Learning and Inference*, 2021).
+
+  Args:
+    boxes: (P, 4), one per place.
+    scores: (P, C).
+    most: The number k of detections to give.
+    overlap_limit: The intersection over union above which one covers the other.
+
+  Returns:
+    `boxes` (k, 4), `class` (k,) and `score` (k,); class -1, and zeros, where there are no more.
+  """
+  num_classes = scores.shape[1]
+  score, place = jax.lax.top_k(scores.reshape(-1), min(4 * most, scores.size))
+  kind, candidates = place % num_classes, boxes[place // num_classes]
+  iou, _ = overlap(candidates[:, None], candidates[None])
+  covers = jnp.triu((iou > overlap_limit) & (kind[:, None] == kind[None]), k=1)
+
+  def step(carry):
+    stays, _ = carry
+    after = ~jnp.any(covers & stays[:, None], axis=0)
+    return after, jnp.any(after != stays)
+
+  stays, _ = jax.lax.while_loop(lambda carry: carry[1], step, (jnp.ones_like(covers[0]), jnp.array(True)))
+  score, order = jax.lax.top_k(jnp.where(stays, score, 0.0), min(most, len(score)))
+  found = score > 0
+  return {
+    "boxes": _filled(jnp.where(found[:, None], candidates[order], 0.0), most, 0),
+    "class": _filled(jnp.where(found, kind[order], -1), most, -1),
+    "score": _filled(score, most, 0),
+  }
+
+
+def _area(low: jax.Array, high: jax.Array) -> jax.Array:
+  return jnp.prod(jnp.maximum(high - low, 0), axis=-1)
+
+
+def _ratio(part: jax.Array, whole: jax.Array) -> jax.Array:
+  return jnp.where(whole > 0, part / jnp.where(whole > 0, whole, 1), 0)
+
+
+def _filled(values: jax.Array, count: int, value: int) -> jax.Array:
+  """The values and as many fillings behind them as make `count`."""
+  return jnp.pad(values, [(0, count - len(values))] + [(0, 0)] * (values.ndim - 1), constant_values=value)
