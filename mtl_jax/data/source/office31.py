@@ -53,9 +53,7 @@ def office31(data_dir: str | os.PathLike[str] | None = None) -> Office31:
     raise UserError(f"Office-31 is not here: set MTL_JAX_DATA=D with a file D/office31/{_FILE} of its images.")
   path = directory / "office31" / _FILE
   if not path.is_file():
-    raise UserError(
-      f"Office-31 is not at {path}: make that file, see help(mtl.data.source.office31)."
-    )
+    raise UserError(f"Office-31 is not at {path}: make that file, see help(mtl.data.source.office31).")
   with np.load(path, allow_pickle=False) as file:
     if missing := [key for key in _ARRAYS if key not in file]:
       raise UserError(f"Office-31 at {path} has no {missing[0]}, expected the arrays {', '.join(_ARRAYS)}.")
