@@ -48,8 +48,8 @@ class Splits(NamedTuple):
     Returns:
       The splits.
     """
-    parts = (part.only(tasks) if isinstance(part, Mixture) else part for part in self[:3])
-    return Splits(*parts, self.about)
+    train, valid, test = (part.only(tasks) if isinstance(part, Mixture) else part for part in self[:3])
+    return Splits(train, valid, test, self.about)
 
 
 class Parts(NamedTuple):

@@ -41,7 +41,7 @@ class Programs(NamedTuple):
     evaluate: `evaluate(params, state, data) -> {task: {metric: value}}`.
   """
 
-  create: Callable[[jax.Array], TrainState]
+  create: Callable[..., TrainState]
   step: Callable[[TrainState, Any], tuple[TrainState, dict[str, Any]]]
   evaluate: Callable[[Any, Any, Any], Metrics]
 

@@ -24,12 +24,12 @@ class Storage(NamedTuple):
   Attributes:
     key: Its name in the file.
     dtype: Of its numbers.
-    count: How many there are.
+    length: How many there are.
   """
 
   key: str
   dtype: np.dtype
-  count: int
+  length: int
 
 
 class Tensor(NamedTuple):
@@ -53,10 +53,10 @@ class Tensor(NamedTuple):
     size, stride = tuple(self.size), tuple(self.stride)
     count = int(np.prod([int(n) for n in size], dtype=object))
     last = self.offset + sum((n - 1) * step for n, step in zip(size, stride, strict=False))
-    if len(size) != len(stride) or count > kind.count or (count and last >= kind.count):
+    if len(size) != len(stride) or count > kind.length or (count and last >= kind.length):
       raise UserError(f"{name!r} of size {size}, offset {self.offset} and strides {stride} is no part of its storage")
-    if len(buffer) != kind.count * kind.dtype.itemsize:
-      raise UserError(f"the storage of {name!r} has {len(buffer)} bytes, expected {kind.count} of {kind.dtype}")
+    if len(buffer) != kind.length * kind.dtype.itemsize:
+      raise UserError(f"the storage of {name!r} has {len(buffer)} bytes, expected {kind.length} of {kind.dtype}")
     if not count:
       return np.zeros(size, kind.dtype)
     numbers = np.frombuffer(buffer, kind.dtype, offset=self.offset * kind.dtype.itemsize)
@@ -121,7 +121,7 @@ def unpickle(stream: io.BytesIO) -> Any:
   try:
     for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
       # Python makes room for as many values as the number says.
-      if opcode.name in ("PUT", "LONG_BINPUT") and argument > count:
+      if opcode.name in ("PUT", "LONG_BINPUT") and int(argument or 0) > count:
         raise UserError(f"it numbers a value {argument} where there are {count}")
     stream.seek(start)
     return _Unpickler(stream).load()

@@ -54,7 +54,7 @@ def rates(factors: Mapping[str, Rate]) -> optax.GradientTransformation:
         raise UserError(f"rates: no parameter matches {pattern!r}: there are {some(paths)}.")
     return optax.ScaleByScheduleState(count=jnp.zeros((), jnp.int32))
 
-  def update(updates: Any, state: optax.ScaleByScheduleState, params: Any = None) -> Any:
+  def update(updates: Any, state: Any, params: Any = None) -> Any:
     values = {pattern: rate(state.count) if callable(rate) else rate for pattern, rate in factors.items()}
 
     def scaled(paths: Sequence[str], leaf: Any, axis: int = 0) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 from pathlib import Path
@@ -110,7 +111,6 @@ def _matches(patterns: Frozen, name: str) -> bool:
 
 def _numpy() -> Any:
   try:
-    import safetensors.numpy as numpy
+    return importlib.import_module("safetensors.numpy")
   except ImportError as error:
     raise UserError("files of safetensors need a package: pip install 'mtl-jax[pretrained]'.") from error
-  return numpy

@@ -101,8 +101,8 @@ def _legacy(content: bytes) -> tuple[Any, Callable[[Any], bytes]]:
     if key not in kinds:
       raise UserError(f"it has a storage {key!r} of no tensor")
     count = int.from_bytes(stream.read(8), "little", signed=True)
-    if count != kinds[key].count:
-      raise UserError(f"the storage {key!r} has {count} numbers, expected {kinds[key].count}")
+    if count != kinds[key].length:
+      raise UserError(f"the storage {key!r} has {count} numbers, expected {kinds[key].length}")
     buffers[key] = stream.read(count * kinds[key].dtype.itemsize)
   if stream.read(1):
     raise UserError("it is longer than what it describes")

