@@ -1,6 +1,5 @@
 """NYUv2: a few steps on the real images, by several architectures' shapes, without leaks between its parts."""
 
-
 import jax
 import numpy as np
 import pytest
