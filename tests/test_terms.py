@@ -10,6 +10,7 @@ import optax
 import pytest
 
 import mtl_jax as mtl
+from mtl_jax.engine.linearize import linearize
 from mtl_jax.objective import at_step
 from tests.engine._problem import one_step, problem, relative_distance, update
 
@@ -66,10 +67,35 @@ ENGINES = {  # but `auto`, which takes one of them
 }
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+def compare(given, balancer, names, terms=TERMS):
+  """Engines find the weights that they find without terms; their gradients differ by the terms'. One program."""
+  net, tasks, batch, inputs = given
+  waiting = mtl.arch.with_terms(net, {name: later(term) for name, term in terms.items()})
+  objective, count = mtl.objective(waiting, tasks, inputs), len(tasks)
+  state = mtl.init_train_state(net, tasks, balancer, optax.sgd(RATE), batch, jax.random.key(1), inputs=inputs)
+
+  @jax.jit
+  def run(step, params, batch):
+    linear = linearize(at_step(objective, step), params, state.state, batch, None)
+    engines = {name: ENGINES[name] for name in names}
+    found = {name: e.run(linear, balancer, state.balancer, e.init(count))[:2] for name, e in engines.items()}
+    return found, linear.pull_heads(jnp.ones(count)), linear.losses, linear.terms
+
+  (plain, plain_heads, losses, _), (found, heads, same, values) = (run(i, state.params, batch) for i in (0, 1))
+  np.testing.assert_allclose(same, losses, rtol=1e-6)
+  assert set(values) == set(terms)
+  expected = gradient(mtl.arch.with_terms(net, terms), tasks, batch, inputs, state.params)
+  for name, (moved, weights) in found.items():
+    np.testing.assert_allclose(weights, plain[name][1], rtol=1e-6, err_msg=name)
+    apart = jax.tree.map(np.subtract, {"shared": moved, "task": heads}, {"shared": plain[name][0], "task": plain_heads})
+    assert relative_distance(apart, expected) < 2e-4, name
+  return values
+
+
 @pytest.mark.slow
-def test_terms_are_no_tasks(engine):
-  terms = check(problem(3), mtl.balance.pcgrad(), ENGINES[engine])
+def test_terms_are_no_tasks():
+  """To any engine; whole steps are below."""
+  terms = compare(problem(3), mtl.balance.pcgrad(), ENGINES)
   assert terms["sparse"] > 1.0 and terms["consistent"] > 0.0
 
 
@@ -116,14 +142,13 @@ def test_terms_of_gates_reach_the_trunk_and_the_gates():
 @pytest.mark.slow
 def test_net_without_a_cut():
   terms = {name: term for name, term in TERMS.items() if term.of != "features"}
-  for engine in ("gram", "factored"):  # the terms' gradient comes along, and is added at the end
-    check(problem(2, cut=False), mtl.balance.mgda(), ENGINES[engine], terms)
+  # The terms' gradient comes along, and is added at the end.
+  compare(problem(2, cut=False), mtl.balance.mgda(), ["gram", "factored"], terms)
 
 
 @pytest.mark.slow
 def test_kept_factors_of_tasks_with_inputs_of_their_own():
-  given = problem(3, own_inputs=True)
-  check(given, mtl.balance.mgda(), mtl.engine.factored())
+  compare(problem(3, own_inputs=True), mtl.balance.mgda(), ["factored"])
 
 
 @pytest.mark.slow

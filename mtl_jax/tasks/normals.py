@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -99,14 +100,13 @@ def normals(label: str, *, mask: str | None = None, weight: str | None = None) -
   )
 
 
-def _unit(vectors: jax.Array) -> jax.Array:
+def _unit(vectors: Any) -> jax.Array:
   """Vectors of length 1; zero stays zero, with a finite derivative."""
   return vectors * jax.lax.rsqrt(jnp.maximum(jnp.sum(jnp.square(vectors), axis=-1, keepdims=True), 1e-12))
 
 
-def _degrees(prediction: jax.Array, y: jax.Array) -> jax.Array:
+def _degrees(prediction: Any, y: Any) -> jax.Array:
   """The angle between vectors, in degrees; the arc cosine would lose small ones to rounding."""
-  a = _unit(prediction.astype(jnp.float32))
-  b = _unit(jnp.asarray(y).astype(jnp.float32))
+  a, b = (_unit(jnp.asarray(vectors).astype(jnp.float32)) for vectors in (prediction, y))
   apart, along = (jnp.linalg.norm(vectors, axis=-1) for vectors in (a - b, a + b))
   return jnp.rad2deg(2 * jnp.atan2(apart, along))

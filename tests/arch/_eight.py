@@ -15,8 +15,8 @@ BATCH, TX = 16, optax.adam(1e-2)
 DIVIDED = {"mmoe": {"experts": 4}, "ple": {"shared_experts": 4, "task_experts": 4}}
 
 
-def problem(name, **options):
-  heads = {f"t{i}": mtl.from_linen(nn.Dense(1)) for i in range(4)}
+def problem(name, count, **options):
+  heads = {f"t{i}": mtl.from_linen(nn.Dense(1)) for i in range(count)}
   case, trunk = TABLE[name], mtl.from_linen(mtl.nn.MLP((8, 8)))
   net = case.make(case.fitted(trunk), heads, **case.options | options)
   return net, {task: mtl.tasks.regression(f"y_{task}") for task in heads}
@@ -46,7 +46,7 @@ def losses(net, tasks, mesh, rules, count):
 def main():
   found = {"mesh": {}, "experts": {}}
   for name in TABLE:
-    net, tasks = problem(name)
+    net, tasks = problem(name, 2)
     objective = mtl.objective(net, tasks)
     made = filled(jax.eval_shape(net.init, jax.random.key(0), arrays()["x"][:BATCH]))
 
@@ -61,8 +61,8 @@ def main():
     found["mesh"][name] = max(abs(float(there[task]) / float(loss) - 1) for task, loss in jax.jit(run)(batch).items())
   for name, options in DIVIDED.items():
     if name in TABLE:
-      one, _ = losses(*problem(name, **options), None, None, 3)
-      eight, divided = losses(*problem(name, **options), mtl.make_mesh("data=2,expert=4"), "expert_parallel", 3)
+      one, _ = losses(*problem(name, 4, **options), None, None, 3)
+      eight, divided = losses(*problem(name, 4, **options), mtl.make_mesh("data=2,expert=4"), "expert_parallel", 3)
       found["experts"][name] = [float(np.abs(one - eight).max()), len(divided)]
   print(json.dumps(found))
 

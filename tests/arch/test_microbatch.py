@@ -1,15 +1,13 @@
 """Accumulation by pieces: the same losses and gradients as the whole batch, with the memory of a piece."""
 
-import functools
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 import mtl_jax as mtl
+from mtl_jax.engine.linearize import linearize
 from tests.engine._problem import Trunk, problem
 
 
@@ -32,36 +30,37 @@ def test_losses_and_gradients_are_those_of_the_whole_batch(cut, counts):
       np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
 
-def after_a_step(engine, net, tasks, batch):
-  """The parameters after a step from the same state, with MGDA where the engine serves it."""
-  balancer = mtl.balance.equal() if engine == "losses" else mtl.balance.mgda()
-  made, tx = getattr(mtl.engine, engine)(), optax.sgd(0.1)
-  state = mtl.init_train_state(net, tasks, balancer, tx, batch, jax.random.key(0), engine=made)
-  step = jax.jit(mtl.make_train_step(mtl.objective(net, tasks), balancer, tx, made))
-  return jax.tree.leaves(step(state, batch)[0].params)
+def gradients(engine, linear):
+  """The shared gradient that an engine finds, with MGDA where it serves it."""
+  balancer, made = mtl.balance.equal() if engine == "losses" else mtl.balance.mgda(), getattr(mtl.engine, engine)()
+  return made.run(linear, balancer, balancer.init(3), made.init(3))[0]
 
 
-@functools.cache
-def of_the_whole_batch(engine):
-  net, tasks, batch, _ = problem(3, trunk=Trunk())
-  return after_a_step(engine, net, tasks, batch)
-
-
-# `factored` and `gram` look at each operation of the trunk, so they are shown pieces without checkpoints, too.
-CASES = [(engine, nn.remat(Trunk)) for engine in sorted({*mtl.engine.names()} - {"auto"})]  # which takes another
-CASES += [("factored", Trunk), ("gram", Trunk)]
-
-
-@pytest.mark.parametrize(("engine", "trunk"), CASES)
 @pytest.mark.slow
-def test_every_engine_takes_it_and_checkpoints(engine, trunk):
-  """The trunk in four pieces, and the trunk's layers computed again in the backward pass: the same step."""
-  net, tasks, batch, _ = problem(3, trunk=trunk())
-  found = after_a_step(engine, mtl.arch.microbatch(net, 4), tasks, batch)
-  own = engine in ("losses", "features", "sketched")  # the others find the same G, and so take the same step
-  whole = of_the_whole_batch(engine if own else "stacked")
-  for a, b in zip(found, whole, strict=True):
-    np.testing.assert_allclose(a, b, atol=1e-5)
+def test_every_engine_takes_it_and_checkpoints():
+  """The trunk in four pieces, and the trunk's layers computed again in the backward pass: the same gradients."""
+  net, tasks, batch, _ = problem(3, trunk=Trunk())
+  checkpointed, *_ = problem(3, trunk=nn.remat(Trunk)())
+  params, state = net.init(jax.random.key(0), batch["x"])
+  names = sorted({*mtl.engine.names()} - {"auto"})  # which takes another
+  own = ("losses", "features", "sketched")  # the others find the same G, and so the same gradient
+
+  @jax.jit
+  def run(params, batch):
+    def linear(net):
+      return linearize(mtl.objective(net, tasks), params, state, batch, None)
+
+    whole, plain, pieces = linear(net), *(linear(mtl.arch.microbatch(each, 4)) for each in (net, checkpointed))
+    found = {name: gradients(name, pieces) for name in names} | {"heads": pieces.pull_heads(jnp.ones(3))}
+    # `factored` and `gram` look at each operation of the trunk, so they are shown pieces without checkpoints, too.
+    found |= {f"{name} without checkpoints": gradients(name, plain) for name in ("factored", "gram")}
+    expected = {name: gradients(name, whole) for name in ("stacked", *own)} | {"heads": whole.pull_heads(jnp.ones(3))}
+    return found, expected
+
+  found, expected = run(params, batch)
+  for name, gradient in found.items():
+    whole = expected.get(name, expected["stacked"])
+    jax.tree.map(lambda a, b, name=name: np.testing.assert_allclose(a, b, atol=1e-5, err_msg=name), gradient, whole)
 
 
 def test_predictions_keep_the_order_of_examples_and_statistics_move():

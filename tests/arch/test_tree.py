@@ -154,6 +154,7 @@ def test_choices_get_harder_with_the_step():
   np.testing.assert_allclose(draws.mean(axis=0), jax.nn.softmax(logits), atol=0.03)  # four standard errors
 
 
+@pytest.mark.slow
 def test_reports_and_mistakes_of_learned_trees():
   net, params, state = learned()
   found = net.report(params, state)

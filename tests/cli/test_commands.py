@@ -130,6 +130,7 @@ def test_compare(tmp_path, capsys):
   assert "pictures:" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_recipes(capsys):
   assert main(["recipes"]) == 0
   told = capsys.readouterr().out

@@ -10,9 +10,9 @@ from tests.nn._table import TABLE, floats, inputs, weighted
 
 
 def test_it_has_the_published_size():
-  """That of the original with one channel and two classes, 31,031,810, without biases but with batch normalisation."""
+  """That of the original with three channels and two classes, 31,031,810, without biases but with batch normalisation."""
   net, head = mtl.from_linen(mtl.nn.UNet()), mtl.from_linen(mtl.nn.DenseHead(2, ()))
-  params, _ = jax.eval_shape(net.init, jax.random.key(0), floats(1, 32, 32, 1))
+  params, _ = jax.eval_shape(net.init, jax.random.key(0), floats(1, 32, 32, 3))
   own, _ = jax.eval_shape(head.init, jax.random.key(0), floats(1, 32, 32, 64))
   channels = 2 * (64 + 128 + 256 + 512) * 2 + 2 * 1024  # each convolution had a bias, and has a scale beside it
   assert sum(leaf.size for leaf in jax.tree.leaves((params, own))) == 31_031_810 + channels

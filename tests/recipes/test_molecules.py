@@ -71,6 +71,7 @@ def test_graph_network():
   assert jax.eval_shape(net.apply, params, state, x)[0]["toxic"].shape == (2, 1)
 
 
+@pytest.mark.slow
 def test_clintox_itself_without_single_task_baselines(real_data, tmp_path):
   """A few steps, compared and written."""
   real_data("molecules", "clintox.npz")
@@ -114,6 +115,7 @@ def test_turning_a_molecule_changes_nothing():
     np.testing.assert_allclose(one[key], other[key], rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_qm9_itself(real_data):
   """The energies less what atoms have alone; units and constants as a run keeps them; a few steps."""
   real_data("qm9", "qm9_20000.npz")

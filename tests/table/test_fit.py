@@ -211,6 +211,7 @@ def test_the_estimator_follows_the_conventions_of_scikit_learn():
     estimator.set_params(depth=3)
 
 
+@pytest.mark.slow
 def test_steps_fit_into_the_time_and_the_best_network_is_taken(wine):
   lines = []
   options = QUICK | {"networks": ["mlp", "resnet"]}
