@@ -147,6 +147,7 @@ class Recipe:
       as many classes as `data.about` names. Before that only the names of its tasks are read. None: they are the same
       whatever the data.
     sparse: As in `mtl.fit`: tables of which a step updates the rows of its batch alone.
+    arch: Joins trunk and heads where the user names no other; None: `mtl.arch.hard_sharing`.
     transform: As in `mtl.fit`: augmentation of training batches, on the device.
   """
 
@@ -166,6 +167,7 @@ class Recipe:
   expected: str = ""
   adapt: Callable[[Description], Recipe] | None = None
   sparse: Mapping[str, Any] | None = None
+  arch: Architecture | None = None
   transform: Transform | None = None
 
   def network(self, names: Sequence[str], arch: Architecture | None = None) -> Net:
@@ -173,7 +175,7 @@ class Recipe:
 
     Args:
       names: The tasks.
-      arch: Joins trunk and heads; None: the recipe's own architecture, `mtl.arch.hard_sharing` where it gives parts.
+      arch: Joins trunk and heads; None: the recipe's own architecture.
 
     Returns:
       The multi-task net.
@@ -183,7 +185,7 @@ class Recipe:
     """
     net = self.net(names)
     if isinstance(net, Parts):
-      return (arch or hard_sharing)(net.trunk, net.heads)
+      return (arch or self.arch or hard_sharing)(net.trunk, net.heads)
     if arch is not None:
       raise UserError(
         f"recipe {self.name!r} gives a finished net, so its architecture is the recipe's own: for another its "

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import jax
-import jax.numpy as jnp
-
-from mtl_jax import nn, transfer
+from mtl_jax import nn
 from mtl_jax import tasks as families
 from mtl_jax.adapters import from_linen
-from mtl_jax.arch import chain
 from mtl_jax.data import mixture, source
-from mtl_jax.net import Net
+from mtl_jax.recipes import _imagenet
+from mtl_jax.recipes._photos import photos
 from mtl_jax.recipes._recipe import Parts, Recipe, Splits, adamw_cosine, choose
 
 DOMAINS = ("amazon", "dslr", "webcam")
@@ -43,17 +40,9 @@ def office31(pretrained: bool = True, side: int = 64) -> Recipe:
     parts = (mixture({name: found.domains[name][split] for name in DOMAINS}) for split in ("train", "valid", "test"))
     return Splits(*parts, about={"classes": found.classes})
 
-  def as_floats(params, state, x):
-    """In the range that the weights expect."""
-    x = (x.astype(jnp.float32) - 127) / 128
-    return x if side == x.shape[1] else jax.image.resize(x, (len(x), side, side, 3), "bilinear"), state
-
   def net(names: Sequence[str]) -> Parts:
-    trunk = from_linen(nn.EfficientNetLite())
-    if pretrained:
-      trunk = transfer.pretrained(trunk, transfer.efficientnet_lite0())
     heads = {name: from_linen(nn.MLP((), CLASSES)) for name in choose(dict.fromkeys(DOMAINS), names)}
-    return Parts(chain(Net(lambda key, x: ({}, {}), as_floats), trunk), heads)
+    return Parts(_imagenet.trunk(pretrained, (side, side)), heads)
 
   return Recipe(
     name="office31",
@@ -67,4 +56,5 @@ def office31(pretrained: bool = True, side: int = 64) -> Recipe:
     steps=400,
     batch_size=96,
     eval_every=100,
+    files=photos((64, 64)),
   )
