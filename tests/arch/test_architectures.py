@@ -88,7 +88,7 @@ def kinds(tree):
 
 
 @every_architecture
-@pytest.mark.parametrize("count", [1, 2, 7])
+@pytest.mark.parametrize("count", [1, 7])  # two and three are below
 def test_any_number_of_tasks_with_statistics_and_dropout(name, count):
   net, tasks = built(name, with_state(), count)
   x = jnp.ones((BATCH, 5))
@@ -121,12 +121,11 @@ def test_tokens_and_padding_reach_the_trunk(name):
 
 
 @every_architecture
-@pytest.mark.parametrize("dtype", [None, jnp.bfloat16])
-def test_inputs_of_their_own_and_bfloat16(name, dtype):
+def test_inputs_of_their_own_and_bfloat16(name):
   net, tasks = built(name, plain(), 3)
   inputs = {task: f"x_{task}" for task in tasks}
   batch = labels(tasks) | {key: jnp.ones((BATCH, 5)) for key in inputs.values()}
-  objective = mtl.objective(net, tasks, inputs, compute_dtype=dtype)
+  objective = mtl.objective(net, tasks, inputs, compute_dtype=jnp.bfloat16)
 
   def run(key):
     params, state = net.init(key, batch["x_t0"])
@@ -194,7 +193,7 @@ def test_all_engines_agree(name):
 
 
 @every_architecture
-@pytest.mark.parametrize("method", ["pcgrad", "uncertainty", "nash"])
+@pytest.mark.parametrize("method", ["pcgrad", "uncertainty"])  # by G, with a key, and by losses, with learned numbers
 def test_methods_take_it(name, method):
   """A step by the engine that is chosen for it has a state like the one before."""
   net, tasks = built(name, plain(), 3)
