@@ -35,7 +35,10 @@ def models(metric: str) -> Iterator[tuple[str, Any]]:
 
 
 def scores(splits: Any, tasks: Mapping[str, mtl.Task], inputs: Any) -> dict[str, dict[str, float]]:
-  """`{model: {task: test score}}`, by the main metrics of the tasks; NaN where a task has labels of one class only."""
+  """`{model: {task: test score}}`, by the main metrics of the tasks; NaN where a task has labels of one class only.
+
+  Tasks of pixels and others that are judged by other metrics have no classical baseline.
+  """
   from sklearn import metrics
 
   measures = {
@@ -48,6 +51,8 @@ def scores(splits: Any, tasks: Mapping[str, mtl.Task], inputs: Any) -> dict[str,
   inputs_of = [flat(part, inputs) for part in parts]
   found: dict[str, dict[str, float]] = {}
   for name, task in tasks.items():
+    if task.main_metric not in measures:
+      continue
     pairs = []
     for part, x in zip(parts, inputs_of, strict=True):
       counted = slice(None) if task.mask is None else np.asarray(task.mask(part)) > 0
