@@ -43,10 +43,7 @@ def models(metric: str) -> Iterator[tuple[str, Any]]:
 
 
 def scores(splits: Any, tasks: Mapping[str, mtl.Task], inputs: Any) -> dict[str, dict[str, float]]:
-  """`{model: {task: test score}}`, by the main metrics of the tasks; NaN where a task has labels of one class only.
-
-  Tasks of other metrics, such as detection, are left out: these models do not know them.
-  """
+  """`{model: {task: test score}}`, by the main metrics of the tasks; NaN where a task has labels of one class only."""
   from sklearn import metrics
 
   measures = {
@@ -58,8 +55,7 @@ def scores(splits: Any, tasks: Mapping[str, mtl.Task], inputs: Any) -> dict[str,
   parts = [splits.train, splits.test]
   inputs_of = [flat(part, inputs) for part in parts]
   found: dict[str, dict[str, float]] = {}
-  known = {name: task for name, task in tasks.items() if task.main_metric in measures}
-  for name, task in known.items():
+  for name, task in tasks.items():
     pairs = []
     for part, x in zip(parts, inputs_of, strict=True):
       counted = slice(None) if task.mask is None else np.asarray(task.mask(part)) > 0

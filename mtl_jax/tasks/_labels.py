@@ -93,7 +93,7 @@ def check_any(name: str, label: str, counted: np.ndarray) -> None:
     raise UserError(f"task {name!r}: label {label!r} is missing everywhere: leave the task out, or look at its mask.")
 
 
-def _advice(values: np.ndarray, entries: tuple[int, ...]) -> str:
+def _advice(values: np.ndarray, entries: tuple[int | None, ...]) -> str:
   """What to do about labels of another number of axes, where it is known."""
   if entries:
     return ""

@@ -10,7 +10,7 @@ from tests.nn._table import TABLE, floats, inputs, weighted
 
 
 def test_it_has_the_published_size():
-  """That of the original with three channels and two classes, 31,031,810, without biases but with batch normalisation."""
+  """That of the original with three channels and two classes, 31,031,810, but for batch normalisation."""
   net, head = mtl.from_linen(mtl.nn.UNet()), mtl.from_linen(mtl.nn.DenseHead(2, ()))
   params, _ = jax.eval_shape(net.init, jax.random.key(0), floats(1, 32, 32, 3))
   own, _ = jax.eval_shape(head.init, jax.random.key(0), floats(1, 32, 32, 64))
