@@ -83,9 +83,12 @@ def _values(function: Callable[..., Any], title: str, options: list[str], given:
 
   kind = _parseable(function, given)
   parameters = [field.name.replace("_", "-") for field in dataclasses.fields(kind)]
+  switches = [
+    f"no-{name}" for name, field in zip(parameters, dataclasses.fields(kind), strict=True) if field.type is bool
+  ]
   for word in options:
     option = word[2:].partition("=")[0].replace("_", "-")
-    if word.startswith("--") and option not in parameters:
+    if word.startswith("--") and option not in (*parameters, *switches):
       known = f"it has {', '.join(parameters)}" if parameters else "it has none"
       raise UserError(f"{title} has no option {option!r}{nearest(option, parameters)}: {known}.")
   message = io.StringIO()

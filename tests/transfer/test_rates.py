@@ -28,7 +28,7 @@ def test_the_first_pattern_counts():
 
 
 def test_heads_in_one_tree_keep_their_own():
-  tx = rates({r"task/t[12]/": 2.0, "task/t3/": lambda count: count * 0.5})
+  tx = rates({r"task/t[12]/": 2.0, "task/t3/": lambda count: 0.5 * count.astype(jnp.float32)})
   together = PARAMS | {"task": packed(PARAMS["task"], [("t0", "t1", "t2"), ("t3",)])}
   assert factors(tx, together, steps=3) == factors(tx, PARAMS, steps=3)
 
