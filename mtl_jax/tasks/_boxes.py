@@ -7,6 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+_CANDIDATES = 400
+"""So many of the best scores of an image are looked at: their overlaps are a square matrix."""
+
 
 def overlap(one: Any, other: Any) -> tuple[jax.Array, jax.Array]:
   r"""The intersection over union of boxes, and its generalisation, which tells boxes apart that do not meet.
@@ -46,7 +49,7 @@ def best(boxes: jax.Array, scores: jax.Array, most: int, overlap_limit: float) -
     `boxes` (k, 4), `class` (k,) and `score` (k,); class -1, and zeros, where there are no more.
   """
   num_classes = scores.shape[1]
-  score, place = jax.lax.top_k(scores.reshape(-1), min(4 * most, scores.size))
+  score, place = jax.lax.top_k(scores.reshape(-1), min(max(most, _CANDIDATES), scores.size))
   kind, candidates = place % num_classes, boxes[place // num_classes]
   iou, _ = overlap(candidates[:, None], candidates[None])
   covers = jnp.triu((iou > overlap_limit) & (kind[:, None] == kind[None]), k=1)

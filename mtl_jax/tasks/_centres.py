@@ -57,16 +57,13 @@ def targets(boxes: jax.Array, classes: jax.Array, shape: tuple[int, int], num_cl
 
   gaussians = along(1)[..., :, None] * along(0)[..., None, :]  # (B, K, h, w)
   gaussians = jnp.where((classes >= 0)[..., None, None], gaussians, 0)
-  per_class = [
-    jnp.max(jnp.where((classes == kind)[..., None, None], gaussians, 0), axis=1, initial=0)
-    for kind in range(num_classes)
-  ]
+  of_class = jax.nn.one_hot(classes, num_classes, dtype=boxes.dtype)[:, :, None, None]
   area = jnp.where(gaussians > 0, jnp.prod(high - low, axis=-1)[..., None, None], jnp.inf)
   owner = jnp.argmin(area, axis=1)[:, None] == jnp.arange(boxes.shape[1])[None, :, None, None]
   owned = jnp.where(owner, gaussians, 0)  # (B, K, h, w)
   total = jnp.sum(owned, axis=(2, 3), keepdims=True)
   return Targets(
-    heat=jnp.stack(per_class, axis=-1),
+    heat=jnp.max(gaussians[..., None] * of_class, axis=1, initial=0),
     boxes=jnp.einsum("bkhw,bkc->bhwc", owner.astype(boxes.dtype), boxes),
     weights=jnp.sum(owned / jnp.where(total > 0, total, 1), axis=1),
   )

@@ -107,7 +107,8 @@ def detection(
     _expect(label, boxes, prediction, kinds, corners, num_classes)
     prediction = jnp.asarray(prediction).astype(jnp.float32)
     logits, found = prediction[..., :num_classes], _centres.boxes_of(prediction[..., num_classes:])
-    target = _centres.targets(corners.astype(jnp.float32), kinds, prediction.shape[1:3], num_classes)
+    _, high, wide, _ = prediction.shape
+    target = _centres.targets(corners.astype(jnp.float32), kinds, (high, wide), num_classes)
     _, giou = _boxes.overlap(found, target.boxes)
     sides = jnp.sum(target.weights * (1 - giou), axis=(1, 2))
     return (jnp.sum(_focal(logits, target.heat), axis=(1, 2, 3)) + box_weight * sides) / jnp.maximum(_count(kinds), 1)

@@ -38,7 +38,7 @@ def greedy(boxes, scores, most, limit):
   """As textbooks have it, one after the other."""
   kept, boxes = [], jnp.asarray(boxes)
   places, kinds = np.unravel_index(np.argsort(-scores, axis=None, kind="stable"), scores.shape)
-  for place, kind in list(zip(places, kinds, strict=True))[: 4 * most]:
+  for place, kind in zip(places, kinds, strict=True):
     covered = (float(_boxes.overlap(boxes[place], boxes[p])[0]) > limit and kind == k for p, k in kept)
     if not any(covered):
       kept.append((place, kind))
