@@ -78,7 +78,7 @@ def depth(
         f"the prediction for label {label!r} has shape {prediction.shape}, expected {y.shape} or {(*y.shape, 1)}: a "
         "value at each pixel of a map (B, H, W)."
       )
-    y = _weights.where_labelled(y, weights_of(batch)).astype(prediction.dtype)
+    y = _weights.where_labelled(y, weights_of and weights_of(batch)).astype(prediction.dtype)
     return jnp.abs(values(prediction) - (y - mean) / std)
 
   def check(name, arrays):

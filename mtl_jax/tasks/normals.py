@@ -59,7 +59,7 @@ def normals(label: str, *, mask: str | None = None, weight: str | None = None) -
         f"the prediction for label {label!r} has shape {prediction.shape} and the label {y.shape}, expected a vector "
         "at each pixel of both, (B, H, W, 3)."
       )
-    y = _weights.where_labelled(y, weights_of(batch)).astype(prediction.dtype)
+    y = _weights.where_labelled(y, weights_of and weights_of(batch)).astype(prediction.dtype)
     return 1 - jnp.sum(_unit(prediction) * _unit(y), axis=-1)
 
   def check(name, arrays):
