@@ -76,7 +76,7 @@ def segmentation(
         f"the prediction for label {label!r} has shape {logits.shape}, expected {(*y.shape, num_classes)}: logits at "
         "each pixel of a map (B, H, W)."
       )
-    y = jnp.where(weights_of(batch) > 0, y.astype(jnp.int32), 0)
+    y = _weights.where_labelled(y.astype(jnp.int32), weights_of and weights_of(batch))
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, y)
     return losses if factors is None else losses * jnp.asarray(factors, losses.dtype)[y]
 
