@@ -68,11 +68,6 @@ def test_it_learns(recipe, canvases):
   assert last["count/loss"] < first["count/loss"]
 
 
-def test_unknown_data():
-  with pytest.raises(mtl.UserError, match="unknown data 'bcd' .*did you mean 'bccd'"):
-    recipes.load("detect_classify", data="bcd")
-
-
 def test_blood_cells():
   if not os.path.isfile(os.path.join(os.environ.get("MTL_JAX_DATA", ""), "bccd", "bccd_192x256.npz")):
     pytest.skip("MTL_JAX_DATA is not set to a directory that holds bccd/bccd_192x256.npz")

@@ -123,7 +123,7 @@ def by_program(found, true, overlaps):
 
 @pytest.mark.parametrize("name", [name for name in CASES if name != "nothing found"])  # which the program refuses
 def test_exactly_as_cocos_program_where_it_is_installed(name):
-  for overlaps in ([0.5], np.linspace(0.5, 0.95, 10)):
+  for overlaps in ([0.5], np.linspace(0.5, 0.95, 10).tolist()):
     found, true = case(name)
     want = by_program(found, true, overlaps)
     assert value(mean_average_precision(overlaps=overlaps), found, true) == pytest.approx(want, abs=1e-12)
