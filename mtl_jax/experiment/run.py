@@ -118,7 +118,7 @@ def fit_run(
   )
 
 
-def _check_kept(train: Mapping[str, Any], described: Description, inputs: Inputs) -> None:
+def _check_kept(train: Any, described: Description, inputs: Inputs) -> None:
   """Fails where the net takes trees that a description does not keep: the run could not be opened again."""
   given = spec_of(train)
   for key in keys_read(inputs):

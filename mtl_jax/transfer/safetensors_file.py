@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from mtl_jax._core.errors import UserError, nearest, reason
@@ -17,6 +18,12 @@ from mtl_jax._core.frozen import Frozen
 from mtl_jax._core.packed import unpacked
 from mtl_jax._core.paths import by_path
 from mtl_jax.transfer._filled import filled
+
+_DTYPES = {
+  **{"BF16": jnp.bfloat16, "F16": np.float16, "F32": np.float32, "F64": np.float64, "C64": np.complex64, "BOOL": bool},
+  **{"I8": np.int8, "I16": np.int16, "I32": np.int32, "I64": np.int64},
+  **{"U8": np.uint8, "U16": np.uint16, "U32": np.uint32, "U64": np.uint64},
+}
 
 
 def read_safetensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
@@ -31,12 +38,14 @@ def read_safetensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
   Raises:
     UserError: The file cannot be read or is no such file, or the package is missing.
   """
-  numpy, path = _numpy(), Path(path)
+  package, path = _package("safetensors"), Path(path)
   with using(path):
     content = path.read_bytes()
   try:
-    return numpy.load(content)
-  except Exception as error:  # an error of its own, or of numpy for dtypes that it lacks
+    # The package's own reader into numpy knows no bfloat16.
+    found = {name: (_DTYPES[info["dtype"]], info) for name, info in package.deserialize(content)}
+    return {name: np.frombuffer(info["data"], dtype).reshape(info["shape"]) for name, (dtype, info) in found.items()}
+  except Exception as error:  # an error of its own, or a dtype that is not known
     raise UserError(f"{path} is no file of safetensors that can be read ({reason(error)}): get it anew.") from error
 
 
@@ -66,7 +75,7 @@ def save_safetensors(
   >>> names, float(again["task"]["a"]["w"].sum())
   (['task/a/w'], 0.0)
   """
-  numpy, path, params = _numpy(), Path(path), unpacked(params)
+  numpy, path, params = _package("safetensors.numpy"), Path(path), unpacked(params)
   leaves = by_path(params)
   if len(leaves) != len(jax.tree.leaves(params)):
     raise UserError("save_safetensors: two leaves have one path: no name may hold a slash.")
@@ -109,8 +118,8 @@ def _matches(patterns: Frozen, name: str) -> bool:
     raise UserError(f"save_safetensors: {patterns!r} is no regular expression: {error}.") from error
 
 
-def _numpy() -> Any:
+def _package(name: str) -> Any:
   try:
-    return importlib.import_module("safetensors.numpy")
+    return importlib.import_module(name)
   except ImportError as error:
     raise UserError("files of safetensors need a package: pip install 'mtl-jax[pretrained]'.") from error

@@ -41,7 +41,7 @@ def read_torch(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
   try:
     tree, read = _zipped(content) if zipfile.is_zipfile(io.BytesIO(content)) else _legacy(content)
     found = {name: tensor.of(name, read(tensor.storage)) for name, tensor in _tensors(tree).items()}
-  except UserError as error:
+  except (UserError, zipfile.BadZipFile) as error:  # some zip files are damaged too much to be told from others
     raise UserError(f"{path} is no file of PyTorch's tensors that can be read: {error}.") from error
   if not found:
     raise UserError(f"{path} holds no tensors, expected a state_dict().")

@@ -4,6 +4,7 @@ import json
 import shutil
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -82,7 +83,7 @@ def test_the_trunk_alone(done):
 
 def test_mistakes(done, tmp_path):
   path, _ = done
-  x = data(2, 0)["x"]
+  x = jnp.asarray(data(2, 0)["x"])
   other = mtl.arch.hard_sharing(mtl.from_linen(mtl.nn.MLP((5,))), {"a": HEADS["kind"]}).init(jax.random.key(0), x)
   with pytest.raises(UserError, match="nothing of the run in .* fits"):
     transfer.from_run(path)(*other)
