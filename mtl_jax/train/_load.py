@@ -59,11 +59,11 @@ class Trained(NamedTuple):
     """
     return predict_all(self.problem, self.params, self.state, arrays)
 
-  def evaluate(self, splits: Mapping[str, Mapping[str, Any]]) -> dict[str, Metrics]:
+  def evaluate(self, splits: Mapping[str, Any]) -> dict[str, Metrics]:
     """Every metric of every task on every set of examples, `{split: {task: {metric: value}}}`.
 
     Args:
-      splits: Inputs and labels, `{split: {key: (N, ...)}}`, as those trained on.
+      splits: Inputs and labels, `{split: {key: (N, ...)}}`, as those trained on; or sources, or mixtures.
 
     Returns:
       The metrics.

@@ -1,5 +1,6 @@
 """Runs that begin with another run: its trunk or all that is equal, a further task, and resuming."""
 
+import inspect
 import json
 import shutil
 
@@ -92,6 +93,6 @@ def test_mistakes(done, tmp_path):
   with pytest.raises(UserError, match="holds no run"):
     transfer.from_run(tmp_path)(*other)
   with pytest.raises(UserError, match="unknown parts 'head'"):
-    transfer.from_run(path, "head")
+    inspect.unwrap(transfer.from_run)(path, "head")
   with pytest.raises(UserError, match=r"start returned 'params/task/a' as missing|start returned"):
     fit(TRUNK, HEADS, TASKS, start=lambda params, state: ({"shared": params["shared"]}, state))
