@@ -181,7 +181,7 @@ def test_mistakes_in_a_comparison(place, arguments, options, message):
     ("compare digits --archs mmoe mmoe", "archs: 'mmoe' is named 2 times, expected once"),
     ("describe digits --balancer.k 3", "no 'balancer' here"),
     ("train digits --recipe.num-pair 3", "--recipe digits has no option 'num-pair' (did you mean 'num-pairs'?)"),
-    ("train digts", "unknown recipe 'digts' (did you mean 'digits'?): choose from census, clicks, clintox, digits,"),
+    ("train digts", "unknown recipe 'digts' (did you mean 'digits'?): choose from attention_transfer, census, clicks,"),
     ("evaluate {at}/run", "the run in {at}/run is of a recipe of your own, '{at}/tiny.py': give it by --recipe {at}/"),
     ("predict {at}/run --input in.npz --output {at}/out.npz", "give it by --recipe {at}/tiny.py."),
     ("evaluate {at}/run --recipe digits", "--recipe digits has no option 'num-examples'"),

@@ -47,6 +47,7 @@ def test_it_learns_from_the_real_images(real_data):
   run = mtl.fit(
     recipe.network(list(recipe.tasks)), recipe.tasks, mtl.balance.equal(), recipe.optimizer(0.01, 8), few[0],
     valid=few[1], steps=8, batch_size=4, eval_every=8, transform=recipe.transform, progress=False,
+    loop=mtl.train.Loop(log_every=1),
   )  # fmt: skip
   first, *_, last = [line for line in run.history if line["kind"] == "train"]
-  assert all(last[f"{name}/loss"] < first[f"{name}/loss"] for name in recipe.tasks)
+  assert all(last[f"losses/{name}"] < first[f"losses/{name}"] for name in recipe.tasks)

@@ -63,7 +63,7 @@ def test_load(name):
 @pytest.mark.parametrize(
   ("name", "message"),
   [
-    ("digit", r"unknown recipe 'digit' \(did you mean 'digits'\?\): choose from census, clicks, clintox, digits"),
+    ("digit", r"unknown recipe 'digit' \(did you mean 'digits'\?\): choose from attention_transfer, census, clicks"),
     ("_overlay", "unknown recipe"),
   ],
 )
