@@ -58,7 +58,10 @@ def digits() -> Images:
     fill=0.0,
     width=32,
     changes=[augment.zoom(0.8, 1.25)],
-    settings={"learning_rate": 5e-3, "steps": 1200, "batch_size": 32, "eval_every": 200},
+    settings={
+      **{"learning_rate": 5e-3, "steps": 1200, "batch_size": 32, "eval_every": 200},
+      "expected": "4000 images of digits, 8 minutes of processor time; mAP at 0.5 0.96, one seed.",
+    },
   )
 
 
