@@ -29,6 +29,7 @@ def toxcast(split: _molecules.SplitBy = "random", net: _molecules.Network = "fin
     net,
     rate=0.003,
     summary="Toxicity of molecules in 617 assays, labels missing.",
+    expected="8,597 molecules, 600 steps; a mean ROC-AUC of 0.71 over 617 tasks.",
     steps=600,
     eval_every=100,
   )
