@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from mtl_jax._core.errors import UserError, some
+from mtl_jax._core.errors import UserError
 from mtl_jax._core.partition import partition
-from mtl_jax._core.paths import by_path
+from mtl_jax._core.paths import by_path, check_patterns
 
 Frozen = str | Sequence[str]
 """Regular expressions, searched for in the paths of parameters, such as `shared/Dense_0/`."""
@@ -25,13 +25,7 @@ def split_frozen(params: Any, frozen: Frozen) -> tuple[Any, Any]:
   """
   patterns = [frozen] if isinstance(frozen, str) else list(frozen)
   paths = list(by_path(params))
-  for pattern in patterns:
-    try:
-      matched = any(re.search(pattern, path) for path in paths)
-    except re.error as error:
-      raise UserError(f"frozen: {pattern!r} is no regular expression: {error}.") from error
-    if not matched:
-      raise UserError(f"frozen: no parameter matches {pattern!r}: there are {some(paths)}.")
+  check_patterns("frozen", patterns, paths)
   trained, fixed = partition(params, lambda path, _: not any(re.search(pattern, path) for pattern in patterns))
   if paths and not by_path(trained):
     raise UserError("frozen: all parameters match, so nothing is left to train: choose narrower patterns.")

@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import jax
 
-from mtl_jax._core.errors import UserError
+from mtl_jax._core.errors import UserError, some
 
 
 def by_path(tree: Any) -> dict[str, Any]:
   """The leaves of a tree by their paths, for example `params/Dense_0/kernel`."""
   found = jax.tree_util.tree_leaves_with_path(tree)
   return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in found}
+
+
+def compiled(what: str, pattern: str) -> re.Pattern[str]:
+  """The regular expression; raises a `UserError` that begins with `what` where it is none."""
+  try:
+    return re.compile(pattern)
+  except re.error as error:
+    raise UserError(f"{what}: {pattern!r} is no regular expression: {error}.") from error
+
+
+def check_patterns(what: str, patterns: Iterable[str], paths: Collection[str]) -> None:
+  """Raises a `UserError` for a pattern that is no regular expression or is found in none of the paths."""
+  for pattern in patterns:
+    if not any(map(compiled(what, pattern).search, paths)):
+      raise UserError(f"{what}: no parameter matches {pattern!r}: there are {some(paths)}.")
 
 
 def matching(tree: Any, pattern: str | None) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def predictions(
   Raises:
     UserError: matplotlib is not installed.
   """
-  drawn = [name for name, task in tasks.items() if task.draw is not None]
+  drawn = {name: task.draw for name, task in tasks.items() if task.draw is not None}
   columns = 1 + len(drawn)
   side = images.shape[1] / images.shape[2]
   figure = figure_of(figsize=(2.6 * columns, (2.6 * side + 0.9) * len(images)))
@@ -42,9 +42,9 @@ def predictions(
       axes.set_axis_off()
     words = [f"{task}: {in_words(own[task])}" for task in tasks if task not in drawn]
     row[0].set_title("\n".join([names[i], *words]), fontsize="small", loc="left")
-    for axes, task in zip(row[1:], drawn, strict=True):
+    for axes, (task, draw) in zip(row[1:], drawn.items(), strict=True):
       axes.set_title(task, fontsize="small", loc="left")
-      _draw(tasks[task], axes, own[task])
+      draw(axes, own[task])
   figure.savefig(path, dpi=120)
 
 
@@ -67,8 +67,3 @@ def in_words(outputs: Mapping[str, Any]) -> str:
 def _shown(image: np.ndarray) -> np.ndarray:
   image = image / 255 if image.dtype == np.uint8 else np.clip(image, 0, 1)
   return image[..., 0] if image.shape[-1] == 1 else image
-
-
-def _draw(task: Task, axes: Any, outputs: Mapping[str, Any]) -> None:
-  if task.draw is not None:
-    task.draw(axes, outputs)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mtl_jax._core.errors import UserError
+from mtl_jax._core.errors import UserError, reason
 
 __all__ = ["read"]
 
@@ -84,8 +84,7 @@ def _pixels(file: Path, size: tuple[int, int], channels: int) -> np.ndarray:
   except Image.DecompressionBombError as error:
     raise UserError(f"cannot read {file}: it is far larger than a photograph.") from error
   except Exception as error:  # whatever the decoders make of damaged files
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    raise UserError(f"cannot read {file} as an image: {reason.rstrip('.')}.") from error
+    raise UserError(f"cannot read {file} as an image: {reason(error).rstrip('.')}.") from error
   return np.asarray(image, np.uint8).reshape(*size, channels)
 
 

@@ -6,9 +6,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mtl_jax.nn._batch_norm import BatchNorm
+from mtl_jax.nn._convolution import convolved
 from mtl_jax.nn._images import check_images
-from mtl_jax.shard import constrain
 
 
 class CountHead(nn.Module):
@@ -45,7 +44,6 @@ class CountHead(nn.Module):
       (B,).
     """
     check_images("CountHead", x)
-    x = nn.Conv(self.width, (3, 3), use_bias=False, kernel_init=nn.initializers.he_normal())(x)
-    x = constrain(nn.relu(BatchNorm()(x, train)))
+    x = convolved(x, self.width, train)
     density = nn.Conv(1, (1, 1), kernel_init=nn.initializers.normal(0.01))(x)
     return jax.nn.logsumexp(density.reshape(len(x), -1), axis=1) - jnp.log(density[0].size).astype(x.dtype)

@@ -8,9 +8,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mtl_jax.nn._batch_norm import BatchNorm
+from mtl_jax.nn._convolution import convolved
 from mtl_jax.nn._images import check_images
-from mtl_jax.shard import constrain
 
 
 class DetectionHead(nn.Module):
@@ -49,8 +48,7 @@ class DetectionHead(nn.Module):
       Predictions (B, h, w, C + 4).
     """
     check_images("DetectionHead", x)
-    x = nn.Conv(self.width, (3, 3), use_bias=False, kernel_init=nn.initializers.he_normal())(x)
-    x = constrain(nn.relu(BatchNorm()(x, train)))
+    x = convolved(x, self.width, train)
     logit = math.log(self.prior / (1 - self.prior))
 
     def bias(key, shape, dtype=jnp.float32):

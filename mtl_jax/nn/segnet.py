@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from mtl_jax._core.errors import UserError
-from mtl_jax.nn._batch_norm import BatchNorm
+from mtl_jax.nn._convolution import convolved
 from mtl_jax.nn._images import check_images
 from mtl_jax.nn._stages import chosen
 from mtl_jax.shard import constrain
@@ -99,10 +99,8 @@ class SegNet(nn.Module):
     return {"x": x, "indices": tuple(indices)} if i else x
 
   def _convolve(self, name: str, x: jax.Array, widths: Sequence[int], train: bool) -> jax.Array:
-    init = nn.initializers.he_normal()
     for j, width in enumerate(widths):
-      x = nn.Conv(width, (3, 3), use_bias=False, kernel_init=init, name=f"{name}_conv_{j}")(x)
-      x = constrain(nn.relu(BatchNorm(name=f"{name}_norm_{j}")(x, train)))
+      x = convolved(x, width, train, names=(f"{name}_conv_{j}", f"{name}_norm_{j}"))
     return x
 
 

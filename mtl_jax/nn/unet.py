@@ -10,10 +10,9 @@ import jax
 import jax.numpy as jnp
 
 from mtl_jax._core.errors import UserError
-from mtl_jax.nn._batch_norm import BatchNorm
+from mtl_jax.nn._convolution import convolved
 from mtl_jax.nn._images import check_images
 from mtl_jax.nn._stages import chosen
-from mtl_jax.shard import constrain
 
 
 class UNet(nn.Module):
@@ -96,9 +95,6 @@ class UNet(nn.Module):
     return {"x": x, "skips": tuple(skips)} if i else x
 
   def _convolve(self, name: str, x: jax.Array, width: int, stride: int, train: bool) -> jax.Array:
-    init = nn.initializers.he_normal()
     for j in range(2):
-      strides = (stride, stride) if j == 0 else (1, 1)
-      x = nn.Conv(width, (3, 3), strides, use_bias=False, kernel_init=init, name=f"{name}_conv_{j}")(x)
-      x = constrain(nn.relu(BatchNorm(name=f"{name}_norm_{j}")(x, train)))
+      x = convolved(x, width, train, 1 if j else stride, (f"{name}_conv_{j}", f"{name}_norm_{j}"))
     return x

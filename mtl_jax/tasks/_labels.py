@@ -87,6 +87,12 @@ def labels_of(
   return Labels(values, counted)
 
 
+def check_integers(name: str, label: str, values: np.ndarray) -> None:
+  """Refuses labels that are no integers."""
+  if not np.issubdtype(values.dtype, np.integer):
+    raise UserError(f"task {name!r}: label {label!r} has dtype {values.dtype}, expected integers: labels.astype(int).")
+
+
 def check_any(name: str, label: str, counted: np.ndarray) -> None:
   """Refuses labels of which none counts."""
   if not counted.any():

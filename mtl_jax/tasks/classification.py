@@ -268,8 +268,7 @@ def _expect(label, found, y, prediction_shape, label_shape, *, integer):
 
 
 def _check_integers(name: str, label: str, y: np.ndarray, num_classes: int) -> None:
-  if not np.issubdtype(y.dtype, np.integer):
-    raise UserError(f"task {name!r}: label {label!r} has dtype {y.dtype}, expected integers: labels.astype(int).")
+  _labels.check_integers(name, label, y)
   if y.size and (y.min() < 0 or y.max() >= num_classes):
     raise UserError(
       f"task {name!r}: label {label!r} ranges over [{y.min()}, {y.max()}], expected [0, {num_classes - 1}]: number the "

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mtl_jax._core.errors import UserError
+from mtl_jax._core.held import first_example
 from mtl_jax.tasks import _drawing, _labels, _weights
 from mtl_jax.tasks import metrics as _metrics
 from mtl_jax.tasks._task import Task
@@ -86,7 +87,7 @@ def depth(
     wrong = counted & ~((y > 0) & (y < math.inf))
     if wrong.any():
       raise UserError(
-        f"task {name!r}: label {label!r} holds {y[wrong][0]} in example {_labels.first_example(wrong)}, expected depth "
+        f"task {name!r}: label {label!r} holds {y[wrong][0]} in example {first_example(wrong)}, expected depth "
         f"above 0 and finite, and {missing} where it is not known."
       )
     _labels.check_any(name, label, counted)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mtl_jax._core.errors import UserError
+from mtl_jax._core.held import first_example
 from mtl_jax.tasks import _drawing, _labels, _weights
 from mtl_jax.tasks import metrics as _metrics
 from mtl_jax.tasks._task import Task
@@ -69,7 +70,7 @@ def normals(label: str, *, mask: str | None = None, weight: str | None = None) -
     wrong = counted & ~np.isfinite(y).all(axis=-1)
     if wrong.any():
       raise UserError(
-        f"task {name!r}: label {label!r} has an infinite value in example {_labels.first_example(wrong)}: expected "
+        f"task {name!r}: label {label!r} has an infinite value in example {first_example(wrong)}: expected "
         "vectors, and zeros where there is none."
       )
     _labels.check_any(name, label, counted)

@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from mtl_jax._core.errors import UserError
@@ -75,8 +74,7 @@ def ordinal(label: str, num_levels: int, *, mask: str | None = None, weight: str
 
   def check(name, arrays):
     y, counted = _labels.labels_of(name, arrays, label, mask, weight)
-    if not np.issubdtype(y.dtype, np.integer):
-      raise UserError(f"task {name!r}: label {label!r} has dtype {y.dtype}, expected integers: labels.astype(int).")
+    _labels.check_integers(name, label, y)
     wrong = counted & ((y < 0) | (y >= num_levels))
     if wrong.any():
       raise UserError(

@@ -10,6 +10,7 @@ import numpy as np
 import optax
 
 from mtl_jax._core.errors import UserError
+from mtl_jax._core.held import first_example
 from mtl_jax.tasks import _drawing, _labels, _weights
 from mtl_jax.tasks import metrics as _metrics
 from mtl_jax.tasks._task import Task
@@ -82,12 +83,11 @@ def segmentation(
 
   def check(name, arrays):
     y, counted = _labels.labels_of(name, arrays, label, mask, weight, (None, None), there)
-    if not np.issubdtype(y.dtype, np.integer):
-      raise UserError(f"task {name!r}: label {label!r} has dtype {y.dtype}, expected integers: labels.astype(int).")
+    _labels.check_integers(name, label, y)
     wrong = counted & ((y < 0) | (y >= num_classes))
     if wrong.any():
       raise UserError(
-        f"task {name!r}: label {label!r} holds {y[wrong][0]} in example {_labels.first_example(wrong)}, expected "
+        f"task {name!r}: label {label!r} holds {y[wrong][0]} in example {first_example(wrong)}, expected "
         f"classes in [0, {num_classes - 1}], and {ignore} where there is none."
       )
     _labels.check_any(name, label, counted)

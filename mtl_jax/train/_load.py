@@ -24,6 +24,7 @@ from mtl_jax.tasks import Task
 from mtl_jax.train._calibrate import calibrated
 from mtl_jax.train._evaluate import Metrics, make_evaluate, predict_all
 from mtl_jax.train._packing import packed_heads
+from mtl_jax.train._weights import newest, places_of_best
 from mtl_jax.train.checkpoint import Checkpoints, shapes_of
 from mtl_jax.train.run_dir import DATA, read_calibration, read_data, tasks_of
 
@@ -127,16 +128,11 @@ def load(
       raise UserError(f"the run in {run_dir} has the task {name!r}{nearest(name, heads)}, the net only {known}.")
 
   def best(notes: dict[str, Any]) -> dict[str, Any]:
-    """Where the best model is; before an evaluation with a finite score, the last one is the best there is."""
-    places = ("best.0", "best.1") if notes["best"]["step"] else ("train.params", "train.state")
+    """The shapes of the best model, where it is."""
     model = shapes_of(lambda: packed_heads(_model(problem.net, example)[0], notes.get("packing", [])))
-    return dict(zip(places, model, strict=True))
+    return dict(zip(places_of_best(notes), model, strict=True))
 
-  with Checkpoints(run_dir / "checkpoints", read_only=True) as checkpoints:
-    found = checkpoints.restore_newest(best, warn, checkpoints.restore_parts)
-  if found is None:
-    raise UserError(f"the run in {run_dir} has no checkpoint yet: wait for its first one, or train.")
-  step, parts, notes = found
+  step, parts, notes = newest(run_dir, best, Checkpoints.restore_parts, warn)
   params, state = map(unpacked, parts.values())
   step = notes["best"]["step"] or step
   return Trained(calibrated(problem, read_calibration(run_dir, step)), params, state, step, data)

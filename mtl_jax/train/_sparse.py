@@ -12,7 +12,7 @@ import optax
 
 from mtl_jax._core.errors import UserError, nearest, some
 from mtl_jax._core.frozen import Frozen, split_frozen
-from mtl_jax._core.paths import by_path
+from mtl_jax._core.paths import by_path, check_patterns
 from mtl_jax._core.rows import Rows, named, put, take
 from mtl_jax.balance.balancer import Balancer
 from mtl_jax.train._state import TrainState
@@ -50,15 +50,10 @@ def named_by(sparse: Sparse, batch: Any, state: TrainState, tx: optax.GradientTr
   """
   found: dict[str, Any] = {}
   leaves = by_path(state.params)
+  check_patterns("sparse", sparse, leaves)
   for pattern, rows in sparse.items():
-    try:
-      matched = [path for path in leaves if re.search(pattern, path)]
-    except re.error as error:
-      raise UserError(f"sparse: {pattern!r} is no regular expression: {error}.") from error
-    if not matched:
-      raise UserError(f"sparse: no parameter matches {pattern!r}: there are {some(leaves)}.")
     ids = _ids(pattern, rows, batch)
-    for path in matched:
+    for path in (path for path in leaves if re.search(pattern, path)):
       if leaves[path].ndim < 2:
         raise UserError(f"sparse: {pattern!r} matches {path!r}, which has the shape {leaves[path].shape} and no rows.")
       found.setdefault(path, named(ids, leaves[path].shape[-2]))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,22 +29,38 @@ def best_weights(run_dir: str | Path, *, warn: Callable[[str], None] = warnings.
   """
   run_dir = Path(run_dir)
   tasks_of(run_dir)  # it holds a run
-  with Checkpoints(run_dir / "checkpoints", read_only=True) as checkpoints:
-    found = checkpoints.restore_newest(lambda notes: list(_places(notes)), warn, checkpoints.restore_leaves)
-  if found is None:
-    raise UserError(f"the run in {run_dir} has no checkpoint yet: wait for its first one, or train.")
-  _, leaves, notes = found
+  _, leaves, notes = newest(run_dir, lambda notes: list(places_of_best(notes)), Checkpoints.restore_leaves, warn)
   weights = {}
-  for place, part in _places(notes).items():
+  for place, part in zip(places_of_best(notes), ("params", "state"), strict=True):
     own = {path_of(name[len(place) + 1 :]): leaf for name, leaf in leaves.items() if name.startswith(f"{place}.")}
     weights |= {f"{part}/{path}": leaf for path, leaf in _apart(own, notes.get("packing", [])).items()}
   return weights
 
 
-def _places(notes: dict[str, Any]) -> dict[str, str]:
-  """Where the best model is; before an evaluation with a finite score, the last one is the best there is."""
-  places = ("best.0", "best.1") if notes["best"]["step"] else ("train.params", "train.state")
-  return dict(zip(places, ("params", "state"), strict=True))
+def newest(
+  run_dir: Path,
+  choose: Callable[[dict[str, Any]], Any],
+  restore: Callable[..., tuple[Any, dict[str, Any]]],
+  warn: Callable[[str], None],
+) -> tuple[int, Any, dict[str, Any]]:
+  """The step of the newest checkpoint of a run, what `restore`, a method of `Checkpoints`, reads of it, and its notes.
+
+  Raises:
+    UserError: There is no checkpoint yet.
+  """
+  with Checkpoints(run_dir / "checkpoints", read_only=True) as checkpoints:
+    found = checkpoints.restore_newest(choose, warn, functools.partial(restore, checkpoints))
+  if found is None:
+    raise UserError(f"the run in {run_dir} has no checkpoint yet: wait for its first one, or train.")
+  return found
+
+
+def places_of_best(notes: Mapping[str, Any]) -> tuple[str, str]:
+  """Where parameters and state of the best model are.
+
+  Before an evaluation with a finite score, the last model is the best there is.
+  """
+  return ("best.0", "best.1") if notes["best"]["step"] else ("train.params", "train.state")
 
 
 def _apart(leaves: dict[str, Any], groups: list[list[str]]) -> dict[str, Any]:

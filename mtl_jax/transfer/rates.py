@@ -10,9 +10,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from mtl_jax._core.errors import UserError, some
 from mtl_jax._core.packed import is_packed, unpacked
-from mtl_jax._core.paths import by_path
+from mtl_jax._core.paths import by_path, check_patterns
 
 Rate = float | Callable[[Any], Any]
 
@@ -44,14 +43,7 @@ def rates(factors: Mapping[str, Rate]) -> optax.GradientTransformation:
   """
 
   def init(params: Any) -> optax.ScaleByScheduleState:
-    paths = list(by_path(jax.eval_shape(unpacked, params)))
-    for pattern in factors:
-      try:
-        matched = any(re.search(pattern, path) for path in paths)
-      except re.error as error:
-        raise UserError(f"rates: {pattern!r} is no regular expression: {error}.") from error
-      if not matched:
-        raise UserError(f"rates: no parameter matches {pattern!r}: there are {some(paths)}.")
+    check_patterns("rates", factors, list(by_path(jax.eval_shape(unpacked, params))))
     return optax.ScaleByScheduleState(count=jnp.zeros((), jnp.int32))
 
   def update(updates: Any, state: Any, params: Any = None) -> Any:

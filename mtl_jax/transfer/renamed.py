@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from mtl_jax._core.errors import UserError, some
+from mtl_jax._core.paths import compiled
 
 
 def renamed(
@@ -40,11 +40,11 @@ def renamed(
   >>> params["fc"]["kernel"].shape, list(state["batch_stats"]["bn"])
   ((2, 3), ['mean'])
   """
-  patterns = {pattern: _compiled(pattern) for pattern in mapping}
+  patterns = {pattern: compiled("renamed", pattern) for pattern in mapping}
   found: dict[str, Any] = {"params": {}, "state": {}}
   matched, unused = set(), []
   for name, array in weights.items():
-    pattern = next((pattern for pattern, compiled in patterns.items() if compiled.fullmatch(name)), None)
+    pattern = next((pattern for pattern, regex in patterns.items() if regex.fullmatch(name)), None)
     if pattern is None:
       unused.append(name)
       continue
@@ -65,13 +65,6 @@ def renamed(
   if rest := [pattern for pattern in mapping if pattern not in matched]:
     raise UserError(f"renamed: the pattern {rest[0]!r} matches nothing: there are {some(weights)}.")
   return found["params"], found["state"]
-
-
-def _compiled(pattern: str) -> re.Pattern[str]:
-  try:
-    return re.compile(pattern)
-  except re.error as error:
-    raise UserError(f"renamed: {pattern!r} is no regular expression: {error}.") from error
 
 
 def _place(pattern: str, path: str) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import re
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from mtl_jax._core.errors import UserError, nearest, reason
 from mtl_jax._core.files import replacing, using
 from mtl_jax._core.frozen import Frozen
 from mtl_jax._core.packed import unpacked
-from mtl_jax._core.paths import by_path
+from mtl_jax._core.paths import by_path, compiled
 from mtl_jax.transfer._filled import filled
 
 _DTYPES = {
@@ -112,10 +111,7 @@ def load_into(params: Any, path: str | os.PathLike[str]) -> Any:
 
 def _matches(patterns: Frozen, name: str) -> bool:
   found = [patterns] if isinstance(patterns, str) else patterns
-  try:
-    return any(re.search(pattern, name) for pattern in found)
-  except re.error as error:
-    raise UserError(f"save_safetensors: {patterns!r} is no regular expression: {error}.") from error
+  return any(compiled("save_safetensors", pattern).search(name) for pattern in found)
 
 
 def _package(name: str) -> Any:

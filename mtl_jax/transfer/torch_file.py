@@ -38,6 +38,11 @@ def read_torch(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
   path = Path(path)
   with using(path):
     content = path.read_bytes()
+  return tensors_in(path, content)
+
+
+def tensors_in(path: Path, content: bytes) -> dict[str, np.ndarray]:
+  """As `read_torch`, of what a file holds."""
   try:
     tree, read = _zipped(content) if zipfile.is_zipfile(io.BytesIO(content)) else _legacy(content)
     found = {name: tensor.of(name, read(tensor.storage)) for name, tensor in _tensors(tree).items()}

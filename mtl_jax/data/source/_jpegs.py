@@ -7,16 +7,19 @@ from pathlib import Path
 
 import numpy as np
 
-from mtl_jax._core.errors import UserError
+from mtl_jax._core.errors import UserError, reason
+
+_DAMAGED = "{path}: image {number} cannot be read: {reason}."
 
 
-def decoded(path: Path, data: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+def decoded(path: Path, data: np.ndarray, offsets: np.ndarray, damaged: str = _DAMAGED) -> np.ndarray:
   """The images.
 
   Args:
     path: The file they are from, for messages.
     data: (bytes,) uint8.
     offsets: (N + 1,), image i is `data[offsets[i] : offsets[i + 1]]`.
+    damaged: What is said of an image that cannot be read, with the fields `path`, `number` and `reason`.
 
   Returns:
     (N, H, W, 3) uint8.
@@ -34,7 +37,7 @@ def decoded(path: Path, data: np.ndarray, offsets: np.ndarray) -> np.ndarray:
       with Image.open(io.BytesIO(data[start:end].tobytes())) as image:
         found.append(np.asarray(image.convert("RGB")))
     except Exception as error:  # whatever the decoders make of damaged files
-      raise UserError(f"{path}: image {i} cannot be read: {str(error).splitlines()[0].rstrip('.')}.") from error
+      raise UserError(damaged.format(path=path, number=i, reason=reason(error))) from error
     if found[i].shape != found[0].shape:
       raise UserError(f"{path}: image {i} has shape {found[i].shape}, expected {found[0].shape} as the first.")
   return np.stack(found)

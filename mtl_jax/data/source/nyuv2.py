@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mtl_jax._core.errors import UserError
-from mtl_jax.data.source._folder import folder
+from mtl_jax.data.source._folder import arrays_of, folder
 from mtl_jax.data.source._jpegs import decoded
 
 _FILE = "nyuv2_96x128.npz"
@@ -70,11 +70,7 @@ def nyuv2(data_dir: str | os.PathLike[str] | None = None) -> NYUv2:
   path = directory / "nyuv2" / _FILE
   if not path.is_file():
     raise UserError(f"NYUv2 is not at {path}: put there what help(mtl.data.source.nyuv2) tells of.")
-  with np.load(path, allow_pickle=False) as file:
-    missing = [key for key in _ARRAYS if key not in file]
-    if missing:
-      raise UserError(f"NYUv2 at {path} has no {missing[0]}, expected the arrays {', '.join(_ARRAYS)}.")
-    data, offsets, kinds, depth, split, names, table = (file[key] for key in _ARRAYS)
+  data, offsets, kinds, depth, split, names, table = arrays_of("NYUv2", path, _ARRAYS).values()
   images = decoded(path, data, offsets)
   for name, found, expected in (
     ("seg40", kinds.shape, images.shape[:3]),

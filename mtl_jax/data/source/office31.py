@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import io
 import os
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from mtl_jax._core.errors import UserError, reason
-from mtl_jax.data.source._folder import folder
+from mtl_jax._core.errors import UserError
+from mtl_jax.data.source._folder import arrays_of, folder
+from mtl_jax.data.source._jpegs import decoded
 
 SPLITS = ("train", "valid", "test")
 _FILE = "office31_64.npz"
 _ARRAYS = ("jpeg", "off", "domain", "label", "split", "classes", "domains")
+_DAMAGED = "Office-31 at {path} has a damaged image {number} ({reason}): get the file anew."
 
 
 class Office31(NamedTuple):
@@ -54,13 +55,10 @@ def office31(data_dir: str | os.PathLike[str] | None = None) -> Office31:
   path = directory / "office31" / _FILE
   if not path.is_file():
     raise UserError(f"Office-31 is not at {path}: make that file, see help(mtl.data.source.office31).")
-  with np.load(path, allow_pickle=False) as file:
-    if missing := [key for key in _ARRAYS if key not in file]:
-      raise UserError(f"Office-31 at {path} has no {missing[0]}, expected the arrays {', '.join(_ARRAYS)}.")
-    found = {key: file[key] for key in _ARRAYS}
+  found = arrays_of("Office-31", path, _ARRAYS)
   classes, domains = (tuple(found[key].tobytes().decode().split("\n")) for key in ("classes", "domains"))
   _check(path, found, len(classes), len(domains))
-  images = _images(path, found["jpeg"].tobytes(), found["off"].tolist())
+  images = decoded(path, found["jpeg"], found["off"], _DAMAGED)
 
   def part(domain: int, split: int) -> dict[str, np.ndarray]:
     rows = (found["domain"] == domain) & (found["split"] == split)
@@ -76,20 +74,3 @@ def _check(path: Path, found: dict[str, np.ndarray], classes: int, domains: int)
     values = found[key]
     if values.shape != (count,) or not count or values.min() < 0 or values.max() >= end:
       raise UserError(f"Office-31 at {path} has {key} of shape {values.shape}, expected ({count},) in [0, {end}).")
-
-
-def _images(path: Path, jpeg: bytes, places: list[int]) -> np.ndarray:
-  try:
-    from PIL import Image
-  except ImportError as error:
-    raise UserError("Office-31 needs Pillow to read its images: pip install 'mtl-jax[images]'.") from error
-  images: list[Any] = []
-  for i, (start, end) in enumerate(zip(places, places[1:], strict=False)):
-    try:
-      with Image.open(io.BytesIO(jpeg[start:end])) as image:
-        images.append(np.asarray(image.convert("RGB")))
-      if images[i].shape != images[0].shape:
-        raise ValueError(f"size {images[i].shape[:2]} in place of {images[0].shape[:2]}")
-    except Exception as error:  # whatever Pillow makes of damaged files
-      raise UserError(f"Office-31 at {path} has a damaged image {i} ({reason(error)}): get the file anew.") from error
-  return np.stack(images)
