@@ -46,7 +46,7 @@ def read(
   >>> with tempfile.TemporaryDirectory() as folder:
   ...   Image.new("L", (9, 4), 255).save(f"{folder}/a.png")
   ...   images, names = read(folder, (2, 3))
-  >>> images.shape, images.max(), names
+  >>> images.shape, int(images.max()), names
   ((1, 2, 3, 3), 255, ['a.png'])
   """
   path = Path(path)

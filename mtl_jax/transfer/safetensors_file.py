@@ -67,10 +67,10 @@ def save_safetensors(
       cannot be written.
 
   >>> import tempfile
-  >>> params = {"shared": {"w": np.ones(2)}, "task": {"a": {"w": np.zeros(3)}}}
+  >>> params = {"shared": {"w": jnp.ones(2)}, "task": {"a": {"w": jnp.zeros(3)}}}
   >>> with tempfile.TemporaryDirectory() as directory:
   ...   names = save_safetensors(f"{directory}/heads.safetensors", params, only="task/")
-  ...   again = load_into(jax.tree.map(np.ones_like, params), f"{directory}/heads.safetensors")
+  ...   again = load_into(jax.tree.map(jnp.ones_like, params), f"{directory}/heads.safetensors")
   >>> names, float(again["task"]["a"]["w"].sum())
   (['task/a/w'], 0.0)
   """
