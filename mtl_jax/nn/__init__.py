@@ -15,6 +15,7 @@
 - `SegNet`: encoder and decoder of convolutions, for predictions at every pixel.
 - `UNet`: the same, joined at every resolution; `DenseHead`: a head for such predictions.
 - `TransformerEncoder`: attention and dense layers, for tokens or vectors in sequence.
+- `SegmentPool`: one vector of each sentence of packed rows.
 - `TemporalConv`: dilated convolutions over time.
 - `MessagePassing`: messages along the edges of molecules and other graphs.
 - `Embeddings`: categorical columns and bags, from one table of any size.
@@ -38,6 +39,7 @@ from mtl_jax.nn.mlp import MLP
 from mtl_jax.nn.patches import Patches
 from mtl_jax.nn.pixels import Pixels
 from mtl_jax.nn.resnet import ResNet
+from mtl_jax.nn.segment_pool import SegmentPool
 from mtl_jax.nn.segnet import SegNet
 from mtl_jax.nn.tabular_resnet import TabularResNet
 from mtl_jax.nn.temporal_conv import TemporalConv
@@ -60,6 +62,7 @@ __all__ = [
   "Pixels",
   "ResNet",
   "SegNet",
+  "SegmentPool",
   "TabularResNet",
   "TemporalConv",
   "TransformerEncoder",
