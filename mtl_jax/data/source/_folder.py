@@ -36,7 +36,7 @@ def arrays_of(
     UserError: One is missing, or the file is damaged; it names the data set and the file.
   """
   try:
-    with np.load(path, allow_pickle=False) as file:
+    with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:  # numpy leaves damaged ones open
       stored = {key: key if key in file else others.get(key, key) for key in keys}
       missing = [key for key, own in stored.items() if own not in file]
       found = {} if missing else {key: file[own] for key, own in stored.items()}
