@@ -108,8 +108,8 @@ def _made(path: Path, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
   for key, values in found.items():
     if len(values) != count:
       raise UserError(
-        f"{path} has {len(values)} rows of {key}, expected {count} rows as in the file beside it: delete it, or make it "
-        "anew."
+        f"{path} has {len(values)} rows of {key}, expected {count} rows as in the file beside it: delete it, or make "
+        "it anew."
       )
   packed, scaffolds, valid = (found[key] for key in _KEPT)
   return valid, np.unpackbits(packed, axis=1), scaffolds
