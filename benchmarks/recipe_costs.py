@@ -21,7 +21,7 @@ from _machine import describe, write
 from _markdown import number, table
 
 import mtl_jax as mtl
-from mtl_jax.experiment.config import batch_of, configure, data_of, in_step, problem_of
+from mtl_jax.experiment.config import configure, data_of, in_step, problem_of
 from mtl_jax.experiment.planning import plan_run
 
 CASES = (
