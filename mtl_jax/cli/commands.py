@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from mtl_jax.cli.compare import Compare
 from mtl_jax.cli.describe import Describe
+from mtl_jax.cli.export import Export
 from mtl_jax.cli.plan import Plan
 from mtl_jax.cli.recipes import Recipes
 from mtl_jax.cli.table import Table
@@ -18,6 +19,7 @@ COMMANDS = {
   "plan": Plan,
   "evaluate": Evaluate,
   "predict": Predict,
+  "export": Export,
   "recipes": Recipes,
 }
 

@@ -57,7 +57,7 @@ class Evaluate:
       check_data(self.run, data.describe(splits.train, splits.about))
       sets = {"valid": splits.valid, "test": splits.test}
     else:
-      arrays, _ = _files(recipe, trained, self.data).read(self.data, tuple(problem.tasks))
+      arrays, _ = files_of(recipe, trained, self.data).read(self.data, tuple(problem.tasks))
       sets = {self.data.name: arrays}
       data.check(sets[self.data.name], problem.tasks, problem.inputs)
     print_metrics(trained.evaluate(sets), problem.tasks)
@@ -105,7 +105,7 @@ class Predict:
       check_writable(self.output)
     recipe = recipe_of(self.run, self.recipe)
     trained = open_trained(self.run, recipe)
-    files = _files(recipe, trained, self.input)
+    files = files_of(recipe, trained, self.input)
     output = self.output or Path(f"predictions{files.suffix}")
     check_writable(output)
     check_asked(self, files)
@@ -144,7 +144,7 @@ def check_asked(asked: Predict, files: Files) -> None:
     raise UserError(f"--skip-bad: {asked.input} is one file, and is read as a whole or not at all.")
 
 
-def _files(recipe: Recipe, trained: Trained, path: Path) -> Files:
+def files_of(recipe: Recipe, trained: Trained, path: Path) -> Files:
   """How the recipe of a run reads and writes files: by itself, or as arrays."""
   adapted = recipe if recipe.adapt is None else recipe.adapt(trained.data)
   if adapted.files is None:

@@ -73,7 +73,10 @@ class CNN(nn.Module):
   def _convolve(self, i: int, x: jax.Array) -> jax.Array:
     side, strides = (self.kernel, self.kernel), (self.strides, self.strides)
     x = constrain(self.activation(nn.Conv(self.channels[i], side, strides, name=f"Conv_{i}")(x)))
-    return x if self.pool == 1 else nn.max_pool(x, (self.pool, self.pool), (self.pool, self.pool), "SAME")
+    if self.pool == 1:
+      return x
+    window = (self.pool, self.pool)
+    return nn.max_pool(x, window_shape=window, strides=window, padding="SAME")  # converters want them by name
 
   def _flatten(self, x: jax.Array, train: bool) -> jax.Array:
     if self.features is None:

@@ -46,4 +46,4 @@ class CountHead(nn.Module):
     check_images("CountHead", x)
     x = convolved(x, self.width, train)
     density = nn.Conv(1, (1, 1), kernel_init=nn.initializers.normal(0.01))(x)
-    return jax.nn.logsumexp(density.reshape(len(x), -1), axis=1) - jnp.log(density[0].size).astype(x.dtype)
+    return jax.nn.logsumexp(density.reshape(x.shape[0], -1), axis=1) - jnp.log(density[0].size).astype(x.dtype)

@@ -44,7 +44,7 @@ class ImageHead(nn.Module):
     """
     check_images("ImageHead", x)
     x = convolved(x, self.width, train)
-    x = x.reshape(len(x), -1, self.width)
+    x = x.reshape(x.shape[0], -1, self.width)
     # Not x.max: its gradient compares with the maximum, and is NaN where the compiler computes x a second time.
     most = jnp.take_along_axis(x, jnp.argmax(x, axis=1, keepdims=True), axis=1)[:, 0]
     x = jnp.concatenate([x.mean(axis=1), most], axis=1)

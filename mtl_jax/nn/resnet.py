@@ -90,7 +90,7 @@ class ResNet(nn.Module):
     x = constrain(_conv(self.width, side, stride, name="Conv_0")(x))
     if not self.preactivation:
       x = nn.relu(BatchNorm(name="BatchNorm_0")(x, train))
-    return x if self.small_images else nn.max_pool(x, (3, 3), (2, 2), "SAME")
+    return x if self.small_images else nn.max_pool(x, window_shape=(3, 3), strides=(2, 2), padding="SAME")
 
   def _blocks(self, stage: int, x: jax.Array, train: bool) -> jax.Array:
     block = _PreactivationBlock if self.preactivation else _Bottleneck if self.bottleneck else _Block

@@ -85,7 +85,7 @@ class UNet(nn.Module):
   def _encode(self, i: int, given: dict[str, Any], train: bool) -> dict[str, Any]:
     x, skips = given["x"], given["skips"]
     if i:
-      x, skips = nn.max_pool(x, (2, 2), (2, 2)), (*skips, x)
+      x, skips = nn.max_pool(x, window_shape=(2, 2), strides=(2, 2)), (*skips, x)
     return {"x": self._convolve(f"encoder_{i}", x, self.widths[i], 1 if i else self.stride, train), "skips": skips}
 
   def _decode(self, i: int, given: dict[str, Any], train: bool) -> Any:

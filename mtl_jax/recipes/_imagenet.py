@@ -28,8 +28,10 @@ def trunk(pretrained: bool, size: tuple[int, int], tuned: int = 0, stages: int =
   """
 
   def resized(params, state, x):
-    shape = (len(x), *size, x.shape[-1])
-    return x if x.shape == shape else jax.image.resize(x, shape, "bilinear"), state
+    shape = (x.shape[0], *size, x.shape[-1])
+    if x.shape == shape:
+      return x, state
+    return jax.image.resize(x, shape, "bilinear", antialias=x.shape[1] > size[0]), state
 
   pixels = from_linen(nn.Pixels(127 / 255, 128 / 255))  # what the weights expect
   network = from_linen(nn.EfficientNetLite())

@@ -117,7 +117,7 @@ def detection(
     prediction = jnp.asarray(prediction).astype(jnp.float32)
     scores = jax.nn.sigmoid(prediction[..., :num_classes])
     found = jnp.clip(_centres.boxes_of(prediction[..., num_classes:]), 0, 1)
-    places = (len(prediction), -1)
+    places = (prediction.shape[0], -1)
     return jax.vmap(lambda b, s: _boxes.best(b, s, most, overlap_limit))(
       found.reshape(*places, 4), scores.reshape(*places, num_classes)
     )

@@ -63,7 +63,7 @@ def keypoints(label: str, num_points: int, *, visible: str | None = None, names:
     return found.astype(jnp.float32)
 
   def shaped(prediction: Any) -> jax.Array:
-    return jnp.asarray(prediction).reshape(len(prediction), num_points, 2)
+    return jnp.asarray(prediction).reshape(prediction.shape[0], num_points, 2)
 
   def points(prediction):
     return (shaped(prediction) + 1) / 2

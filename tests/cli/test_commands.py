@@ -5,10 +5,12 @@ import dataclasses
 import json
 import shutil
 
+import jax
 import numpy as np
 import pytest
 
 from mtl_jax import recipes
+from mtl_jax.cli.commands import COMMANDS
 from mtl_jax.cli.main import main
 
 
@@ -93,6 +95,19 @@ def test_predict(trained, tmp_path, no_data, test_data):
     assert out["left.class"].shape == (300,) and out["left.probability"].shape == (300, 10)
     assert (out["left.class"] == test["left"][:300]).mean() > 0.5
     assert np.corrcoef(out["tilt.value"], test["tilt"][:300])[0, 1] > 0.5
+
+
+@pytest.mark.slow
+def test_export(trained, tmp_path, capsys, no_data, test_data):
+  np.savez(tmp_path / "in.npz", x=test_data["x"][:3])
+  file = tmp_path / "tilt.stablehlo"
+  words = ["--tasks", "tilt", "--input", str(tmp_path / "in.npz"), "--output", str(file)]
+  assert main(["export", str(trained), *words]) == 0
+  assert "on 3 examples it differs from the model by at most" in capsys.readouterr().out
+  card = json.loads(file.with_name("tilt.stablehlo.json").read_text())
+  assert card["tasks"] == ["tilt"] and card["run"]["recipe"] == "digits"
+  stored = jax.export.deserialize(bytearray(file.read_bytes()))
+  assert set(stored.call({"x": test_data["x"]})) == {"tilt.value", "tilt.low", "tilt.high"}
 
 
 def test_predict_takes_whole_numbers_and_writes_just_the_file_it_names(trained, tmp_path, capsys, test_data):
@@ -198,6 +213,8 @@ def _times(*directories):
     ("evaluate {run} --data {tmp}/good.npz", "task 'left': the data has no label 'left', only 'x'"),
     ("evaluate {run} --data {tmp}/labels.npz", "array 'left' has dtype float64 and values that int32 cannot hold"),
     ("predict {run} --input {tmp}/none.npz", "cannot read"),
+    ("export {run} --input {tmp}/good.npz --output {tmp}/model --tasks tild", "no task 'tild' (did you mean 'tilt'?)"),
+    ("export {run} --input {tmp}/good.npz --output {tmp}/none/model", "there is no directory {tmp}/none"),
     ("predict {run} --input {tmp}/shape.npz", "input 'x' has shape (3, 5), expected (N, 12, 12, 1)"),
     ("predict {run} --input {tmp}/key.npz", "has no array 'x', only 'y'"),
     ("predict {run} --input {tmp}/array.npy", "array.npy: it is no .npz file, or only a part of one"),
@@ -264,7 +281,7 @@ def test_unparsable_words_exit_with_code_2(words, capsys):
   assert caught.value.code == 2
 
 
-@pytest.mark.parametrize("command", ["train", "compare", "describe", "plan", "evaluate", "predict", "recipes"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_has_examples(command, capsys):
   with pytest.raises(SystemExit) as caught:
     main([command, "--help"])

@@ -1,0 +1,82 @@
+"""`mtl-jax export`: the best model of a run in a format that people deploy."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from mtl_jax._core.errors import UserError
+from mtl_jax.cli.training import Dotted, only
+
+EXAMPLES = 16
+"""On how many examples file and model are compared."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Export:
+  """Write the best model of a run as a file that needs neither this library nor the run, and a card that explains it.
+
+  The file is read again by its own runtime and compared with the model before the command says that it is done.
+
+  For example
+
+    mtl-jax export runs/digits-pcgrad-0
+    mtl-jax export runs/digits-pcgrad-0 --format onnx --tasks digit --output digit.onnx
+  """
+
+  run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
+  """The run directory."""
+  format: Literal["onnx", "stablehlo"] = "stablehlo"
+  """stablehlo: for JAX alone, on CPU, GPU and TPU; onnx: for ONNX Runtime, by the extra `onnx`."""
+  output: Path | None = None
+  """The file to write, beside it FILE.json (default: model.FORMAT)."""
+  tasks: tuple[str, ...] = ()
+  """Keep these tasks only (default: all)."""
+  batch_size: int | None = None
+  """The number of examples that the file takes at once (default: any, which onnx cannot store of every model)."""
+  input: Path | None = None
+  """Examples to compare by, a file or folder as `predict` reads it (default: the first of the recipe's test data)."""
+  recipe: str | None = None
+  """The recipe of a run of your own: my.py, my.py:FUNCTION or package.module:FUNCTION, which is never run unasked."""
+
+  def execute(self, dotted: Dotted) -> None:
+    """Runs the command."""
+    from mtl_jax.cli.npz import check_writable
+    from mtl_jax.cli.trained import files_of
+    from mtl_jax.experiment.trained import open_trained, recipe_of
+    from mtl_jax.export import FORMATS, export
+    from mtl_jax.train.run_dir import read_config
+
+    only(dotted, [])
+    output = self.output or Path(f"model{FORMATS[self.format].suffix}")
+    check_writable(output)
+    recipe = recipe_of(self.run, self.recipe)
+    trained = open_trained(self.run, recipe)
+    if self.input is None:
+      arrays = _first(recipe.data(0).only(list(trained.problem.tasks)).test, trained)
+    else:
+      arrays = files_of(recipe, trained, self.input).read(self.input, ())[0]
+    about = {"run": {"recipe": read_config(self.run).get("recipe"), "summary": recipe.summary}}
+    done = export(
+      trained, output, arrays, format=self.format, tasks=self.tasks or None, batch=self.batch_size, about=about
+    )
+    size = done.path.stat().st_size / 1e6
+    print(
+      f"{done.path}: {size:.1f} MB; read again by its own runtime, on {done.examples} examples it differs from the "
+      f"model by at most {done.difference:.1e}\n{done.card}: inputs, outputs, classes, units, versions"
+    )
+
+
+def _first(data: Any, trained: Any) -> dict[str, Any]:
+  """Some examples of a data set or mixture."""
+  import numpy as np
+
+  from mtl_jax.data import Mixture, as_source
+
+  if isinstance(data, Mixture):
+    raise UserError("export: tasks of this recipe have examples of their own: name some to compare by, --input FILE.")
+  source = as_source(data)
+  return dict(source.rows(np.arange(min(EXAMPLES, len(source)))))
