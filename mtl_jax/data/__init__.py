@@ -16,10 +16,11 @@ A data set is a dictionary of arrays, `{key: (N, ...)}`, one row per example, or
 - `Source`, `as_source`: what can be read by number; `source`: files and known data sets.
 - `augment`: augmentation that moves labels with their images.
 - `photos`: files and folders of images as arrays.
+- `sounds`: wav files and folders of them as waves.
 - `smiles`: fingerprints, scaffolds and graphs of molecules, by RDKit.
 """
 
-from mtl_jax.data import augment, photos, smiles, source, table
+from mtl_jax.data import augment, photos, smiles, sounds, source, table
 from mtl_jax.data._batches import batches
 from mtl_jax.data._pad import pad_batches
 from mtl_jax.data.characters import letters
@@ -54,6 +55,7 @@ __all__ = [
   "parts",
   "photos",
   "smiles",
+  "sounds",
   "source",
   "table",
 ]

@@ -15,6 +15,8 @@
 - `UNet`: the same, joined at every resolution; `DenseHead`: a head for such predictions.
 - `TransformerEncoder`: attention and dense layers, for tokens or vectors in sequence.
 - `TemporalConv`: dilated convolutions over time.
+- `LogMel`: waves as mel bands over time; `SpecAugment`, `StackFrames`: runs of them dropped, frames side by side.
+- `SequenceHead`: a head at every position of a sequence.
 - `MessagePassing`: messages along the edges of molecules and other graphs.
 - `Embeddings`: categorical columns and bags, from one table of any size.
 - `lookup`: rows of a table by number, for modules of your own.
@@ -30,13 +32,16 @@ from mtl_jax.nn.dense_head import DenseHead
 from mtl_jax.nn.detection_head import DetectionHead
 from mtl_jax.nn.efficientnet_lite import EfficientNetLite
 from mtl_jax.nn.embeddings import Embeddings
+from mtl_jax.nn.frames import SpecAugment, StackFrames
 from mtl_jax.nn.hydra_dense import HydraDense
+from mtl_jax.nn.log_mel import LogMel
 from mtl_jax.nn.message_passing import MessagePassing
 from mtl_jax.nn.mlp import MLP
 from mtl_jax.nn.patches import Patches
 from mtl_jax.nn.pixels import Pixels
 from mtl_jax.nn.resnet import ResNet
 from mtl_jax.nn.segnet import SegNet
+from mtl_jax.nn.sequence_head import SequenceHead
 from mtl_jax.nn.tabular_resnet import TabularResNet
 from mtl_jax.nn.temporal_conv import TemporalConv
 from mtl_jax.nn.transformer import TransformerEncoder
@@ -51,12 +56,16 @@ __all__ = [
   "EfficientNetLite",
   "Embeddings",
   "HydraDense",
+  "LogMel",
   "MLP",
   "MessagePassing",
   "Patches",
   "Pixels",
   "ResNet",
   "SegNet",
+  "SequenceHead",
+  "SpecAugment",
+  "StackFrames",
   "TabularResNet",
   "TemporalConv",
   "TransformerEncoder",
