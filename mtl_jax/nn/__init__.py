@@ -7,6 +7,7 @@
 - `CNN`: convolutions, then a dense layer.
 - `ResNet`: residual blocks for images.
 - `CountHead`: how many things there are, by a density over a feature map.
+- `ImageHead`: a question about an image as a whole, by what its map holds on average and anywhere.
 - `DetectionHead`: objects at each cell of a feature map.
 - `Patches`: images as sequences of vectors, for transformers.
 - `EfficientNetLite`: small residual networks for images, whose weights can be pretrained (`mtl_jax.transfer`).
@@ -14,6 +15,7 @@
 - `SegNet`: encoder and decoder of convolutions, for predictions at every pixel.
 - `UNet`: the same, joined at every resolution; `DenseHead`: a head for such predictions.
 - `TransformerEncoder`: attention and dense layers, for tokens or vectors in sequence.
+- `SegmentPool`: one vector of each sentence of packed rows.
 - `TemporalConv`: dilated convolutions over time.
 - `LogMel`: waves as mel bands over time; `SpecAugment`, `StackFrames`: runs of them dropped, frames side by side.
 - `SequenceHead`: a head at every position of a sequence.
@@ -34,12 +36,14 @@ from mtl_jax.nn.efficientnet_lite import EfficientNetLite
 from mtl_jax.nn.embeddings import Embeddings
 from mtl_jax.nn.frames import SpecAugment, StackFrames
 from mtl_jax.nn.hydra_dense import HydraDense
+from mtl_jax.nn.image_head import ImageHead
 from mtl_jax.nn.log_mel import LogMel
 from mtl_jax.nn.message_passing import MessagePassing
 from mtl_jax.nn.mlp import MLP
 from mtl_jax.nn.patches import Patches
 from mtl_jax.nn.pixels import Pixels
 from mtl_jax.nn.resnet import ResNet
+from mtl_jax.nn.segment_pool import SegmentPool
 from mtl_jax.nn.segnet import SegNet
 from mtl_jax.nn.sequence_head import SequenceHead
 from mtl_jax.nn.tabular_resnet import TabularResNet
@@ -56,6 +60,7 @@ __all__ = [
   "EfficientNetLite",
   "Embeddings",
   "HydraDense",
+  "ImageHead",
   "LogMel",
   "MLP",
   "MessagePassing",
@@ -63,6 +68,7 @@ __all__ = [
   "Pixels",
   "ResNet",
   "SegNet",
+  "SegmentPool",
   "SequenceHead",
   "SpecAugment",
   "StackFrames",

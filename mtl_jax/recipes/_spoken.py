@@ -12,7 +12,7 @@ import numpy as np
 from mtl_jax._core.errors import UserError
 from mtl_jax.data import letters, sounds, source
 from mtl_jax.data.source.spoken_digits import RATE, WORDS, SpokenDigits
-from mtl_jax.recipes._photos import write_lines
+from mtl_jax.recipes._lines import write_lines
 from mtl_jax.recipes._recipe import Arrays, Files
 
 ALPHABET = " abcdefghijklmnopqrstuvwxyz"
@@ -64,9 +64,8 @@ def texts(part: str, numbers: int, rng: np.random.Generator) -> dict[str, Any]:
   Returns:
     `text` (N, L) int32, 0 at padding, 1 the mark at both ends, then the letters of `ALPHABET`.
   """
-  reviews = (" ".join("".join(c for c in w if c in ALPHABET) for w in s.split()) for s in source.sentences("sst2")[part][0])
-  found = [" ".join(review.split()) for review in reviews]
-  found = [text for text in found if 0 < len(text) <= _LONGEST]
+  reviews = ("".join(c for c in review if c in ALPHABET) for review in source.sentences("sst2")[part][0])
+  found = [text for text in (" ".join(review.split()) for review in reviews) if 0 < len(text) <= _LONGEST]
   found += [" ".join(rng.choice(WORDS, rng.integers(1, _MOST + 1))) for _ in range(numbers)]
   marked = [f"\n{text}\n" for text in found]
   return {"text": letters(marked, "\n" + ALPHABET, _LONGEST + 2) + 1}

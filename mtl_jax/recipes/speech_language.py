@@ -59,7 +59,7 @@ def speech_language(width: int = 96, strings: int = 1500, l1: float = 1e-6) -> R
       "speaker": chain(pool, from_linen(nn.MLP((), len(SPEAKERS)))),
       "letters": from_linen(nn.SequenceHead(LETTERS)),
     }
-    trunk = stems({key: front for key, front in fronts.items() if used[key]}, chain(*blocks))
+    trunk = stems({key: front for key, front in fronts.items() if used[key]}, chain(*blocks), "first")
     return Parts(trunk, choose(heads, names))
 
   def sparse(trunk, heads):
