@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,9 @@ import numpy as np
 
 from mtl_jax._core.errors import UserError
 from mtl_jax.data import letters, sounds, source
-from mtl_jax.data.source.spoken_digits import RATE, WORDS, SpokenDigits
+from mtl_jax.data.source.spoken_digits import RATE, SPEAKERS, WORDS, SpokenDigits
 from mtl_jax.recipes._lines import write_lines
-from mtl_jax.recipes._recipe import Arrays, Files
+from mtl_jax.recipes._recipe import Arrays, Files, Predicted
 
 ALPHABET = " abcdefghijklmnopqrstuvwxyz"
 SECONDS = 3.0
@@ -71,6 +70,12 @@ def texts(part: str, numbers: int, rng: np.random.Generator) -> dict[str, Any]:
   return {"text": letters(marked, "\n" + ALPHABET, _LONGEST + 2) + 1}
 
 
+def speaker(outputs: Mapping[str, Any]) -> dict[str, Any]:
+  """Who speaks, by name, and how probable that is."""
+  number = int(outputs["class"])
+  return {"speaker": SPEAKERS[number], "probability": round(float(outputs["probability"][number]), 4)}
+
+
 def wav_files() -> Files:
   """How folders of wav files are read, and what is told of them."""
 
@@ -80,4 +85,14 @@ def wav_files() -> Files:
     found, names = sounds.read(path, RATE, SECONDS, warn)
     return {"sound": found}, names
 
-  return Files(read, write_lines, ".jsonl", None, functools.partial(read))
+  return Files(read, write_lines, ".jsonl", read_good=read, tell=_tell)
+
+
+def _tell(predicted: Predicted) -> str:
+  """A line for each file: what is said, and by whom."""
+  lines = []
+  for record in predicted.records():
+    said = f"{record['words']['text']!r}" if "words" in record else ""
+    by = "{speaker} ({probability:.0%})".format(**record["speaker"]) if "speaker" in record else ""
+    lines.append("  ".join(part for part in (record["name"], said, by) if part))
+  return "\n".join(lines)

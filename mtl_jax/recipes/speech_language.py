@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -73,7 +74,7 @@ def speech_language(width: int = 96, strings: int = 1500, l1: float = 1e-6) -> R
     net=net,
     tasks={
       "words": families.transcription("words", _spoken.ALPHABET, beam=8),
-      "speaker": families.classification("speaker", len(SPEAKERS)),
+      "speaker": dataclasses.replace(families.classification("speaker", len(SPEAKERS)), record=_spoken.speaker),
       "letters": families.language_model("text", LETTERS),
     },
     optimizer=adamw_cosine,
