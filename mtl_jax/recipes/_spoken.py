@@ -15,14 +15,14 @@ from mtl_jax.recipes._lines import write_lines
 from mtl_jax.recipes._recipe import Arrays, Files, Predicted
 
 ALPHABET = " abcdefghijklmnopqrstuvwxyz"
-SECONDS = 3.0
-_MOST = 4  # digits of a string
+SECONDS = 2.4
+_MOST = 3  # digits of a string
 _PAUSE = (0.03, 0.15)  # seconds of silence around each digit
 _LONGEST = 80  # letters of a text
 
 
 def strings(clips: SpokenDigits, count: int, rng: np.random.Generator) -> dict[str, Any]:
-  """Strings of digits by one speaker each: every clip by itself, then as many strings of two to four at random.
+  """Strings of digits by one speaker each: every clip by itself, then as many strings of two or three at random.
 
   Args:
     clips: The clips.

@@ -18,11 +18,11 @@ from mtl_jax.recipes._recipe import Parts, Recipe, Splits, adamw_cosine, choose
 SIDE, PATCH, WORDS = 28, 4, 56  # pixels of images and patches, and the words of the longest review
 
 
-def image_text(width: int = 128, blocks: int = 4, embedding: int = 32, dropout: float = 0.3) -> Recipe:
+def image_text(width: int = 72, blocks: int = 4, embedding: int = 16, dropout: float = 0.3) -> Recipe:
   r"""MNIST and the reviews of SST-2, each a sequence of vectors: of patches of pixels, or of words.
 
   Each kind of input has a stem of its own, all layers behind are shared. For a loss $L_1 + \lambda L_2$ train it with
-  `--balancer constant`, for example `--balancer.weights.sentiment 2`.
+  `--balancer constant --balancer.weights 1 2`, one weight for each task.
 
   Args:
     width: The channels of the body.
@@ -37,7 +37,7 @@ def image_text(width: int = 128, blocks: int = 4, embedding: int = 32, dropout: 
 
   def data(seed: int) -> Splits:
     images, reviews = source.mnist(), source.sentences("sst2")
-    tokenizer = text.words([own.split() for own in reviews["train"][0]], least=3)
+    tokenizer = text.words([own.split() for own in reviews["train"][0]], least=5)
     train, valid = parts(len(images["train_x"]), (11 / 12, 1 / 12))
     rows = {"train": ("train", train), "valid": ("train", valid), "test": ("test", slice(None))}
 
@@ -79,7 +79,7 @@ def image_text(width: int = 128, blocks: int = 4, embedding: int = 32, dropout: 
     },
     optimizer=adamw_cosine,
     learning_rate=2e-3,
-    steps=600,
+    steps=500,
     batch_size=128,
     eval_every=100,
     inputs={"digit": ("image",), "sentiment": ("text",)},

@@ -27,7 +27,7 @@ def speech_language(width: int = 96, strings: int = 1500, l1: float = 1e-6) -> R
 
   Args:
     width: The width of the network.
-    strings: How many strings of two to four digits are joined of the clips to train on, beside the clips themselves.
+    strings: How many strings of two or three digits are joined of the clips to train on, beside the clips themselves.
     l1: The strength of the penalty.
 
   Returns:
@@ -44,7 +44,7 @@ def speech_language(width: int = 96, strings: int = 1500, l1: float = 1e-6) -> R
       mixture({
         ("words", "speaker"): _spoken.strings(clips[part], count, rng),
         "letters": _spoken.texts(part, count // 3, rng),
-      })
+      }, rates={("words", "speaker"): 4, "letters": 1})
       for part, count in (("train", strings), ("valid", 180), ("test", 300))
     ]  # fmt: skip
     return Splits(*parts, about={"alphabet": _spoken.ALPHABET, "speakers": SPEAKERS, "rate": RATE})
@@ -79,9 +79,9 @@ def speech_language(width: int = 96, strings: int = 1500, l1: float = 1e-6) -> R
     },
     optimizer=adamw_cosine,
     learning_rate=3e-3,
-    steps=600,
-    batch_size=64,
-    eval_every=150,
+    steps=1200,
+    batch_size=40,
+    eval_every=300,
     inputs={"words": ("sound",), "speaker": ("sound",), "letters": ("text",)},
     files=_spoken.wav_files(),
     arch=sparse,

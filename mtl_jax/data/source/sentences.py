@@ -36,7 +36,7 @@ _FILES = {
 
 
 def sentences(name: str, data_dir: str | os.PathLike[str] | None = None) -> dict[str, Sentences]:
-  """Sentences in lower case or not, their words and signs divided by spaces, with one label each.
+  """Sentences with one label each; their words and signs are divided by spaces.
 
   Args:
     name: `"sst2"`, film reviews of the Stanford Sentiment Treebank, negative or positive (6920 sentences to train, 872
