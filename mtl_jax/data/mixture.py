@@ -16,7 +16,7 @@ from mtl_jax.data.source.protocol import Source
 from mtl_jax.data.views import name_of, path_of, seen_by
 from mtl_jax.tasks import Task
 
-Rates = Literal["equal", "proportional"] | float | Mapping[str, float]
+Rates = Literal["equal", "proportional"] | float | Mapping[Any, float]
 
 
 @dataclasses.dataclass(frozen=True)
