@@ -8,6 +8,25 @@ from typing import Any
 from mtl_jax._core.errors import UserError, nearest
 
 Keys = str | tuple[str, ...]
+
+
+class Entry(str):
+  """The name of an entry in the batch of a mixture, which knows what its source calls it.
+
+  The net gets several entries under the latter names, whichever source they are of.
+
+  >>> input_of({"a/text": 1}, (Entry("a/text", "text"),))
+  {'text': 1}
+  """
+
+  known_as: str
+
+  def __new__(cls, path: str, known_as: str) -> Entry:
+    made = super().__new__(cls, path)
+    made.known_as = known_as
+    return made
+
+
 Inputs = str | Sequence[str] | Mapping[str, str | Sequence[str]]
 
 
@@ -63,8 +82,8 @@ def initial_input(keys: Mapping[str, Keys], entries: Callable[[str], Mapping[str
   if not all(isinstance(own, tuple) for own in keys.values()):
     task, own = next(iter(keys.items()))
     return input_of(entries(task), own)
-  readers = {key: task for task, own in reversed([*keys.items()]) for key in own}
-  return {key: input_of(entries(task), key) for key, task in sorted(readers.items())}
+  readers = {_known_as(key): (task, key) for task, own in reversed([*keys.items()]) for key in own}
+  return {name: input_of(entries(task), key) for name, (task, key) in sorted(readers.items())}
 
 
 def input_of(batch: Mapping[str, Any], keys: Keys, what: str = "batch") -> Any:
@@ -74,10 +93,14 @@ def input_of(batch: Mapping[str, Any], keys: Keys, what: str = "batch") -> Any:
   {'image': 1, 'text': 2}
   """
   if not isinstance(keys, str):
-    return {key: input_of(batch, key, what) for key in keys}
+    return {_known_as(key): input_of(batch, key, what) for key in keys}
   if keys not in batch:
     raise UserError(
       f"the {what} has no input {keys!r}, only {', '.join(map(repr, batch))}"
       f"{nearest(keys, batch)}: set inputs= to the key that holds the input."
     )
   return batch[keys]
+
+
+def _known_as(key: str) -> str:
+  return key.known_as if isinstance(key, Entry) else key

@@ -17,7 +17,7 @@ from mtl_jax.arch.chain import chain, split_key
 from mtl_jax.net import Net, check_net
 
 
-def stems(nets: Mapping[str, Net], trunk: Net, join: Literal["concat", "sum", "mean"] = "concat") -> Net:
+def stems(nets: Mapping[str, Net], trunk: Net, join: Literal["concat", "sum", "mean", "first"] = "concat") -> Net:
   r"""A trunk for several kinds of input, such as images and texts, each of which has a net of its own in front.
 
   $$ y = f\big(join_{m \in M}\, s_m(x_m)\big), \qquad M \text{ the inputs that are present} $$
@@ -25,8 +25,10 @@ def stems(nets: Mapping[str, Net], trunk: Net, join: Literal["concat", "sum", "m
   Args:
     nets: For each input, by its key in the batch, a net that makes of it what the trunk takes.
     trunk: Any trunk.
-    join: How the outputs of several stems become one: `"concat"` along the last axis, `"sum"` or `"mean"`. With one
-      input alone, its stem's output goes on as it is. Masks and indices among the outputs are those of the first stem.
+    join: How the outputs of several stems become one: `"concat"` along the last axis, `"sum"` or `"mean"`; `"first"`:
+      they are not joined, and that of the first stem goes on, for tasks that read one input each and inputs of
+      different lengths, such as sounds and texts. With one input alone, its stem's output goes on as it is. Masks and
+      indices among the outputs are those of the first stem.
 
   Returns:
     The `Net`, a trunk for any architecture: `{key: input} -> features`, which is what `mtl.objective` gives it for
@@ -53,7 +55,7 @@ def stems(nets: Mapping[str, Net], trunk: Net, join: Literal["concat", "sum", "m
   for name, net in nets.items():
     check_net(f"stems: stem {name!r}", net)
   check_net("stems: trunk", trunk)
-  check_choice("stems", "join", join, ("concat", "sum", "mean"))
+  check_choice("stems", "join", join, ("concat", "sum", "mean", "first"))
 
   def present(x):
     if not isinstance(x, Mapping) or not x:
@@ -89,7 +91,7 @@ def stems(nets: Mapping[str, Net], trunk: Net, join: Literal["concat", "sum", "m
 
 def _joined(outputs: Mapping[str, Any], join: str) -> Any:
   names, trees = list(outputs), list(outputs.values())
-  if len(trees) == 1:
+  if len(trees) == 1 or join == "first":
     return trees[0]
 
   def kind(tree):

@@ -110,6 +110,7 @@ class Predict:
     check_writable(output)
     check_asked(self, files)
     arrays, names = self._read(files)
+    trained = trained.reading(arrays)
     data.check(arrays, {}, trained.problem.inputs)
     predicted = Predicted(arrays, names, trained.problem.tasks, trained.predict(arrays))
     (_arrays_files(trained) if output.suffix == ".npz" else files).write(output, predicted)

@@ -5,6 +5,7 @@ A data set is a dictionary of arrays, `{key: (N, ...)}`, one row per example, or
 - `batches`: shuffled batches to train on, which can be resumed.
 - `pad_batches`: all examples once and in order, to evaluate on.
 - `pad_objects`: lists of boxes and their classes as arrays of one size.
+- `letters`: texts as numbers of their letters.
 - `check`: refuses data that training would fail on.
 - `describe`, `Description`: what is known of a data set without its examples.
 - `fingerprint`, `Fingerprint`: by which a resumed run knows its data again.
@@ -15,12 +16,14 @@ A data set is a dictionary of arrays, `{key: (N, ...)}`, one row per example, or
 - `Source`, `as_source`: what can be read by number; `source`: files and known data sets.
 - `augment`: augmentation that moves labels with their images.
 - `photos`: files and folders of images as arrays.
+- `sounds`: wav files and folders of them as waves.
 - `smiles`: fingerprints, scaffolds and graphs of molecules, by RDKit.
 """
 
-from mtl_jax.data import augment, photos, smiles, source, table
+from mtl_jax.data import augment, photos, smiles, sounds, source, table
 from mtl_jax.data._batches import batches
 from mtl_jax.data._pad import pad_batches
+from mtl_jax.data.characters import letters
 from mtl_jax.data.checking import check
 from mtl_jax.data.description import Description, describe
 from mtl_jax.data.fingerprint import Fingerprint, fingerprint
@@ -45,12 +48,14 @@ __all__ = [
   "fingerprint",
   "folds",
   "join",
+  "letters",
   "mixture",
   "pad_batches",
   "pad_objects",
   "parts",
   "photos",
   "smiles",
+  "sounds",
   "source",
   "table",
 ]

@@ -10,13 +10,13 @@ from numbers import Integral, Real
 from typing import Any, Literal
 
 from mtl_jax._core.errors import UserError, nearest
-from mtl_jax._core.inputs import Inputs, Keys, input_keys, keys_read
+from mtl_jax._core.inputs import Entry, Inputs, Keys, input_keys, keys_read
 from mtl_jax.data.source.convert import as_source
 from mtl_jax.data.source.protocol import Source
 from mtl_jax.data.views import name_of, path_of, seen_by
 from mtl_jax.tasks import Task
 
-Rates = Literal["equal", "proportional"] | float | Mapping[str, float]
+Rates = Literal["equal", "proportional"] | float | Mapping[Any, float]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,7 +152,7 @@ class Mixture:
     source_of, keys = {task: name for name, some in self.tasks.items() for task in some}, input_keys(tasks, inputs)
 
     def own(name: str, key: Keys) -> Keys:
-      return path_of(name, key) if isinstance(key, str) else tuple(path_of(name, part) for part in key)
+      return path_of(name, key) if isinstance(key, str) else tuple(Entry(path_of(name, part), part) for part in key)
 
     views = {name: seen_by(task, source_of[name], filled) for name, task in tasks.items()}
     return views, {name: own(source_of[name], keys[name]) for name in tasks}

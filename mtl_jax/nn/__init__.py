@@ -17,6 +17,8 @@
 - `TransformerEncoder`: attention and dense layers, for tokens or vectors in sequence.
 - `SegmentPool`: one vector of each sentence of packed rows.
 - `TemporalConv`: dilated convolutions over time.
+- `LogMel`: waves as mel bands over time; `SpecAugment`, `StackFrames`: runs of them dropped, frames side by side.
+- `SequenceHead`: a head at every position of a sequence.
 - `MessagePassing`: messages along the edges of molecules and other graphs.
 - `Embeddings`: categorical columns and bags, from one table of any size.
 - `lookup`: rows of a table by number, for modules of your own.
@@ -32,8 +34,10 @@ from mtl_jax.nn.dense_head import DenseHead
 from mtl_jax.nn.detection_head import DetectionHead
 from mtl_jax.nn.efficientnet_lite import EfficientNetLite
 from mtl_jax.nn.embeddings import Embeddings
+from mtl_jax.nn.frames import SpecAugment, StackFrames
 from mtl_jax.nn.hydra_dense import HydraDense
 from mtl_jax.nn.image_head import ImageHead
+from mtl_jax.nn.log_mel import LogMel
 from mtl_jax.nn.message_passing import MessagePassing
 from mtl_jax.nn.mlp import MLP
 from mtl_jax.nn.patches import Patches
@@ -41,6 +45,7 @@ from mtl_jax.nn.pixels import Pixels
 from mtl_jax.nn.resnet import ResNet
 from mtl_jax.nn.segment_pool import SegmentPool
 from mtl_jax.nn.segnet import SegNet
+from mtl_jax.nn.sequence_head import SequenceHead
 from mtl_jax.nn.tabular_resnet import TabularResNet
 from mtl_jax.nn.temporal_conv import TemporalConv
 from mtl_jax.nn.transformer import TransformerEncoder
@@ -56,6 +61,7 @@ __all__ = [
   "Embeddings",
   "HydraDense",
   "ImageHead",
+  "LogMel",
   "MLP",
   "MessagePassing",
   "Patches",
@@ -63,6 +69,9 @@ __all__ = [
   "ResNet",
   "SegNet",
   "SegmentPool",
+  "SequenceHead",
+  "SpecAugment",
+  "StackFrames",
   "TabularResNet",
   "TemporalConv",
   "TransformerEncoder",

@@ -9,6 +9,8 @@
 - `keypoints`: points in images.
 - `detection`: objects in images, classes and boxes.
 - `segmentation`, `depth`, `normals`: a class, a distance or a direction for every pixel.
+- `transcription`: the text of a sequence, such as of speech; `decoding`: from its logits to text.
+- `language_model`: the next token of a text.
 - `Task`: any other loss.
 - `auxiliary`: a task that is trained with a fixed weight and not balanced; `balanced`: the other tasks.
 - `with_metrics`: a task with further metrics.
@@ -17,7 +19,7 @@
 - `Metric`, `metrics`: how quality is measured, and ready-made metrics.
 """
 
-from mtl_jax.tasks import calibration, metrics
+from mtl_jax.tasks import calibration, decoding, metrics
 from mtl_jax.tasks._task import Task, auxiliary, balanced, with_metrics
 from mtl_jax.tasks.calibration import Calibration
 from mtl_jax.tasks.class_weights import balanced_weights
@@ -26,11 +28,13 @@ from mtl_jax.tasks.counts import counts
 from mtl_jax.tasks.depth import depth
 from mtl_jax.tasks.detection import detection
 from mtl_jax.tasks.keypoints import keypoints
+from mtl_jax.tasks.language_model import language_model
 from mtl_jax.tasks.metrics import Metric
 from mtl_jax.tasks.normals import normals
 from mtl_jax.tasks.ordinal import ordinal
 from mtl_jax.tasks.regression import regression
 from mtl_jax.tasks.segmentation import segmentation
+from mtl_jax.tasks.transcription import transcription
 
 __all__ = [
   "Calibration",
@@ -43,14 +47,17 @@ __all__ = [
   "calibration",
   "classification",
   "counts",
+  "decoding",
   "depth",
   "detection",
   "keypoints",
+  "language_model",
   "metrics",
   "multilabel",
   "normals",
   "ordinal",
   "regression",
   "segmentation",
+  "transcription",
   "with_metrics",
 ]

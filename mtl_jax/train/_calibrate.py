@@ -10,6 +10,7 @@ from typing import Any
 import jax
 
 from mtl_jax._core.inputs import Inputs
+from mtl_jax.data.mixture import as_mixture
 from mtl_jax.net import Net
 from mtl_jax.problem import Problem, of_problem
 from mtl_jax.tasks import Task
@@ -55,7 +56,8 @@ def calibrate(
   }
   if not asked:
     return {}
-  found = make_evaluate(net, asked, inputs, mesh=mesh)(params, state, valid)
+  mixed = as_mixture(valid, tasks, inputs, "the validation data")
+  found = make_evaluate(net, asked, inputs, mesh=mesh)(params, state, valid if mixed is None else mixed.only(asked))
   values = {name: {key: own[key] for key in asked[name].metrics} for name, own in found.items()}
   return {name: own for name, own in values.items() if all(map(math.isfinite, own.values()))}
 

@@ -60,6 +60,23 @@ class Trained(NamedTuple):
     """
     return predict_all(self.problem, self.params, self.state, arrays)
 
+  def reading(self, arrays: Mapping[str, Any]) -> Trained:
+    """The model with those of its tasks alone whose inputs are there, as of sounds where others read texts.
+
+    Args:
+      arrays: The inputs, `{key: (N, ...)}`.
+
+    Returns:
+      The model; the same where no task has all of its inputs, which `predict` then tells.
+    """
+    keys = input_keys(self.problem.tasks, self.problem.inputs)
+    names = [name for name, own in keys.items() if (own in arrays if isinstance(own, str) else {*own} <= {*arrays})]
+    if not names or len(names) == len(self.problem.tasks):
+      return self
+    tasks = {name: self.problem.tasks[name] for name in names}
+    problem = Problem(self.problem.net.only(names), tasks, {name: keys[name] for name in names})
+    return self._replace(problem=problem)
+
   def evaluate(self, splits: Mapping[str, Any]) -> dict[str, Metrics]:
     """Every metric of every task on every set of examples, `{split: {task: {metric: value}}}`.
 

@@ -67,6 +67,10 @@ def test_a_run_trains_the_stems_of_all_tasks_and_opens_again(tmp_path):
   again = mtl.load(tmp_path / "run", net, tasks, inputs=inputs)
   for path, leaf in by_path(again.params).items():
     np.testing.assert_array_equal(leaf, by_path(run.params)[path])
+  whole, images = again.predict(data), again.reading({"image": 0}).predict({"image": data["image"]})
+  assert list(images) == ["a"]  # the texts of the other task are not needed
+  np.testing.assert_array_equal(images["a"]["value"], whole["a"]["value"])
+  assert again.reading(data) is again and again.reading({"sound": 0}) is again
 
 
 def test_the_state_of_a_stem_that_is_absent_stays():
@@ -127,3 +131,27 @@ def test_errors():
   other = mtl.arch.stems({"image": dense(5), "text": dense(6)}, SAME, "sum")
   with pytest.raises(mtl.UserError, match=r"stems: 'image' gives \(4, 5\) and 'text' \(4, 6\), which 'sum' cannot"):
     other.init(jax.random.key(0), X)
+
+
+def test_inputs_that_are_not_joined_may_have_other_lengths():
+  mean = mtl.Net(lambda key, x: ({}, {}), lambda params, state, x: (x.mean(axis=1), state))
+  net = mtl.arch.hard_sharing(mtl.arch.stems(STEMS, mean, "first"), {"a": dense(1), "b": dense(1)})
+  x = {name: jnp.ones((4, length, 3)) for name, length in (("image", 7), ("text", 2))}
+  params, state = net.init(jax.random.key(0), x)
+  assert set(params["shared"]["stage_0"]) == {"image", "text"}
+  both, image, text = (net.apply(params, state, own)[0]["a"] for own in (x, {"image": x["image"]}, {"text": x["text"]}))
+  np.testing.assert_array_equal(both, image)
+  assert not np.allclose(both, text)
+
+
+def test_sources_of_a_mixture_go_through_the_stems_of_their_keys():
+  """In a batch they are `a/image` and `b+c/text`; the net knows them as what they are in their sources."""
+  net = mtl.arch.hard_sharing(mtl.arch.stems(STEMS, dense(4), "first"), {name: dense(1) for name in "abc"})
+  tasks = {name: mtl.tasks.regression(f"y_{name}") for name in "abc"}
+  inputs = {"a": ("image",), "b": ("text",), "c": ("text",)}
+  ones = np.ones(4, np.float32)
+  sources = {"a": {"image": X["image"], "y_a": ones}, ("b", "c"): {"text": X["text"], "y_b": ones, "y_c": 2 * ones}}
+  data = mtl.data.mixture(sources)
+  options = {"steps": 3, "batch_size": 4, "eval_every": 3, "valid": data, "inputs": inputs, "progress": False}
+  run = mtl.fit(net, tasks, mtl.balance.equal(), optax.sgd(1e-3), data, **options)
+  assert set(run.params["shared"]["stage_0"]) == {"image", "text"}

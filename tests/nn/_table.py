@@ -88,6 +88,13 @@ TABLE: dict[str, Case] = {
   "temporal conv whole": Case(
     mtl.nn.TemporalConv((4, 4), pool=None), {"x": floats(3, LONG, 4), "mask": bools(3, LONG)}, VECTORS
   ),
+  "log mel": Case(
+    mtl.nn.LogMel(8000, bands=6),
+    {"x": floats(3, 5, 6), "mask": bools(3, 5)},
+    {"wave": floats(3, 450), "length": ints(3)},
+  ),
+  "spec augment": Case(mtl.nn.SpecAugment(3, 4, runs=2), {"x": floats(3, LONG, 5), "mask": bools(3, LONG)}, VECTORS),
+  "sequence head": Case(mtl.nn.SequenceHead(7, (4,)), {"x": floats(3, LONG, 7), "mask": bools(3, LONG)}, VECTORS),
   "embeddings": Case(mtl.nn.Embeddings((4, 4), 5), floats(3, 2, 5), ints(3, 2)),
   "graphs": Case(graphs, floats(3, 8), KINDS),
   "graphs vectors": Case(graphs.clone(atoms=None, bonds=None, pool="mean"), floats(3, 8), GRAPHS),

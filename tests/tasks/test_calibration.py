@@ -94,3 +94,16 @@ def test_tasks_that_cannot_be_calibrated_are_left_as_they_are():
   assert several.calibration is None
   with pytest.raises(mtl.UserError, match="the task knows no calibration"):
     dataclasses.replace(several).calibrated({"radius": 1.0})
+
+
+def test_a_mixture_of_tasks_of_which_some_are_calibrated():
+  """Two tasks of one source, and one of another: the sources of tasks without a calibration are left out."""
+  net = mtl.Net(lambda key, x: ({}, {}), lambda params, state, x: (dict.fromkeys("abc", x), state))
+  tasks = {
+    "a": mtl.tasks.regression("y"),
+    "b": mtl.Task(loss=lambda p, b: p[:, 0]),
+    "c": mtl.Task(loss=lambda p, b: p[:, 0]),
+  }
+  x, y = np.zeros((20, 1), np.float32), np.arange(20, dtype=np.float32)
+  valid = mtl.data.mixture({("a", "b"): {"x": x, "y": y}, "c": {"x": x}})
+  assert calibrate(net, tasks, {}, {}, valid)["a"] == calibrate(net, {"a": tasks["a"]}, {}, {}, {"x": x, "y": y})["a"]

@@ -19,6 +19,8 @@ In memory:
   gives.
 - `office31`: photographs of 31 kinds of office objects from three domains, from a file; `Office31`: what it gives.
 - `qm9`: geometry and properties of small molecules, from a file or the package qm9pack.
+- `spoken_digits`: 1500 clips of six speakers who say digits, from a file; `SpokenDigits`: what it gives.
+- `sentences`: sentences with one label each, SST-2, TREC, SUBJ, MR, CR and MPQA, from their files.
 """
 
 from mtl_jax.data.source.adult import adult
@@ -34,6 +36,8 @@ from mtl_jax.data.source.nyuv2 import NYUv2, nyuv2
 from mtl_jax.data.source.office31 import Office31, office31
 from mtl_jax.data.source.parquet import parquet
 from mtl_jax.data.source.qm9 import qm9
+from mtl_jax.data.source.sentences import sentences
+from mtl_jax.data.source.spoken_digits import SpokenDigits, spoken_digits
 from mtl_jax.data.source.stream import stream
 from mtl_jax.data.source.tfds import tfds
 
@@ -41,6 +45,7 @@ __all__ = [
   "Molecules",
   "NYUv2",
   "Office31",
+  "SpokenDigits",
   "adult",
   "array_record",
   "bccd",
@@ -54,6 +59,8 @@ __all__ = [
   "office31",
   "parquet",
   "qm9",
+  "sentences",
+  "spoken_digits",
   "stream",
   "tfds",
 ]

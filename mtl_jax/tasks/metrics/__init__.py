@@ -10,6 +10,7 @@ Each is a function that returns a `Metric`, for `mtl.Task(metrics={name: metric}
 - `mean_absolute_error`: of numbers.
 - `mean_average_precision`: of detected boxes, as COCO defines it.
 - `mean_iou`: of classes of pixels.
+- `character_error_rate`, `word_error_rate`: of texts, by edits.
 - `median`: of any value per example or pixel.
 - `mean`: the mean of any value per example.
 - `collected`: any function of the whole data set, in numpy.
@@ -19,6 +20,7 @@ Each is a function that returns a `Metric`, for `mtl.Task(metrics={name: metric}
 from mtl_jax.tasks.metrics.collected import collected
 from mtl_jax.tasks.metrics.confusion import f1, mean_iou, precision, recall
 from mtl_jax.tasks.metrics.detections import mean_average_precision
+from mtl_jax.tasks.metrics.edits import character_error_rate, word_error_rate
 from mtl_jax.tasks.metrics.histogram import median
 from mtl_jax.tasks.metrics.means import accuracy, mean, mean_absolute_error
 from mtl_jax.tasks.metrics.metric import Metric
@@ -31,6 +33,7 @@ __all__ = [
   "accuracy",
   "average_precision",
   "calibration_error",
+  "character_error_rate",
   "collected",
   "f1",
   "group_auc",
@@ -44,4 +47,5 @@ __all__ = [
   "r2",
   "recall",
   "roc_auc",
+  "word_error_rate",
 ]
