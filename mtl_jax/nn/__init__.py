@@ -14,6 +14,7 @@
 - `SegNet`: encoder and decoder of convolutions, for predictions at every pixel.
 - `UNet`: the same, joined at every resolution; `DenseHead`: a head for such predictions.
 - `TransformerEncoder`: attention and dense layers, for tokens or vectors in sequence.
+- `Bert`: the same as BERT has it, whose weights can be pretrained (`mtl_jax.transfer`).
 - `TemporalConv`: dilated convolutions over time.
 - `MessagePassing`: messages along the edges of molecules and other graphs.
 - `Embeddings`: categorical columns and bags, from one table of any size.
@@ -23,6 +24,7 @@
 
 from mtl_jax._core.rows import lookup
 from mtl_jax.nn._stages import stages
+from mtl_jax.nn.bert import Bert
 from mtl_jax.nn.cnn import CNN
 from mtl_jax.nn.columns import Columns
 from mtl_jax.nn.count_head import CountHead
@@ -43,6 +45,7 @@ from mtl_jax.nn.transformer import TransformerEncoder
 from mtl_jax.nn.unet import UNet
 
 __all__ = [
+  "Bert",
   "CNN",
   "Columns",
   "CountHead",
