@@ -19,6 +19,7 @@ In memory:
   gives.
 - `office31`: photographs of 31 kinds of office objects from three domains, from a file; `Office31`: what it gives.
 - `qm9`: geometry and properties of small molecules, from a file or the package qm9pack.
+- `sentences`: sentences with one label each, SST-2, TREC, SUBJ, MR, CR and MPQA, from their files.
 """
 
 from mtl_jax.data.source.adult import adult
@@ -34,6 +35,7 @@ from mtl_jax.data.source.nyuv2 import NYUv2, nyuv2
 from mtl_jax.data.source.office31 import Office31, office31
 from mtl_jax.data.source.parquet import parquet
 from mtl_jax.data.source.qm9 import qm9
+from mtl_jax.data.source.sentences import sentences
 from mtl_jax.data.source.stream import stream
 from mtl_jax.data.source.tfds import tfds
 
@@ -54,6 +56,7 @@ __all__ = [
   "office31",
   "parquet",
   "qm9",
+  "sentences",
   "stream",
   "tfds",
 ]
