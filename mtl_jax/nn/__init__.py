@@ -7,6 +7,7 @@
 - `CNN`: convolutions, then a dense layer.
 - `ResNet`: residual blocks for images.
 - `CountHead`: how many things there are, by a density over a feature map.
+- `ImageHead`: a question about an image as a whole, by what its map holds on average and anywhere.
 - `DetectionHead`: objects at each cell of a feature map.
 - `Patches`: images as sequences of vectors, for transformers.
 - `EfficientNetLite`: small residual networks for images, whose weights can be pretrained (`mtl_jax.transfer`).
@@ -33,6 +34,7 @@ from mtl_jax.nn.detection_head import DetectionHead
 from mtl_jax.nn.efficientnet_lite import EfficientNetLite
 from mtl_jax.nn.embeddings import Embeddings
 from mtl_jax.nn.hydra_dense import HydraDense
+from mtl_jax.nn.image_head import ImageHead
 from mtl_jax.nn.message_passing import MessagePassing
 from mtl_jax.nn.mlp import MLP
 from mtl_jax.nn.patches import Patches
@@ -54,6 +56,7 @@ __all__ = [
   "EfficientNetLite",
   "Embeddings",
   "HydraDense",
+  "ImageHead",
   "MLP",
   "MessagePassing",
   "Patches",
