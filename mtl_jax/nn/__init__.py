@@ -12,6 +12,7 @@
 - `Patches`: images as sequences of vectors, for transformers.
 - `EfficientNetLite`: small residual networks for images, whose weights can be pretrained (`mtl_jax.transfer`).
 - `HydraDense`: a dense layer with a mixture of low-rank updates.
+- `SpanHead`: where in a sequence something begins and ends.
 - `SegNet`: encoder and decoder of convolutions, for predictions at every pixel.
 - `UNet`: the same, joined at every resolution; `DenseHead`: a head for such predictions.
 - `TransformerEncoder`: attention and dense layers, for tokens or vectors in sequence.
@@ -41,6 +42,7 @@ from mtl_jax.nn.patches import Patches
 from mtl_jax.nn.pixels import Pixels
 from mtl_jax.nn.resnet import ResNet
 from mtl_jax.nn.segnet import SegNet
+from mtl_jax.nn.span_head import SpanHead
 from mtl_jax.nn.tabular_resnet import TabularResNet
 from mtl_jax.nn.temporal_conv import TemporalConv
 from mtl_jax.nn.transformer import TransformerEncoder
@@ -63,6 +65,7 @@ __all__ = [
   "Pixels",
   "ResNet",
   "SegNet",
+  "SpanHead",
   "TabularResNet",
   "TemporalConv",
   "TransformerEncoder",
