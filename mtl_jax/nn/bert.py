@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 
 from mtl_jax._core.errors import UserError
 from mtl_jax.nn._layer_norm import LayerNorm
-from mtl_jax.nn._padded import kept, pooled, read
+from mtl_jax.nn._padded import attended, kept, places, pooled, read, segments_of
 from mtl_jax.nn._stages import chosen
 from mtl_jax.shard import constrain
 
@@ -23,10 +24,11 @@ class Bert(nn.Module):
   $$ h \leftarrow N(h + A(h)), \qquad h \leftarrow N(h + W_2 gelu(W_1 h + b_1) + b_2), \qquad
      h_0 = N(e_{token} + e_{position} + e_{type}) $$
 
-  Several sentences may lie one after the other in a row: with `"segments"` attention stays inside each, and positions
-  begin anew, so a sentence has the features that it has alone. What stands at padding influences no other position.
-  The defaults are those of MiniLM-L6, whose weights are `mtl.transfer.minilm()`. What `mtl.nn.stages` gives are the
-  embeddings, the layers, and the pooling; between them is `{"x": (B, L, width), "mask": (B, L), "segments": (B, L)}`.
+  Several sentences may lie one after the other in a row, as `mtl.data.text.pack` lays them: with `"segments"` attention
+  stays inside each, and positions begin anew, so a sentence has the features that it has alone. What stands at padding
+  influences no other position. The defaults are those of MiniLM-L6, whose weights are `mtl.transfer.minilm()`. What
+  `mtl.nn.stages` gives are the embeddings, the layers, and the pooling; between them is `{"x": (B, L, width), "mask":
+  (B, L)}`, and `"segments"` where the input has them.
 
   Attributes:
     vocabulary: The number of tokens.
@@ -36,8 +38,8 @@ class Bert(nn.Module):
     hidden: The width of the hidden dense layers; None: four times `width`.
     max_length: The number of positions that a sentence may have.
     pool: `"mean"` over the positions without padding, as in sentence encoders; `"first"`, the first position, where
-      BERT has its token for the whole; None: no pooling, the net returns `{"x": (B, L, width), "mask": (B, L),
-      "segments": (B, L)}`, with zeros at padding.
+      BERT has its token for the whole; None: no pooling, as packed rows need it, the net returns `{"x": (B, L, width),
+      "mask": (B, L)}`, with zeros at padding, and the segments.
     dropout: The share of what embeddings, attention and dense layers give that is set to zero when training, in [0, 1).
 
   >>> import jax.numpy as jnp
@@ -100,38 +102,37 @@ class Bert(nn.Module):
     tokens, mask = read("Bert", given, ("tokens",))
     if tokens.ndim != 2 or not jnp.issubdtype(tokens.dtype, jnp.integer):
       raise UserError(f"Bert: the input is {tokens.dtype}{list(tokens.shape)}, expected tokens (B, L).")
-    entries = given if isinstance(given, dict) else {}
-    for name in ("segments", "types"):
-      if name in entries and entries[name].shape != tokens.shape:
-        raise UserError(f"Bert: {name!r} has shape {entries[name].shape}, expected that of the tokens, {tokens.shape}.")
+    segments = segments_of("Bert", given, tokens.shape)
+    types = given.get("types") if isinstance(given, Mapping) else None
+    if types is not None and types.shape != tokens.shape:
+      raise UserError(f"Bert: the types have shape {types.shape}, expected that of the tokens, {tokens.shape}.")
     length = tokens.shape[1]
-    if "segments" in entries:
-      segments = jnp.where(mask, entries["segments"], 0).astype(jnp.int32)
-      mask, places = segments > 0, _places(segments)
-    else:
-      segments, places = mask.astype(jnp.int32), jnp.arange(length)[None]
-      if length > self.max_length:
-        raise UserError(f"Bert: the input has {length} positions, expected at most {self.max_length}: cut it.")
-    start = nn.initializers.normal(0.02)
-    x = nn.Embed(self.vocabulary, self.width, embedding_init=start, name="tokens")(jnp.where(mask, tokens, 0))
-    positions = nn.Embed(self.max_length, self.width, embedding_init=start, name="positions")
-    types = jnp.where(mask, entries["types"], 0) if "types" in entries else jnp.zeros((1, 1), jnp.int32)
-    types = nn.Embed(2, self.width, embedding_init=start, name="types")(types)
-    x = x + jnp.broadcast_to(positions(jnp.minimum(places, self.max_length - 1)), x.shape)
-    x = constrain(LayerNorm(_EPSILON, name="norm")(x + jnp.broadcast_to(types, x.shape)))
+    if segments is None and length > self.max_length:
+      raise UserError(f"Bert: the input has {length} positions, expected at most {self.max_length}: cut it.")
+    number = jnp.arange(length)[None] if segments is None else jnp.minimum(places(segments), self.max_length - 1)
+    tokens = jnp.where(mask, tokens, 0)
+    types = jnp.zeros_like(tokens) if types is None else jnp.where(mask, types, 0)
+    x = self._embedded("tokens", self.vocabulary, tokens)
+    x = x + jnp.broadcast_to(self._embedded("positions", self.max_length, number), x.shape)
+    x = constrain(LayerNorm(_EPSILON, name="norm")(x + self._embedded("types", 2, types)))
     x = nn.Dropout(self.dropout, deterministic=not train, name="dropout")(x)
-    return {"x": x, "mask": mask, "segments": segments}
+    return {"x": x, "mask": mask} | ({} if segments is None else {"segments": segments})
+
+  def _embedded(self, name: str, count: int, numbers: jax.Array) -> jax.Array:
+    return nn.Embed(count, self.width, embedding_init=nn.initializers.normal(0.02), name=name)(numbers)
 
   def _layer(self, i: int, given: dict[str, jax.Array], train: bool) -> dict[str, jax.Array]:
     if self.width % self.heads:
       raise UserError(f"Bert: width is {self.width} and heads {self.heads}, expected heads to divide it.")
     layer = _Layer(self.heads, self.hidden or 4 * self.width, self.dropout, name=f"layer_{i}")
-    return {**given, "x": layer(given["x"], given["segments"], train)}
+    return given | {"x": layer(given["x"], attended(given), train)}
 
   def _pool(self, given: dict[str, jax.Array]) -> Any:
     x, mask = given["x"], given["mask"]
     if self.pool is None:
-      return {**given, "x": kept(x, mask)}
+      return given | {"x": kept(x, mask)}
+    if "segments" in given:
+      raise UserError(f"Bert: pool is {self.pool!r}, and rows are packed: take pool=None, SegmentPool.")
     return pooled("Bert", self.pool, x, mask, ("mean", "first"))
 
 
@@ -141,8 +142,8 @@ class _Layer(nn.Module):
   dropout: float
 
   @nn.compact
-  def __call__(self, x: jax.Array, segments: jax.Array, train: bool) -> jax.Array:
-    y = _Attention(self.heads, name="attention")(x, segments)
+  def __call__(self, x: jax.Array, mask: jax.Array, train: bool) -> jax.Array:
+    y = _Attention(self.heads, name="attention")(x, mask)
     y = nn.Dropout(self.dropout, deterministic=not train)(y)
     x = constrain(LayerNorm(_EPSILON, name="norm_0")(x + y))
     y = constrain(nn.gelu(nn.Dense(self.hidden)(x), approximate=False))
@@ -154,17 +155,9 @@ class _Attention(nn.Module):
   heads: int
 
   @nn.compact
-  def __call__(self, x: jax.Array, segments: jax.Array) -> jax.Array:
+  def __call__(self, x: jax.Array, mask: jax.Array) -> jax.Array:
     split = (*x.shape[:2], self.heads, x.shape[-1] // self.heads)
     query, key, value = (nn.Dense(x.shape[-1], name=name)(x).reshape(split) for name in ("query", "key", "value"))
-    mask = segments[:, None, :, None] == segments[:, None, None, :]
     with jax.numpy_dtype_promotion("standard"):  # it takes the softmax of bfloat16 in float32
       y = jax.nn.dot_product_attention(query, key, value, mask=mask)
     return nn.Dense(x.shape[-1], name="out")(y.reshape(x.shape))
-
-
-def _places(segments: jax.Array) -> jax.Array:
-  """The place of each position (B, L) inside its segment, from 0."""
-  places = jnp.broadcast_to(jnp.arange(segments.shape[1])[None], segments.shape)
-  begins = jnp.concatenate([jnp.ones_like(segments[:, :1], bool), segments[:, 1:] != segments[:, :-1]], axis=1)
-  return places - jax.lax.cummax(jnp.where(begins, places, 0), axis=1)

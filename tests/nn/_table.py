@@ -86,9 +86,7 @@ TABLE: dict[str, Case] = {
   "transformer whole": Case(encoder.clone(pool=None), {"x": floats(3, LONG, 8), "mask": bools(3, LONG)}, TOKENS),
   "bert": Case(bert, floats(3, 8), TOKENS),
   "bert no mask": Case(bert.clone(pool="first"), floats(3, 8), ints(3, LONG)),
-  "bert whole": Case(
-    bert.clone(pool=None), {"x": floats(3, LONG, 8), "mask": bools(3, LONG), "segments": ints(3, LONG)}, TOKENS
-  ),
+  "bert whole": Case(bert.clone(pool=None), {"x": floats(3, LONG, 8), "mask": bools(3, LONG)}, TOKENS),
   "temporal conv": Case(mtl.nn.TemporalConv((4, 6)), floats(3, 6), VECTORS),
   "temporal conv causal": Case(mtl.nn.TemporalConv((4, 4), causal=True, pool="last"), floats(3, 4), VECTORS),
   "temporal conv whole": Case(

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import mtl_jax as mtl
 from tests.nn._table import TABLE, ints, weighted
@@ -50,3 +51,11 @@ def test_types_of_tokens_count():
   )
   np.testing.assert_allclose(plain, zeros, rtol=1e-5)
   assert np.abs(pair - plain).max() > 1e-3  # a hundred times what rounding does
+
+
+def test_types_and_packed_rows_that_are_something_else():
+  net, tokens = mtl.from_linen(TABLE["bert"].module), jnp.ones((2, 3), jnp.int32)
+  with pytest.raises(mtl.UserError, match=r"types have shape \(3,\), expected that of the tokens, \(2, 3\)"):
+    jax.eval_shape(net.init, jax.random.key(0), {"tokens": tokens, "types": tokens[0]})
+  with pytest.raises(mtl.UserError, match="Bert: pool is 'mean', and rows are packed: take pool=None, SegmentPool"):
+    jax.eval_shape(net.init, jax.random.key(0), {"tokens": tokens, "segments": tokens})

@@ -73,7 +73,7 @@ def test_padded_is_unpadded(name):
     (
       "bert",
       {"tokens": jnp.ones((2, 3), jnp.int32), "segments": jnp.ones(3, jnp.int32)},
-      r"'segments' has shape \(3,\), expected that of the tokens, \(2, 3\)",
+      r"segments are int32\[3\], expected integers \[2, 3\]",
     ),
     ("graphs", jnp.ones((2, 3)), "the input is .*, expected a mapping of 'nodes', 'edges' and 'mask'"),
     ("graphs", {"edges": jnp.ones((2, 3, 3), jnp.int32)}, "the entries 'edges', expected 'nodes', with 'mask'"),
