@@ -17,6 +17,7 @@
 - `UNet`: the same, joined at every resolution; `DenseHead`: a head for such predictions.
 - `TransformerEncoder`: attention and dense layers, for tokens or vectors in sequence.
 - `Bert`: the same as BERT has it, whose weights can be pretrained (`mtl_jax.transfer`).
+- `SegmentPool`: one vector of each sentence of packed rows.
 - `TemporalConv`: dilated convolutions over time.
 - `MessagePassing`: messages along the edges of molecules and other graphs.
 - `Embeddings`: categorical columns and bags, from one table of any size.
@@ -41,6 +42,7 @@ from mtl_jax.nn.mlp import MLP
 from mtl_jax.nn.patches import Patches
 from mtl_jax.nn.pixels import Pixels
 from mtl_jax.nn.resnet import ResNet
+from mtl_jax.nn.segment_pool import SegmentPool
 from mtl_jax.nn.segnet import SegNet
 from mtl_jax.nn.span_head import SpanHead
 from mtl_jax.nn.tabular_resnet import TabularResNet
@@ -65,6 +67,7 @@ __all__ = [
   "Pixels",
   "ResNet",
   "SegNet",
+  "SegmentPool",
   "SpanHead",
   "TabularResNet",
   "TemporalConv",
