@@ -8,11 +8,14 @@ import pytest
 
 import mtl_jax as mtl
 from mtl_jax import UserError, data
+from mtl_jax._core.paths import by_path
+from mtl_jax._core.shapes import shapes
 from mtl_jax.cli.main import main
 from mtl_jax.data.source.sentences import CLASSES
 from mtl_jax.recipes import _sentences
 
 pytest.importorskip("tokenizers")
+X = {name: jax.ShapeDtypeStruct((2, _sentences.LENGTH), np.int32) for name in ("tokens", "segments")}
 WORDS = {"good": 1, "fine": 1, "bad": 0, "poor": 0}
 
 
@@ -105,13 +108,21 @@ def test_commands(tiny, tmp_path, capsys):
 @pytest.mark.parametrize("tuned", [0, 2, 6])
 def test_lower_layers_of_a_pretrained_encoder_stay(tuned):
   recipe = mtl.recipes.load("sentences", tuned=tuned)
-  x = {name: jax.ShapeDtypeStruct((2, _sentences.LENGTH), np.int32) for name in ("tokens", "segments")}
-  from mtl_jax._core.shapes import shapes
-
-  params, state = shapes(recipe.network(["sst2", "trec"]).init, jax.random.key(0), x)
-  trained = [path for path in mtl._core.paths.by_path(params["shared"]) if "layer_" in path]
+  params, state = shapes(recipe.network(["sst2", "trec"]).init, jax.random.key(0), X)
+  trained = [path for path in by_path(params["shared"]) if "layer_" in path]
   assert len({path.split("layer_")[1][0] for path in trained}) == tuned
   assert params["task"]["trec"]["stage_1"]["Dense_0"]["kernel"].shape == (384, 6)
+
+
+@pytest.mark.parametrize(("arch", "part"), [("lora", "lora"), ("adapters", "adapter"), ("cross_stitch", "")])
+def test_other_architectures_take_it(arch, part):
+  """Parts of each task's own on the layers that are trained."""
+  recipe = mtl.recipes.load("sentences", tuned=1)
+  net = recipe.network(["sst2", "trec"], getattr(mtl.arch, arch))
+  params, state = shapes(net.init, jax.random.key(0), X)
+  y, _ = jax.eval_shape(net.apply, params, state, X)
+  assert {task: leaf.shape for task, leaf in y.items()} == {"sst2": (2, 24, 2), "trec": (2, 24, 6)}
+  assert not part or part in params["task"]["sst2"]
 
 
 def test_layers_that_there_are_not():
