@@ -21,11 +21,11 @@ LENGTH, MOST = 128, 24
 _SHARED = 40
 _BRACKETS = re.compile("-[lr]rb-|[^a-z0-9]")
 
-Sets = dict[str, dict[str, tuple[Sequence[str], np.ndarray]]]
+Sets = Mapping[str, Mapping[str, tuple[Sequence[str], np.ndarray]]]
 """`{set: {"train" | "valid" | "test": (sentences, labels)}}`."""
 
 
-def apart(sets: Sets) -> Sets:
+def apart(sets: Sets) -> dict[str, dict[str, tuple[Sequence[str], np.ndarray]]]:
   """The sets without training sentences that share 40 letters in a row with a sentence to tune or test on, of any set.
 
   Those to tune on share none with those to test on. One set may be made of the sentences of another, or of parts of
