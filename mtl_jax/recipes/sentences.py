@@ -74,7 +74,7 @@ def sentences(pretrained: bool = True, tuned: int = 3) -> Recipe:
   recipe = Recipe(
     name="sentences",
     summary="Six sets of sentences, each with a question of its own, on one encoder of text.",
-    expected="Files of six sets from MTL_JAX_DATA; MiniLM from the extra pretrained.",
+    expected="Files of six sets from MTL_JAX_DATA; MiniLM from a package.",
     data=data,
     net=net,
     tasks={name: _sentences.kind(classes) for name, classes in CLASSES.items()},

