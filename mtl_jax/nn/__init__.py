@@ -12,9 +12,11 @@
 - `Patches`: images as sequences of vectors, for transformers.
 - `EfficientNetLite`: small residual networks for images, whose weights can be pretrained (`mtl_jax.transfer`).
 - `HydraDense`: a dense layer with a mixture of low-rank updates.
+- `SpanHead`: where in a sequence something begins and ends.
 - `SegNet`: encoder and decoder of convolutions, for predictions at every pixel.
 - `UNet`: the same, joined at every resolution; `DenseHead`: a head for such predictions.
 - `TransformerEncoder`: attention and dense layers, for tokens or vectors in sequence.
+- `Bert`: the same as BERT has it, whose weights can be pretrained (`mtl_jax.transfer`).
 - `SegmentPool`: one vector of each sentence of packed rows.
 - `TemporalConv`: dilated convolutions over time.
 - `LogMel`: waves as mel bands over time; `SpecAugment`, `StackFrames`: runs of them dropped, frames side by side.
@@ -27,6 +29,7 @@
 
 from mtl_jax._core.rows import lookup
 from mtl_jax.nn._stages import stages
+from mtl_jax.nn.bert import Bert
 from mtl_jax.nn.cnn import CNN
 from mtl_jax.nn.columns import Columns
 from mtl_jax.nn.count_head import CountHead
@@ -46,12 +49,14 @@ from mtl_jax.nn.resnet import ResNet
 from mtl_jax.nn.segment_pool import SegmentPool
 from mtl_jax.nn.segnet import SegNet
 from mtl_jax.nn.sequence_head import SequenceHead
+from mtl_jax.nn.span_head import SpanHead
 from mtl_jax.nn.tabular_resnet import TabularResNet
 from mtl_jax.nn.temporal_conv import TemporalConv
 from mtl_jax.nn.transformer import TransformerEncoder
 from mtl_jax.nn.unet import UNet
 
 __all__ = [
+  "Bert",
   "CNN",
   "Columns",
   "CountHead",
@@ -70,6 +75,7 @@ __all__ = [
   "SegNet",
   "SegmentPool",
   "SequenceHead",
+  "SpanHead",
   "SpecAugment",
   "StackFrames",
   "TabularResNet",

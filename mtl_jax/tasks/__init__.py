@@ -7,6 +7,9 @@
 - `counts`: how many there are.
 - `ordinal`: one of several levels in order.
 - `keypoints`: points in images.
+- `similarity`: how alike two things are.
+- `contrastive`: which of all things in a batch belongs to which.
+- `span`: where in a sequence something begins and ends.
 - `detection`: objects in images, classes and boxes.
 - `segmentation`, `depth`, `normals`: a class, a distance or a direction for every pixel.
 - `transcription`: the text of a sequence, such as of speech; `decoding`: from its logits to text.
@@ -24,6 +27,7 @@ from mtl_jax.tasks._task import Task, auxiliary, balanced, with_metrics
 from mtl_jax.tasks.calibration import Calibration
 from mtl_jax.tasks.class_weights import balanced_weights
 from mtl_jax.tasks.classification import binary, classification, multilabel
+from mtl_jax.tasks.contrastive import contrastive
 from mtl_jax.tasks.counts import counts
 from mtl_jax.tasks.depth import depth
 from mtl_jax.tasks.detection import detection
@@ -34,6 +38,8 @@ from mtl_jax.tasks.normals import normals
 from mtl_jax.tasks.ordinal import ordinal
 from mtl_jax.tasks.regression import regression
 from mtl_jax.tasks.segmentation import segmentation
+from mtl_jax.tasks.similarity import similarity
+from mtl_jax.tasks.span import span
 from mtl_jax.tasks.transcription import transcription
 
 __all__ = [
@@ -46,6 +52,7 @@ __all__ = [
   "binary",
   "calibration",
   "classification",
+  "contrastive",
   "counts",
   "decoding",
   "depth",
@@ -58,6 +65,8 @@ __all__ = [
   "ordinal",
   "regression",
   "segmentation",
+  "similarity",
+  "span",
   "transcription",
   "with_metrics",
 ]

@@ -4,6 +4,7 @@ Weights, and what they begin:
 
 - `pretrained`: a net that begins with weights from elsewhere, as part of any model.
 - `efficientnet_lite0`: the ImageNet weights of `mtl.nn.EfficientNetLite`, of a package.
+- `minilm`: the weights of `mtl.nn.Bert` as a sentence encoder, of a package; `minilm_tokenizer`: its tokenizer.
 - `read_torch`, `read_safetensors`: the arrays of a file by their names, without running anything in it.
 - `renamed`: these arrays under the names and in the layout of a net.
 - `from_run`: the best model of another run, or its trunk, for `mtl.fit(start=)`.
@@ -22,6 +23,7 @@ from mtl_jax.transfer.efficientnet_lite0 import efficientnet_lite0
 from mtl_jax.transfer.fixed import fixed
 from mtl_jax.transfer.from_run import from_run
 from mtl_jax.transfer.in_inference import in_inference
+from mtl_jax.transfer.minilm import minilm, minilm_tokenizer
 from mtl_jax.transfer.pretrained import pretrained
 from mtl_jax.transfer.rates import rates, unfreeze
 from mtl_jax.transfer.renamed import renamed
@@ -34,6 +36,8 @@ __all__ = [
   "from_run",
   "in_inference",
   "load_into",
+  "minilm",
+  "minilm_tokenizer",
   "pretrained",
   "rates",
   "read_safetensors",

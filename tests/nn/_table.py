@@ -50,6 +50,7 @@ vectors = encoder.clone(vocabulary=None, positions="sinusoidal", pool="first")
 ROWS = {"numbers": floats(3, 2), "missing": bools(3, 2), "words": ints(3, 2), "tokens": ints(3, 1, LONG)}
 
 columns = mtl.nn.Columns(np.array([[-1.0, 0, 2]] * 2), np.array([[-1.0, 0, 1]] * 2), (1,), (4, 6), (5,), width=4)
+bert = mtl.nn.Bert(vocabulary=9, width=8, layers=2, heads=2, max_length=10)
 graphs = mtl.nn.MessagePassing(atoms=9, bonds=4, width=8, layers=2)
 
 TABLE: dict[str, Case] = {
@@ -83,6 +84,9 @@ TABLE: dict[str, Case] = {
   "transformer vectors": Case(vectors, floats(3, 8), VECTORS),
   "transformer set": Case(vectors.clone(positions=None, pool="mean", remat=True), floats(3, 8), floats(3, LONG, 5)),
   "transformer whole": Case(encoder.clone(pool=None), {"x": floats(3, LONG, 8), "mask": bools(3, LONG)}, TOKENS),
+  "bert": Case(bert, floats(3, 8), TOKENS),
+  "bert no mask": Case(bert.clone(pool="first"), floats(3, 8), ints(3, LONG)),
+  "bert whole": Case(bert.clone(pool=None), {"x": floats(3, LONG, 8), "mask": bools(3, LONG)}, TOKENS),
   "temporal conv": Case(mtl.nn.TemporalConv((4, 6)), floats(3, 6), VECTORS),
   "temporal conv causal": Case(mtl.nn.TemporalConv((4, 4), causal=True, pool="last"), floats(3, 4), VECTORS),
   "temporal conv whole": Case(

@@ -15,6 +15,7 @@ TRUNKS = [
   "transformer",
   "transformer vectors",
   "transformer set",
+  "bert",
   "temporal conv",
   "graphs",
   "tabular resnet",

@@ -67,6 +67,14 @@ def test_padded_is_unpadded(name):
     ("transformer", jnp.ones((2, 3, 1)), r"float32\[2, 3, 1\], expected tokens \(B, L\): vocabulary=None takes"),
     ("transformer", jnp.ones((2, 11), jnp.int32), "11 positions, expected at most 10: raise max_length, or take posit"),
     ("transformer vectors", jnp.ones((2, 3), jnp.int32), r"int32\[2, 3\], expected vectors \(B, L, D\): for tokens"),
+    ("bert", {"words": jnp.ones((2, 3), jnp.int32)}, "the entries 'words', expected 'tokens', with 'mask' for"),
+    ("bert", jnp.ones((2, 3)), r"float32\[2, 3\], expected tokens \(B, L\)"),
+    ("bert", jnp.ones((2, 11), jnp.int32), "11 positions, expected at most 10: cut it"),
+    (
+      "bert",
+      {"tokens": jnp.ones((2, 3), jnp.int32), "segments": jnp.ones(3, jnp.int32)},
+      r"segments are int32\[3\], expected integers \[2, 3\]",
+    ),
     ("graphs", jnp.ones((2, 3)), "the input is .*, expected a mapping of 'nodes', 'edges' and 'mask'"),
     ("graphs", {"edges": jnp.ones((2, 3, 3), jnp.int32)}, "the entries 'edges', expected 'nodes', with 'mask'"),
     (
@@ -94,6 +102,8 @@ def test_inputs_that_are_something_else(module, x, line):
     ("transformer", {"heads": 3}, "width is 8 and heads 3, expected heads to divide it"),
     ("transformer", {"positions": "rotary"}, "positions is 'rotary', expected 'learned', 'sinusoidal' or None"),
     ("transformer", {"pool": "max"}, "pool is 'max', expected 'mean', 'first', or None"),
+    ("bert", {"heads": 3}, "width is 8 and heads 3, expected heads to divide it"),
+    ("bert", {"pool": "max"}, "pool is 'max', expected 'mean', 'first', or None"),
     ("temporal conv", {"pool": "first"}, "pool is 'first', expected 'mean', 'last', or None"),
     ("graphs", {"pool": "first"}, "pool is 'first', expected 'sum', 'mean', or None"),
   ],

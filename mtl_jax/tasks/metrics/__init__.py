@@ -7,6 +7,7 @@ Each is a function that returns a `Metric`, for `mtl.Task(metrics={name: metric}
 - `group_auc`: the same within groups, such as the impressions of each user.
 - `log_loss`, `calibration_error`: of probabilities.
 - `r2`: the share of the variance that is explained.
+- `pearson`, `spearman`: how numbers follow their labels.
 - `mean_absolute_error`: of numbers.
 - `mean_average_precision`: of detected boxes, as COCO defines it.
 - `mean_iou`: of classes of pixels.
@@ -19,6 +20,7 @@ Each is a function that returns a `Metric`, for `mtl.Task(metrics={name: metric}
 
 from mtl_jax.tasks.metrics.collected import collected
 from mtl_jax.tasks.metrics.confusion import f1, mean_iou, precision, recall
+from mtl_jax.tasks.metrics.correlation import pearson, spearman
 from mtl_jax.tasks.metrics.detections import mean_average_precision
 from mtl_jax.tasks.metrics.edits import character_error_rate, word_error_rate
 from mtl_jax.tasks.metrics.histogram import median
@@ -43,9 +45,11 @@ __all__ = [
   "mean_average_precision",
   "mean_iou",
   "median",
+  "pearson",
   "precision",
   "r2",
   "recall",
   "roc_auc",
+  "spearman",
   "word_error_rate",
 ]

@@ -1,0 +1,144 @@
+"""Recipes of sentences: sets that share sentences taken apart, rows packed with them, and users' own lines of text."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mtl_jax._core.errors import UserError
+from mtl_jax.data import text
+from mtl_jax.recipes._lines import write_lines
+from mtl_jax.recipes._recipe import Arrays, Files, Predicted
+from mtl_jax.tasks import Task, classification
+
+LENGTH, MOST = 128, 24
+"""Positions of a row, and sentences in one."""
+_SHARED = 40
+_BRACKETS = re.compile("-[lr]rb-|[^a-z0-9]")
+
+Sets = Mapping[str, Mapping[str, tuple[Sequence[str], np.ndarray]]]
+"""`{set: {"train" | "valid" | "test": (sentences, labels)}}`."""
+
+
+def apart(sets: Sets) -> dict[str, dict[str, tuple[Sequence[str], np.ndarray]]]:
+  """The sets without training sentences that share 40 letters in a row with a sentence to tune or test on, of any set.
+
+  Those to tune on share none with those to test on. One set may be made of the sentences of another, or of parts of
+  them. Of shorter sentences the whole counts. Signs, spaces, and capitals are no letters.
+
+  Args:
+    sets: The sets.
+
+  Returns:
+    The sets; those to test on are whole.
+  """
+  found = {name: dict(parts) for name, parts in sets.items()}
+  seen: set[str] = set()
+  for part in ("test", "valid", "train"):
+    pieces: set[str] = set()
+    for name, parts in sets.items():
+      sentences, labels = parts[part]
+      each = [_pieces(sentence) for sentence in sentences]
+      kept = [i for i, own in enumerate(each) if seen.isdisjoint(own)]
+      found[name][part] = [sentences[i] for i in kept], labels[kept]
+      if part != "train":
+        pieces.update(*(each[i] for i in kept))
+    seen |= pieces
+  return found
+
+
+def _pieces(sentence: str) -> set[str]:
+  letters = _BRACKETS.sub("", sentence.lower())
+  return {letters[i : i + _SHARED] for i in range(max(1, len(letters) - _SHARED + 1))}
+
+
+def words(sentences: Iterable[str]) -> str:
+  """A tokenizer that knows the words and signs of training sentences, as JSON."""
+  return text.words(list(map(_split, sentences)))
+
+
+def vocabulary(tokenizer: str) -> int:
+  """The number of tokens that a tokenizer knows."""
+  return text.load_tokenizer(tokenizer).get_vocab_size()
+
+
+def _split(sentence: str) -> list[str]:
+  return re.findall(r"\w+|[^\w\s]", sentence)
+
+
+def tokens(tokenizer: str, pretrained: bool, sentences: Sequence[str]) -> list[np.ndarray]:
+  """The tokens of sentences, by the tokenizer of pretrained weights, or by one of `words`."""
+  return text.encode(tokenizer, sentences if pretrained else [_split(s) or [s] for s in sentences])
+
+
+def packed(tokenizer: str, pretrained: bool, sentences: Sequence[str], labels: np.ndarray) -> Arrays:
+  """Rows of sentences; of too long ones the end is cut, but for the last token, which a tokenizer may have put there.
+
+  Args:
+    tokenizer: As JSON.
+    pretrained: As in `tokens`.
+    sentences: The sentences.
+    labels: A label of each.
+
+  Returns:
+    `{"x": {"tokens": (N, L), "segments": (N, L)}, "y": (N, K)}`.
+  """
+  ids = tokens(tokenizer, pretrained, sentences)
+  ids = [np.concatenate([own[: LENGTH - 1], own[-1:]]) if len(own) > LENGTH else own for own in ids]
+  arrays = text.pack({"tokens": ids}, {"y": labels}, length=LENGTH, most=MOST).arrays
+  return {"x": {name: arrays[name] for name in ("tokens", "segments")}, "y": arrays["y"]}
+
+
+def kind(classes: Sequence[str]) -> Task:
+  """The task of a set: which of the classes each sentence of a row is of. Users' rows have one sentence."""
+
+  def record(outputs: Mapping[str, Any]) -> dict[str, Any]:
+    number, shares = int(outputs["class"][0]), outputs["probability"][0]
+    return {"class": classes[number], "probability": round(float(shares[number]), 4)}
+
+  return dataclasses.replace(classification("y", len(classes), ignore=-1), record=record)
+
+
+def files(tokenizer: str, pretrained: bool) -> Files:
+  """How users' sentences are read, one per line, and what is said of them.
+
+  Args:
+    tokenizer: As JSON.
+    pretrained: As in `tokens`.
+
+  Returns:
+    For `Recipe.files`.
+  """
+
+  def read(path: Path, tasks: Sequence[str], warn: Callable[[str], None] | None = None) -> tuple[Arrays, list[str]]:
+    if tasks:
+      raise UserError(f"{path}: lines of text have no labels: to test a model, put both in an .npz file.")
+    lines, names = text.read_lines(path, warn)
+    found = dict(zip(names, tokens(tokenizer, pretrained, lines), strict=True))
+    for name, own in list(found.items()):
+      if len(own) > LENGTH:
+        told = f"{path}: {name} has {len(own)} tokens, expected at most {LENGTH}: divide it into sentences."
+        if warn is None:
+          raise UserError(told)
+        warn(told)
+        del found[name]
+    if not found:
+      raise UserError(f"{path}: none of {len(names)} lines can be read.")
+    rows = text.pack({"tokens": list(found.values())}, length=LENGTH, most=1)
+    return {"x": {name: rows.arrays[name][rows.rows] for name in ("tokens", "segments")}}, list(found)
+
+  def tell(predicted: Predicted) -> str:
+    made = text.load_tokenizer(tokenizer)
+    lines: list[str] = []
+    for row, record in zip(predicted.arrays["x"]["tokens"], predicted.records(), strict=True):
+      shown = made.decode(row[row > 0].tolist(), skip_special_tokens=False)
+      lines += ["", f"{record.pop('name')}  {shown.removeprefix('[CLS] ').removesuffix(' [SEP]')}"]
+      lines += [f"  {task}: {own['class']} {own['probability']:.2f}" for task, own in record.items()]
+    return "\n".join(lines[1:])
+
+  return Files(read, write_lines, ".jsonl", read_good=read, tell=tell)
