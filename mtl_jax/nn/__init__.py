@@ -14,6 +14,8 @@
 - `SegNet`: encoder and decoder of convolutions, for predictions at every pixel.
 - `UNet`: the same, joined at every resolution; `DenseHead`: a head for such predictions.
 - `TransformerEncoder`: attention and dense layers, for tokens or vectors in sequence.
+- `RecurrentEncoder`: LSTM or GRU in both directions, for words or vectors in sequence.
+- `TokenHead`: outputs at each position of a sequence; `BiaffineHead`: arcs between its words.
 - `TemporalConv`: dilated convolutions over time.
 - `MessagePassing`: messages along the edges of molecules and other graphs.
 - `Embeddings`: categorical columns and bags, from one table of any size.
@@ -23,6 +25,7 @@
 
 from mtl_jax._core.rows import lookup
 from mtl_jax.nn._stages import stages
+from mtl_jax.nn.biaffine_head import BiaffineHead
 from mtl_jax.nn.cnn import CNN
 from mtl_jax.nn.columns import Columns
 from mtl_jax.nn.count_head import CountHead
@@ -35,14 +38,17 @@ from mtl_jax.nn.message_passing import MessagePassing
 from mtl_jax.nn.mlp import MLP
 from mtl_jax.nn.patches import Patches
 from mtl_jax.nn.pixels import Pixels
+from mtl_jax.nn.recurrent import RecurrentEncoder
 from mtl_jax.nn.resnet import ResNet
 from mtl_jax.nn.segnet import SegNet
 from mtl_jax.nn.tabular_resnet import TabularResNet
 from mtl_jax.nn.temporal_conv import TemporalConv
+from mtl_jax.nn.token_head import TokenHead
 from mtl_jax.nn.transformer import TransformerEncoder
 from mtl_jax.nn.unet import UNet
 
 __all__ = [
+  "BiaffineHead",
   "CNN",
   "Columns",
   "CountHead",
@@ -55,10 +61,12 @@ __all__ = [
   "MessagePassing",
   "Patches",
   "Pixels",
+  "RecurrentEncoder",
   "ResNet",
   "SegNet",
   "TabularResNet",
   "TemporalConv",
+  "TokenHead",
   "TransformerEncoder",
   "UNet",
   "lookup",

@@ -9,6 +9,8 @@
 - `keypoints`: points in images.
 - `detection`: objects in images, classes and boxes.
 - `segmentation`, `depth`, `normals`: a class, a distance or a direction for every pixel.
+- `tagging`: a class for every position of a sequence.
+- `dependencies`: the syntactic tree of each sentence.
 - `Task`: any other loss.
 - `auxiliary`: a task that is trained with a fixed weight and not balanced; `balanced`: the other tasks.
 - `with_metrics`: a task with further metrics.
@@ -23,6 +25,7 @@ from mtl_jax.tasks.calibration import Calibration
 from mtl_jax.tasks.class_weights import balanced_weights
 from mtl_jax.tasks.classification import binary, classification, multilabel
 from mtl_jax.tasks.counts import counts
+from mtl_jax.tasks.dependencies import dependencies
 from mtl_jax.tasks.depth import depth
 from mtl_jax.tasks.detection import detection
 from mtl_jax.tasks.keypoints import keypoints
@@ -31,6 +34,7 @@ from mtl_jax.tasks.normals import normals
 from mtl_jax.tasks.ordinal import ordinal
 from mtl_jax.tasks.regression import regression
 from mtl_jax.tasks.segmentation import segmentation
+from mtl_jax.tasks.tagging import tagging
 
 __all__ = [
   "Calibration",
@@ -43,6 +47,7 @@ __all__ = [
   "calibration",
   "classification",
   "counts",
+  "dependencies",
   "depth",
   "detection",
   "keypoints",
@@ -52,5 +57,6 @@ __all__ = [
   "ordinal",
   "regression",
   "segmentation",
+  "tagging",
   "with_metrics",
 ]

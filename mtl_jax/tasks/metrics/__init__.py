@@ -10,6 +10,7 @@ Each is a function that returns a `Metric`, for `mtl.Task(metrics={name: metric}
 - `mean_absolute_error`: of numbers.
 - `mean_average_precision`: of detected boxes, as COCO defines it.
 - `mean_iou`: of classes of pixels.
+- `span_f1`: of spans of tags.
 - `median`: of any value per example or pixel.
 - `mean`: the mean of any value per example.
 - `collected`: any function of the whole data set, in numpy.
@@ -24,6 +25,7 @@ from mtl_jax.tasks.metrics.means import accuracy, mean, mean_absolute_error
 from mtl_jax.tasks.metrics.metric import Metric
 from mtl_jax.tasks.metrics.probabilities import calibration_error, log_loss
 from mtl_jax.tasks.metrics.ranking import average_precision, group_auc, roc_auc
+from mtl_jax.tasks.metrics.spans import span_f1
 from mtl_jax.tasks.metrics.variance import r2
 
 __all__ = [
@@ -44,4 +46,5 @@ __all__ = [
   "r2",
   "recall",
   "roc_auc",
+  "span_f1",
 ]
