@@ -78,17 +78,18 @@ class Predict:
   run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
   """The run directory."""
   input: Path
-  """For a table a file with its columns, in any order; for images a folder or file of them; else, and for any recipe,
-  an .npz file with the recipe's input arrays (for example `x`; parts of an input by their paths, `x/image`), of the
-  shapes and in the units trained on."""
+  """For a table a file with its columns, in any order; for images or sounds a folder or file of them; for text a file
+  with a sentence per line; else, and for any recipe, an .npz file with the recipe's input arrays (for example `x`;
+  parts of an input by their paths, `x/image`), of the shapes and in the units trained on."""
   output: Path | None = None
   """The file to write, by just this name (default: predictions.npz, of a table .csv, of images .jsonl): for a table a
   column for each target and its probabilities or interval, for images a line of JSON each, else, and wherever the name
   ends in .npz, arrays named <task>.<output>."""
   show: int | None = None
-  """Also draw a picture of that many of the first examples and what is predicted, beside the output."""
+  """Also show that many of the first examples and what is predicted of them: a picture beside the output, or, of text
+  and speech, lines in the terminal."""
   skip_bad: bool = False
-  """Leave out images that cannot be read, and count them."""
+  """Leave out examples that cannot be read, such as damaged images or empty lines, and count them."""
   recipe: str | None = None
   """The recipe of a run of your own: my.py, my.py:FUNCTION or package.module:FUNCTION, which is never run unasked."""
 
@@ -119,6 +120,8 @@ class Predict:
       picture = output.with_suffix(".png")
       files.show(picture, predicted.first(self.show))
       print(f"{picture}: the first {len(names[: self.show])} examples")
+    if self.show is not None and files.tell is not None:
+      print(files.tell(predicted.first(self.show)))
 
   def _read(self, files: Files) -> tuple[dict[str, Any], Sequence[str]]:
     if not self.skip_bad or files.read_good is None:
@@ -135,8 +138,8 @@ def check_asked(asked: Predict, files: Files) -> None:
   """Raises a `UserError` where a picture, or leaving out what is damaged, is asked of files that cannot do it."""
   if asked.show is not None and asked.show < 1:
     raise UserError(f"--show is {asked.show}, expected at least 1.")
-  if asked.show is not None and files.show is None:
-    raise UserError(f"--show: there is no picture of {asked.input}: it is for recipes of images.")
+  if asked.show is not None and files.show is None and files.tell is None:
+    raise UserError(f"--show: there is no picture of {asked.input}: it is for recipes of images, text and speech.")
   if asked.skip_bad and files.read_good is None:
     raise UserError(f"--skip-bad: {asked.input} is one file, and is read as a whole or not at all.")
 

@@ -7,6 +7,7 @@
 - `CNN`: convolutions, then a dense layer.
 - `ResNet`: residual blocks for images.
 - `CountHead`: how many things there are, by a density over a feature map.
+- `ImageHead`: a question about an image as a whole, by what its map holds on average and anywhere.
 - `DetectionHead`: objects at each cell of a feature map.
 - `Patches`: images as sequences of vectors, for transformers.
 - `EfficientNetLite`: small residual networks for images, whose weights can be pretrained (`mtl_jax.transfer`).
@@ -16,6 +17,7 @@
 - `TransformerEncoder`: attention and dense layers, for tokens or vectors in sequence.
 - `RecurrentEncoder`: LSTM or GRU in both directions, for words or vectors in sequence.
 - `TokenHead`: outputs at each position of a sequence; `BiaffineHead`: arcs between its words.
+- `SegmentPool`: one vector of each sentence of packed rows.
 - `TemporalConv`: dilated convolutions over time.
 - `MessagePassing`: messages along the edges of molecules and other graphs.
 - `Embeddings`: categorical columns and bags, from one table of any size.
@@ -34,12 +36,14 @@ from mtl_jax.nn.detection_head import DetectionHead
 from mtl_jax.nn.efficientnet_lite import EfficientNetLite
 from mtl_jax.nn.embeddings import Embeddings
 from mtl_jax.nn.hydra_dense import HydraDense
+from mtl_jax.nn.image_head import ImageHead
 from mtl_jax.nn.message_passing import MessagePassing
 from mtl_jax.nn.mlp import MLP
 from mtl_jax.nn.patches import Patches
 from mtl_jax.nn.pixels import Pixels
 from mtl_jax.nn.recurrent import RecurrentEncoder
 from mtl_jax.nn.resnet import ResNet
+from mtl_jax.nn.segment_pool import SegmentPool
 from mtl_jax.nn.segnet import SegNet
 from mtl_jax.nn.tabular_resnet import TabularResNet
 from mtl_jax.nn.temporal_conv import TemporalConv
@@ -57,6 +61,7 @@ __all__ = [
   "EfficientNetLite",
   "Embeddings",
   "HydraDense",
+  "ImageHead",
   "MLP",
   "MessagePassing",
   "Patches",
@@ -64,6 +69,7 @@ __all__ = [
   "RecurrentEncoder",
   "ResNet",
   "SegNet",
+  "SegmentPool",
   "TabularResNet",
   "TemporalConv",
   "TokenHead",

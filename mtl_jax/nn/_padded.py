@@ -24,14 +24,52 @@ def read(trunk: str, given: Any, names: Sequence[str]) -> tuple[jax.Array, jax.A
       found, expected = ", ".join(map(repr, given)), " or ".join(map(repr, names))
       raise UserError(f"{trunk}: the input has the entries {found}, expected {expected}, with 'mask' for padding.")
     x, mask = given[name], given.get("mask")
+  segments = segments_of(trunk, given, x.shape[:2])
   if mask is None:
-    return x, jnp.ones(x.shape[:2], bool)
+    return x, jnp.ones(x.shape[:2], bool) if segments is None else segments > 0
   if mask.shape != x.shape[:2]:
     raise UserError(
       f"{trunk}: the mask has shape {mask.shape} and the input {x.shape}, expected {x.shape[:2]}: True where there "
       "is no padding."
     )
   return x, mask.astype(bool)
+
+
+def segments_of(trunk: str, given: Any, shape: tuple[int, ...]) -> jax.Array | None:
+  """Which sequence of a packed row each position belongs to, (B, L), 0 at padding; None: rows are not packed.
+
+  Raises:
+    UserError: They are no integers of this shape.
+  """
+  segments = given.get("segments") if isinstance(given, Mapping) else None
+  if segments is None:
+    return None
+  if segments.shape != shape or not jnp.issubdtype(segments.dtype, jnp.integer):
+    raise UserError(
+      f"{trunk}: the segments are {segments.dtype}{list(segments.shape)}, expected integers {list(shape)}: 0 at "
+      "padding, k at the positions of the k-th sequence of a row."
+    )
+  return segments
+
+
+def places(segments: jax.Array) -> jax.Array:
+  """The place of each position in its own segment, (B, L) int32, from 0 on.
+
+  >>> places(jnp.asarray([[1, 1, 2, 2, 2, 0]])).tolist()
+  [[0, 1, 0, 1, 2, 0]]
+  """
+  number = jnp.broadcast_to(jnp.arange(segments.shape[1], dtype=jnp.int32)[None], segments.shape)
+  begins = jnp.diff(segments, axis=1, prepend=segments[:, :1]) != 0
+  return number - jax.lax.cummax(jnp.where(begins, number, 0), axis=1)
+
+
+def attended(given: Mapping[str, jax.Array]) -> jax.Array:
+  """Which positions attend to which, (B, 1, 1 or L, L): to those of the mask, in packed rows of their own segment."""
+  mask = given["mask"][:, None, None]
+  if "segments" not in given:
+    return mask
+  segments = given["segments"]
+  return mask & (segments[:, None, :, None] == segments[:, None, None, :])
 
 
 def kept(x: jax.Array, mask: jax.Array) -> jax.Array:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from mtl_jax._core.errors import UserError
-from mtl_jax.nn._padded import read
+from mtl_jax.nn._padded import read, segments_of
 
 
 def packed(trunk: str, given: Any, names: Sequence[str]) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -18,16 +17,11 @@ def packed(trunk: str, given: Any, names: Sequence[str]) -> tuple[jax.Array, jax
   Without segments each row is one sentence; without a mask it is where there are segments.
 
   Raises:
-    UserError: As in `_padded.read`; the segments are not (B, L) integers.
+    UserError: As in `read` and `segments_of`.
   """
   x, mask = read(trunk, given, names)
-  segments = given.get("segments") if isinstance(given, Mapping) else None
+  segments = segments_of(trunk, given, x.shape[:2])
   if segments is None:
     return x, mask, mask.astype(jnp.int32)
-  if segments.shape != x.shape[:2] or not jnp.issubdtype(segments.dtype, jnp.integer):
-    raise UserError(
-      f"{trunk}: the segments are {segments.dtype}{list(segments.shape)} and the input {list(x.shape)}, expected "
-      f"integers {list(x.shape[:2])}, the number of its sentence at each position, and 0 at padding."
-    )
   mask = mask & (segments > 0)
   return x, mask, jnp.where(mask, segments, 0).astype(jnp.int32)

@@ -11,7 +11,7 @@ import numpy as np
 
 from mtl_jax._core.errors import UserError
 from mtl_jax.nn._layer_norm import LayerNorm
-from mtl_jax.nn._padded import kept, pooled, read
+from mtl_jax.nn._padded import attended, kept, places, pooled, read, segments_of
 from mtl_jax.nn._stages import chosen
 from mtl_jax.shard import constrain
 
@@ -25,6 +25,10 @@ class TransformerEncoder(nn.Module):
   influences no other position, so a padded sequence, whose padding is at its end, has the features of an unpadded one.
   Computes in the dtype of its parameters and input, which must agree. What `mtl.nn.stages` gives are the embedding, the
   layers, and the pooling; between them is `{"x": (B, L, width), "mask": (B, L)}`.
+
+  Rows may be packed with several sequences one after the other, as `mtl.data.text.pack` does it: the input then has
+  `"segments"` (B, L), k at the positions of the k-th sequence, 0 at padding. Each sequence has the features that it has
+  alone, the output has the segments, too, and heads take one vector of each by `mtl.nn.SegmentPool`.
 
   Attributes:
     vocabulary: The number of tokens; None: the input is vectors.
@@ -75,7 +79,7 @@ class TransformerEncoder(nn.Module):
 
     Args:
       x: Tokens (B, L), or vectors (B, L, D); or a mapping with these as `"tokens"` or `"x"`, and with a `"mask"`
-        (B, L), False at padding. With `stage`, what the stage before gives.
+        (B, L), False at padding, or `"segments"` (B, L). With `stage`, what the stage before gives.
       train: Whether features are dropped, as in training.
       stage: The number of the stage to run; None: all of them.
 
@@ -96,6 +100,7 @@ class TransformerEncoder(nn.Module):
 
   def _embed(self, given: Any, train: bool) -> dict[str, jax.Array]:
     x, mask = read("TransformerEncoder", given, ("tokens", "x"))
+    segments = segments_of("TransformerEncoder", given, x.shape[:2])
     if self.vocabulary is None:
       if x.ndim != 3 or not jnp.issubdtype(x.dtype, jnp.floating):
         raise UserError(
@@ -111,8 +116,13 @@ class TransformerEncoder(nn.Module):
         )
       start = nn.initializers.normal(1.0)
       x = nn.Embed(self.vocabulary, self.width, embedding_init=start, name="embedding")(jnp.where(mask, x, 0))
-    x = constrain(x + self._positions(x))
-    return {"x": nn.Dropout(self.dropout, deterministic=not train, name="dropout")(x), "mask": mask}
+    positions = self._positions(x)
+    if segments is not None:
+      positions = jnp.broadcast_to(positions, x.shape)
+      positions = jnp.take_along_axis(positions, places(segments)[..., None], axis=1)
+    x = constrain(x + positions)
+    x = nn.Dropout(self.dropout, deterministic=not train, name="dropout")(x)
+    return {"x": x, "mask": mask} | ({} if segments is None else {"segments": segments})
 
   def _positions(self, x: jax.Array) -> jax.Array:
     length = x.shape[1]
@@ -136,12 +146,14 @@ class TransformerEncoder(nn.Module):
       raise UserError(f"TransformerEncoder: width is {self.width} and heads {self.heads}, expected heads to divide it.")
     layer = nn.remat(_Layer, static_argnums=(3,)) if self.remat else _Layer
     layer = layer(self.heads, self.hidden or 4 * self.width, self.dropout, name=f"layer_{i}")
-    return {"x": layer(x["x"], x["mask"], train), "mask": x["mask"]}
+    return x | {"x": layer(x["x"], attended(x), train)}
 
   def _pool(self, given: dict[str, jax.Array]) -> Any:
     x, mask = LayerNorm(name="norm")(given["x"]), given["mask"]
     if self.pool is None:
-      return {"x": kept(x, mask), "mask": mask}
+      return given | {"x": kept(x, mask)}
+    if "segments" in given:
+      raise UserError(f"TransformerEncoder: pool is {self.pool!r}, and rows are packed: take pool=None, SegmentPool.")
     return pooled("TransformerEncoder", self.pool, x, mask, ("mean", "first"))
 
 
@@ -167,7 +179,7 @@ class _Attention(nn.Module):
     split = (size, length, 3, self.heads, width // self.heads)
     query, key, value = jnp.unstack(nn.Dense(3 * width, name="query_key_value")(x).reshape(split), axis=2)
     with jax.numpy_dtype_promotion("standard"):  # it takes the softmax of bfloat16 in float32
-      y = jax.nn.dot_product_attention(query, key, value, mask=mask[:, None, None])
+      y = jax.nn.dot_product_attention(query, key, value, mask=mask)
     return nn.Dense(width, name="out")(y.reshape(x.shape))
 
 

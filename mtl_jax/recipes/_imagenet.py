@@ -10,12 +10,14 @@ from mtl_jax.arch import chain
 from mtl_jax.net import Net
 
 
-def trunk(pretrained: bool, size: tuple[int, int]) -> Net:
+def trunk(pretrained: bool, size: tuple[int, int], tuned: int = 0) -> Net:
   """EfficientNet-Lite0 on images of 8 bits, brought to a size: of 11 stages the first two have no parameters.
 
   Args:
-    pretrained: Whether it begins with ImageNet weights (`mtl.transfer.efficientnet_lite0`).
+    pretrained: Whether it begins with ImageNet weights (`mtl.transfer.efficientnet_lite0`), or at random and is then
+      trained as a whole.
     size: Height and width of the images for the network.
+    tuned: How many of the last stages of a pretrained network are trained; the others stay, as do batch statistics.
 
   Returns:
     The trunk, (B, 1280).
@@ -27,6 +29,9 @@ def trunk(pretrained: bool, size: tuple[int, int]) -> Net:
 
   pixels = from_linen(nn.Pixels(127 / 255, 128 / 255))  # what the weights expect
   network = from_linen(nn.EfficientNetLite())
+  stages = network.stages
   if pretrained:
-    network = transfer.pretrained(network, transfer.efficientnet_lite0())
-  return chain(pixels, Net(lambda key, x: ({}, {}), resized), *network.stages)
+    stages = transfer.pretrained(network, transfer.efficientnet_lite0()).stages
+    kept = len(stages) - tuned
+    stages = (*map(transfer.fixed, stages[:kept]), *map(transfer.in_inference, stages[kept:]))
+  return chain(pixels, Net(lambda key, x: ({}, {}), resized), *stages)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mtl_jax._core.errors import UserError
-from mtl_jax._core.files import replacing, using
 from mtl_jax.analysis import pictures
 from mtl_jax.data import photos as _photos
+from mtl_jax.recipes._lines import write_lines
 from mtl_jax.recipes._recipe import Arrays, Files, Predicted
 
 
@@ -33,20 +32,6 @@ def photos(size: tuple[int, int], channels: int = 3, key: str = "x") -> Files:
     return {key: images}, names
 
   return Files(read, write_lines, ".jsonl", functools.partial(show, key=key), read)
-
-
-def write_lines(path: Path, predicted: Predicted) -> None:
-  """Writes a line of JSON per example; numbers that are not finite as null.
-
-  Args:
-    path: The file.
-    predicted: The examples.
-
-  Raises:
-    UserError: The file cannot be written.
-  """
-  with using(path), replacing(path) as partial, partial.open("w") as file:
-    file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in predicted.records())
 
 
 def show(path: Path, predicted: Predicted, key: str = "x") -> None:

@@ -113,6 +113,8 @@ class Files(NamedTuple):
     show: `show(path, predicted)` draws a picture of examples and predictions; None: there is none.
     read_good: `read_good(path, tasks, warn)` is like `read`, but leaves out examples that cannot be read, and tells
       `warn` of each; None: examples are no files of their own.
+    tell: `tell(predicted) -> str` says in words, for a terminal, what is predicted of examples, where that says more
+      than a picture; None: it does not.
   """
 
   read: Callable[[Path, Sequence[str]], tuple[Arrays, Sequence[str]]]
@@ -120,6 +122,7 @@ class Files(NamedTuple):
   suffix: str
   show: Callable[[Path, Predicted], None] | None = None
   read_good: Callable[[Path, Sequence[str], Callable[[str], None]], tuple[Arrays, Sequence[str]]] | None = None
+  tell: Callable[[Predicted], str] | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,8 +16,9 @@ from mtl_jax.recipes import _imagenet
 from mtl_jax.recipes._photos import photos
 from mtl_jax.recipes._recipe import Parts, Recipe, Splits, adamw_cosine, choose
 
-SHARED = 7
-"""Of the trunk's stages these are one for both tasks; each task has a copy of the others."""
+TUNED = 3
+"""The last stages of the trunk: each task has a copy of them, of a pretrained trunk these alone are trained."""
+STAGES = 11
 
 
 def attention_transfer(pretrained: bool = True, height: int = 96) -> Recipe:
@@ -39,14 +40,14 @@ def attention_transfer(pretrained: bool = True, height: int = 96) -> Recipe:
 
   def net(names: Sequence[str]) -> Parts:
     heads = {name: from_linen(nn.MLP((), 1)) for name in choose(dict.fromkeys(("platelets", "red_cells")), names)}
-    return Parts(_imagenet.trunk(pretrained, (height, height * 4 // 3)), heads)
+    return Parts(_imagenet.trunk(pretrained, (height, height * 4 // 3), TUNED), heads)
 
   return Recipe(
     name="attention_transfer",
     summary="Blood cells in photographs: a class and a count, by pretrained towers that attend to each other.",
     data=lambda seed: Splits(*map(labelled, source.bccd().values())),
     net=net,
-    arch=functools.partial(task_attention, shared_stages=SHARED),
+    arch=functools.partial(task_attention, shared_stages=STAGES - TUNED),
     tasks={
       "platelets": families.binary("platelets").judged_by("accuracy"),
       "red_cells": families.regression("red_cells", mean=11.6, std=5.0).judged_by("mae"),

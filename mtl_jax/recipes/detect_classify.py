@@ -37,11 +37,11 @@ def detect_classify(data: Literal["digits", "bccd"] = "digits") -> Recipe:
     return {**batch, **images.facts(batch["kinds"])}
 
   def net(names: Sequence[str]) -> Parts:
-    *maps, pool = nn.stages(nn.ResNet((1, 1), width=images.width))
+    *maps, _ = nn.stages(nn.ResNet((1, 1), width=images.width))
     heads = {
       "objects": from_linen(nn.DetectionHead(len(images.classes), images.width * 2)),
       "count": from_linen(nn.CountHead(images.width * 2)),
-      "sign": chain(pool, from_linen(nn.MLP((32,), 1))),
+      "sign": from_linen(nn.ImageHead(1, images.width * 2)),
     }
     return Parts(chain(from_linen(images.pixels), *maps), choose(heads, names))
 

@@ -16,7 +16,7 @@ DOMAINS = ("amazon", "dslr", "webcam")
 CLASSES = 31
 
 
-def office31(pretrained: bool = True, side: int = 64) -> Recipe:
+def office31(pretrained: bool = True, side: int = 128, tuned: int = 2) -> Recipe:
   """Photographs of a shop, of a camera and of a webcam, each domain with examples of its own.
 
   Deviations from the papers: EfficientNet-Lite0 in place of ResNet-18, and images of 64 x 64 pixels, enlarged to
@@ -25,6 +25,7 @@ def office31(pretrained: bool = True, side: int = 64) -> Recipe:
   Args:
     pretrained: Whether the trunk begins with ImageNet weights (`mtl.transfer.efficientnet_lite0`), or at random.
     side: The height and width that images have for the trunk, in pixels; more is better and slower.
+    tuned: How many of the nine stages of a pretrained trunk are trained, from the last one on; the others stay.
 
   Returns:
     The recipe, with the tasks `amazon`, `dslr` and `webcam` (accuracy). `data` takes the photographs as
@@ -42,7 +43,7 @@ def office31(pretrained: bool = True, side: int = 64) -> Recipe:
 
   def net(names: Sequence[str]) -> Parts:
     heads = {name: from_linen(nn.MLP((), CLASSES)) for name in choose(dict.fromkeys(DOMAINS), names)}
-    return Parts(_imagenet.trunk(pretrained, (side, side)), heads)
+    return Parts(_imagenet.trunk(pretrained, (side, side), tuned), heads)
 
   return Recipe(
     name="office31",

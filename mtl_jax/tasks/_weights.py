@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 from mtl_jax._core.axes import behind
 from mtl_jax._core.errors import UserError
@@ -41,6 +42,16 @@ def weights_of(
     return functools.reduce(operator.mul, (behind(one, axes) for one in found))
 
   return weights
+
+
+def other_than(ignore: int) -> Callable[[Any], Any]:
+  """For `there`: whether a label is not the one that stands for none.
+
+  >>> other_than(-1)(np.asarray([255, 0], np.uint8)).tolist()
+  [True, True]
+  """
+  # Integers of 8 bits are widened, else -1 would be 255.
+  return lambda y: (y.astype(np.int32) if jnp.issubdtype(y.dtype, jnp.integer) else y) != ignore
 
 
 def _read(batch: Mapping[str, Any], label: str, kind: str, key: str, shape: tuple[int, ...]) -> Any:

@@ -118,7 +118,8 @@ def log_loss_of_classes(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
   """
   highest = logits.max(axis=-1, keepdims=True)
   total = np.log(np.exp(logits - highest).sum(axis=-1)) + highest[..., 0]
-  return total - np.take_along_axis(logits, labels[..., None].astype(int), axis=-1)[..., 0]
+  labels = np.clip(labels.astype(int), 0, logits.shape[-1] - 1)  # those that do not count may hold anything
+  return total - np.take_along_axis(logits, labels[..., None], axis=-1)[..., 0]
 
 
 def log_loss_of_signs(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -22,6 +22,7 @@ def classification(
   label: str,
   num_classes: int,
   *,
+  ignore: int | None = None,
   mask: str | None = None,
   weight: str | None = None,
   label_smoothing: float = 0.0,
@@ -38,8 +39,12 @@ def classification(
   Args:
     label: The key of the labels in the batch, (B,) integers in [0, num_classes).
     num_classes: The number C of classes; predictions are logits (B, C).
-    mask: The key of the labels' mask, (B,) in [0, 1]; None: all are labelled. Masked labels may hold any value.
-    weight: The key of any weights of the examples, (B,) at least 0; None: ones. Loss and metrics alike use them.
+    ignore: The label of what has none, such as -1; None: all labels count. With it labels may also be (B, K), several
+      per example, as where rows of text are packed with several sentences, and predictions (B, K, C).
+    mask: The key of the labels' mask, in [0, 1], (B,) or of the labels' shape; None: all are labelled. Masked labels
+      may hold any value.
+    weight: The key of any weights of at least 0, (B,) or of the labels' shape; None: ones. Loss and metrics alike use
+      them.
     label_smoothing: $\epsilon$ in [0, 1).
     class_weights: $c$, (C,) factors of the examples' losses by class, such as `mtl.tasks.balanced_weights(labels)`;
       None: ones. They are part of the loss: it is not divided by them, and metrics know nothing of them.
@@ -55,6 +60,9 @@ def classification(
   >>> task = classification("kind", 3)
   >>> task.loss(jnp.zeros((1, 3)), {"kind": jnp.array([2])}).round(4).tolist()  # log 3
   [1.0986]
+  >>> of_sentences = classification("kind", 3, ignore=-1)
+  >>> of_sentences.mask({"kind": jnp.array([[2, 0], [1, -1]])}).tolist()
+  [[1.0, 1.0], [1.0, 0.0]]
 
   References:
     Lin et al., *Focal Loss for Dense Object Detection*, ICCV 2017.
@@ -68,11 +76,13 @@ def classification(
     None if class_weights is None else as_factors(f"classification of {label!r}", class_weights, [(num_classes,)])
   )
   label_of = functools.partial(_labels.read, key=label, kind="label")
-  weights_of = _weights.weights_of(label, mask, weight)
+  there = None if ignore is None else _weights.other_than(ignore)
+  weights_of = _weights.weights_of(label, mask, weight, there)
 
   def loss(prediction, batch):
     y = label_of(batch)
-    _expect(label, prediction.shape, y, (*y.shape[:1], num_classes), y.shape[:1], integer=True)
+    shape = y.shape[:1] if ignore is None else y.shape
+    _expect(label, prediction.shape, y, (*shape, num_classes), shape, integer=True)
     y = _weights.where_labelled(y, weights_of and weights_of(batch))
     targets = optax.smooth_labels(jax.nn.one_hot(y, num_classes, dtype=prediction.dtype), label_smoothing)
     if focal:
@@ -83,7 +93,8 @@ def classification(
     return losses if factors is None else losses * jnp.asarray(factors, losses.dtype)[y]
 
   def check(name, arrays):
-    y, counted = _labels.labels_of(name, arrays, label, mask, weight)
+    entries = () if ignore is None else (None,) * (np.ndim(arrays.get(label, [])) - 1)
+    y, counted = _labels.labels_of(name, arrays, label, mask, weight, entries, there)
     _check_integers(name, label, y[counted], num_classes)
 
   def decide(logits):

@@ -80,9 +80,7 @@ def tagging(
   named = [str(number) for number in range(num_classes)] if classes is None else list(classes)
   label_of = functools.partial(_labels.read, key=label, kind="label")
 
-  def there(y):
-    return (y.astype(np.int32) if jnp.issubdtype(y.dtype, jnp.integer) else y) != ignore  # of uint8 -1 would be 255
-
+  there = _weights.other_than(ignore)
   weights_of = _weights.weights_of(label, mask, weight, there)
 
   def loss(logits, batch):

@@ -11,7 +11,7 @@ Weights, and what they begin:
 What is trained of it, beside `mtl.fit(frozen=)`:
 
 - `rates`: learning rates of groups of parameters; `unfreeze`: a schedule for them.
-- `in_inference`: a trunk whose batch statistics stay.
+- `in_inference`: a trunk whose batch statistics stay; `fixed`: one that stays as a whole.
 
 What is kept:
 
@@ -19,6 +19,7 @@ What is kept:
 """
 
 from mtl_jax.transfer.efficientnet_lite0 import efficientnet_lite0
+from mtl_jax.transfer.fixed import fixed
 from mtl_jax.transfer.from_run import from_run
 from mtl_jax.transfer.in_inference import in_inference
 from mtl_jax.transfer.pretrained import pretrained
@@ -29,6 +30,7 @@ from mtl_jax.transfer.torch_file import read_torch
 
 __all__ = [
   "efficientnet_lite0",
+  "fixed",
   "from_run",
   "in_inference",
   "load_into",

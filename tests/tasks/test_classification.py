@@ -313,3 +313,19 @@ def test_with_metrics_adds_metrics_and_keeps_the_main_one():
   assert task.main_metric == "roc_auc"
   f1 = task.metrics["f1"]
   assert float(f1.compute(f1.update(LOGITS[:, 0], LOGITS[:, 0] > 0, np.ones(6)))) == 1.0
+
+
+def test_several_labels_per_example_of_which_some_are_none():
+  task = mtl.tasks.classification("kind", 3, ignore=-1)
+  logits = jax.random.normal(jax.random.key(0), (2, 3, 3))
+  labels = {"kind": jnp.array([[0, 2, -1], [1, -1, -1]])}
+  losses, weights = task.loss(logits, labels), task.mask(labels)
+  flat = mtl.tasks.classification("kind", 3).loss(logits.reshape(6, 3), {"kind": jnp.array([0, 2, 0, 1, 0, 0])})
+  np.testing.assert_array_equal(weights, [[1, 1, 0], [1, 0, 0]])
+  np.testing.assert_allclose(losses * weights, flat.reshape(2, 3) * weights, rtol=1e-6)
+  task.check("t", {"kind": np.asarray(labels["kind"])})
+  states = {name: metric.update(logits, labels["kind"], weights) for name, metric in task.metrics.items()}
+  right = (np.argmax(logits, axis=-1) == labels["kind"])[np.asarray(weights) > 0]
+  assert task.metrics["accuracy"].compute(states["accuracy"]) == pytest.approx(right.mean())
+  with pytest.raises(mtl.UserError, match="ranges over"):
+    task.check("t", {"kind": np.array([[0, 3]])})

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from mtl_jax._core.errors import UserError
+from mtl_jax.data._tokenizers import tokenizers
 from mtl_jax.data.table.columns import Found
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Text:
   @classmethod
   def fit(cls, values: pa.ChunkedArray, found: Found) -> Text:
     """Trains a byte-pair encoding on the training rows."""
-    library = _tokenizers()
+    library = _library()
     made = library.Tokenizer(library.models.BPE(unk_token="[UNK]"))
     made.normalizer = library.normalizers.Sequence([library.normalizers.NFKC(), library.normalizers.Lowercase()])
     made.pre_tokenizer = library.pre_tokenizers.Whitespace()
@@ -50,21 +50,11 @@ class Text:
 
   def encode(self, values: pa.ChunkedArray) -> np.ndarray:
     """The tokens, (N, length) int32."""
-    made = _tokenizers().Tokenizer.from_str(self.tokenizer)
+    made = _library().Tokenizer.from_str(self.tokenizer)
     made.enable_truncation(self.length)
     made.enable_padding(length=self.length, pad_id=0, pad_token="[PAD]")
     return np.asarray([one.ids for one in made.encode_batch(values.fill_null("").to_pylist())], np.int32)
 
 
-def _tokenizers() -> Any:
-  try:
-    import tokenizers
-    import tokenizers.models
-    import tokenizers.normalizers
-    import tokenizers.pre_tokenizers
-    import tokenizers.trainers
-  except ImportError as error:
-    raise UserError(
-      "columns of text need an extra: pip install 'mtl-jax[text]'; or leave them out, --ignore COLUMN."
-    ) from error
-  return tokenizers
+def _library() -> Any:
+  return tokenizers("a column of text", "; or leave it out, --ignore COLUMN")
