@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from mtl_jax._core.errors import UserError
+from mtl_jax.nn._padded import kept
 from mtl_jax.nn._sentences import packed
 from mtl_jax.shard import constrain
 
@@ -68,7 +69,7 @@ class BiaffineHead(nn.Module):
     size, length, width = x.shape
     root = self.param("root", nn.initializers.normal(1.0), (width,), x.dtype)
     drop = nn.Dropout(self.dropout, deterministic=not train)
-    words = drop(x)
+    words = drop(kept(x, mask))
     heads = jnp.concatenate([jnp.broadcast_to(root[None, None], (size, 1, width)), words], axis=1)
 
     def dense(features, given, name):

@@ -27,7 +27,8 @@ class RecurrentEncoder(nn.Module):
   sentences in one row have the features that they have apart. What stands at padding influences no other position.
   Words may bring their characters, of which a convolution and the maximum over the word make a vector beside that of
   the word. Computes in the dtype of its parameters and input, which must agree. What `mtl.nn.stages` gives are the
-  embedding, the layers, and the pooling; between them is `{"x": (B, L, D), "mask": (B, L), "segments": (B, L)}`.
+  embedding, the layers, and the pooling; between them is `{"x": (B, L, D), "mask": (B, L)}`, of packed rows with their
+  segments.
 
   Attributes:
     vocabulary: The number of words; None: the input is vectors.
@@ -39,13 +40,13 @@ class RecurrentEncoder(nn.Module):
     filters: That of the vectors of their characters.
     kernel: The number of characters that the convolution sees, odd.
     pool: `"mean"` over the positions without padding; `"first"` or `"last"` of them; None: no pooling, the net returns
-      `{"x": (B, L, D), "mask": (B, L), "segments": (B, L)}`, with zeros at padding.
+      `{"x": (B, L, D), "mask": (B, L)}`, with zeros at padding, and with the segments of packed rows.
     dropout: The share of what the embedding and each layer give that is set to zero when training, in [0, 1).
 
   >>> trunk = RecurrentEncoder(vocabulary=100, characters=30, width=16, pool=None)
   >>> x = {"tokens": jnp.ones((3, 7), jnp.int32), "characters": jnp.ones((3, 7, 5), jnp.int32)}
   >>> y, _ = jax.eval_shape(trunk.init_with_output, jax.random.key(0), x)
-  >>> y["x"].shape, y["segments"].shape
+  >>> y["x"].shape, y["mask"].shape
   ((3, 7, 16), (3, 7))
 
   References:
@@ -97,9 +98,12 @@ class RecurrentEncoder(nn.Module):
       if i == 0:
         x = self._embed(x, train)
       elif i <= self.layers:
-        y = _Layer(self.width // 2, self.cell, name=f"layer_{i - 1}")(x["x"], x["mask"], x["segments"])
+        segments = x["segments"] if "segments" in x else x["mask"]
+        y = _Layer(self.width // 2, self.cell, name=f"layer_{i - 1}")(x["x"], x["mask"], segments)
         x = {**x, "x": nn.Dropout(self.dropout, deterministic=not train, name=f"dropout_{i}")(y)}
       elif self.pool is not None:
+        if "segments" in x:
+          raise UserError(f"RecurrentEncoder: pool is {self.pool!r}, and rows are packed: take pool=None, SegmentPool.")
         x = pooled("RecurrentEncoder", self.pool, x["x"], x["mask"], ("mean", "first", "last"))
     return x
 
@@ -123,7 +127,8 @@ class RecurrentEncoder(nn.Module):
     if self.characters is not None:
       x = jnp.concatenate([x, self._spelled(given, mask)], axis=-1)
     x = nn.Dropout(self.dropout, deterministic=not train, name="dropout_0")(constrain(x))
-    return {"x": x, "mask": mask, "segments": segments}
+    is_packed = isinstance(given, Mapping) and "segments" in given
+    return {"x": x, "mask": mask} | ({"segments": segments} if is_packed else {})
 
   def _spelled(self, given: Any, mask: jax.Array) -> jax.Array:
     """A vector (B, L, filters) of the characters of each word."""

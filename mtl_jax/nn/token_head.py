@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from mtl_jax._core.errors import UserError
+from mtl_jax.nn._padded import kept
 from mtl_jax.nn._sentences import packed
 from mtl_jax.shard import constrain
 
@@ -55,6 +56,7 @@ class TokenHead(nn.Module):
     x, mask, _ = packed("TokenHead", x, ("x",))
     if x.ndim != 3:
       raise UserError(f"TokenHead: the input has shape {x.shape}, expected vectors (B, L, D): a trunk with pool=None.")
+    x = kept(x, mask)
     for width in self.hidden:
       x = nn.Dropout(self.dropout, deterministic=not train)(x)
       x = constrain(self.activation(nn.Dense(width)(x)))

@@ -19,7 +19,7 @@ NOTHING = {
 """What is known before the data are."""
 _WORD = re.compile(
   r"""n't\b | '(?:s|m|d|re|ve|ll)\b           # what English joins to a word
-  | (?:\w\.){2,}                              # U.S.
+  | (?:[^\W\d_]\.){2,}                        # U.S.
   | \w+?(?=n't\b) | \w+(?:[.,:@/]\w+)*        # 3.5, 10:30, example.com
   | \.\.\.+ | --+ | [^\w\s]""",
   re.VERBOSE | re.IGNORECASE,

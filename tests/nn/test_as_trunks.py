@@ -16,6 +16,7 @@ TRUNKS = [
   "transformer vectors",
   "transformer set",
   "temporal conv",
+  "recurrent",
   "graphs",
   "tabular resnet",
   "graphs vectors",

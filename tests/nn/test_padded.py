@@ -67,6 +67,9 @@ def test_padded_is_unpadded(name):
     ("transformer", jnp.ones((2, 3, 1)), r"float32\[2, 3, 1\], expected tokens \(B, L\): vocabulary=None takes"),
     ("transformer", jnp.ones((2, 11), jnp.int32), "11 positions, expected at most 10: raise max_length, or take posit"),
     ("transformer vectors", jnp.ones((2, 3), jnp.int32), r"int32\[2, 3\], expected vectors \(B, L, D\): for tokens"),
+    ("recurrent", jnp.ones((2, 3, 1)), r"float32\[2, 3, 1\], expected tokens \(B, L\): vocabulary=None takes"),
+    ("recurrent", jnp.ones((2, 3), jnp.int32), "no 'characters', expected integers .*: characters=None does without"),
+    ("recurrent gru", jnp.ones((2, 3), jnp.int32), r"int32\[2, 3\], expected vectors \(B, L, D\): for tokens"),
     ("graphs", jnp.ones((2, 3)), "the input is .*, expected a mapping of 'nodes', 'edges' and 'mask'"),
     ("graphs", {"edges": jnp.ones((2, 3, 3), jnp.int32)}, "the entries 'edges', expected 'nodes', with 'mask'"),
     (
@@ -95,6 +98,9 @@ def test_inputs_that_are_something_else(module, x, line):
     ("transformer", {"positions": "rotary"}, "positions is 'rotary', expected 'learned', 'sinusoidal' or None"),
     ("transformer", {"pool": "max"}, "pool is 'max', expected 'mean', 'first', or None"),
     ("temporal conv", {"pool": "first"}, "pool is 'first', expected 'mean', 'last', or None"),
+    ("recurrent", {"pool": "max"}, "pool is 'max', expected 'mean', 'first', 'last', or None"),
+    ("recurrent", {"cell": "rnn"}, "cell is 'rnn', width 8 and kernel 3, expected 'lstm' or 'gru', an even width and"),
+    ("recurrent", {"width": 7}, "cell is 'lstm', width 7 and"),
     ("graphs", {"pool": "first"}, "pool is 'first', expected 'sum', 'mean', or None"),
   ],
 )
