@@ -34,7 +34,8 @@ def predictions(
   drawn = {name: task.draw for name, task in tasks.items() if task.draw is not None}
   columns = 1 + len(drawn)
   side = images.shape[1] / images.shape[2]
-  figure = figure_of(figsize=(2.6 * columns, (2.6 * side + 0.9) * len(images)))
+  told = 1 + len(tasks) - len(drawn)  # lines above an image
+  figure = figure_of(figsize=(2.6 * columns, (2.6 * side + 0.16 * told + 0.1) * len(images)))
   for i, row in enumerate(figure.subplots(len(images), columns, squeeze=False)):
     own = {task: {name: values[i] for name, values in named.items()} for task, named in outputs.items()}
     for axes in row:

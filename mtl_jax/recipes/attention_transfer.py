@@ -16,12 +16,12 @@ from mtl_jax.recipes import _imagenet
 from mtl_jax.recipes._photos import photos
 from mtl_jax.recipes._recipe import Parts, Recipe, Splits, adamw_cosine, choose
 
-TUNED = 3
-"""The last stages of the trunk: each task has a copy of them, of a pretrained trunk these alone are trained."""
-STAGES = 11
+STAGES, TUNED = 6, 2
+"""Of the network's stages the first six are used, which keep a map of features, since cells are small; each task has a
+copy of the last two of them. Of a pretrained trunk these alone are trained."""
 
 
-def attention_transfer(pretrained: bool = True, height: int = 96) -> Recipe:
+def attention_transfer(pretrained: bool = True, height: int = 192) -> Recipe:
   """Whether there are platelets in a photograph, and how many red cells, from 205 photographs to learn from.
 
   Args:
@@ -39,22 +39,22 @@ def attention_transfer(pretrained: bool = True, height: int = 96) -> Recipe:
     return {"x": arrays["x"], **counts}
 
   def net(names: Sequence[str]) -> Parts:
-    heads = {name: from_linen(nn.MLP((), 1)) for name in choose(dict.fromkeys(("platelets", "red_cells")), names)}
-    return Parts(_imagenet.trunk(pretrained, (height, height * 4 // 3), TUNED), heads)
+    heads = {name: from_linen(nn.ImageHead(1)) for name in choose(dict.fromkeys(("platelets", "red_cells")), names)}
+    return Parts(_imagenet.trunk(pretrained, (height, height * 4 // 3), TUNED, STAGES), heads)
 
   return Recipe(
     name="attention_transfer",
     summary="Blood cells in photographs: a class and a count, by pretrained towers that attend to each other.",
     data=lambda seed: Splits(*map(labelled, source.bccd().values())),
     net=net,
-    arch=functools.partial(task_attention, shared_stages=STAGES - TUNED),
+    arch=functools.partial(task_attention, shared_stages=STAGES + 2 - TUNED),
     tasks={
       "platelets": families.binary("platelets").judged_by("accuracy"),
       "red_cells": families.regression("red_cells", mean=11.6, std=5.0).judged_by("mae"),
     },
     optimizer=adamw_cosine,
     learning_rate=1e-3,
-    steps=300,
+    steps=200,
     batch_size=16,
     eval_every=50,
     files=photos((192, 256)),

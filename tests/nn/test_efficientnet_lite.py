@@ -1,5 +1,6 @@
 """EfficientNet-Lite: the published size, its depthwise convolutions, and the logits of its original."""
 
+import importlib.resources
 import importlib.util
 import os
 
@@ -59,13 +60,29 @@ def logits():
   return of_images
 
 
+PHOTOGRAPHS = {
+  "china.jpg": (698, "sklearn"),  # palace
+  "flower.jpg": (985, "sklearn"),  # daisy
+  "chelsea.png": (285, "skimage"),  # Egyptian cat
+  "coffee.png": (967, "skimage"),  # espresso
+  "grace_hopper.jpg": (652, "matplotlib"),  # military uniform
+}
+"""Photographs that packages bring along: what they show, among the classes of ImageNet."""
+FOLDERS = {"sklearn": "datasets/images", "skimage": "data", "matplotlib": "mpl-data/sample_data"}
+
+
+def photograph(name, package):
+  """Its middle, in the size of ImageNet."""
+  with Image.open(importlib.resources.files(package) / FOLDERS[package] / name) as image:
+    side = min(image.size)
+    box = tuple((size + sign * side) / 2 for sign in (-1, 1) for size in image.size)
+    return np.asarray(image.convert("RGB").resize((224, 224), Image.Resampling.BICUBIC, box=box))
+
+
 @pytest.mark.slow
 def test_photographs_are_what_they_show(logits):
-  """A palace and a flower, which come with scikit-learn."""
-  photographs = pytest.importorskip("sklearn.datasets").load_sample_images().images
-  cut = [Image.fromarray(image[26:400, 133:507]).resize((224, 224), Image.Resampling.BICUBIC) for image in photographs]
-  found = logits(jnp.asarray(np.stack([np.asarray(image) for image in cut])))
-  assert found.argmax(axis=1).tolist() == [698, 985]  # palace, daisy
+  found = logits(jnp.asarray(np.stack([photograph(name, package) for name, (_, package) in PHOTOGRAPHS.items()])))
+  assert found.argmax(axis=1).tolist() == [kind for kind, _ in PHOTOGRAPHS.values()]
 
 
 @pytest.mark.slow

@@ -6,9 +6,9 @@ import os
 
 import numpy as np
 
-from mtl_jax._core.errors import UserError, reason
+from mtl_jax._core.errors import UserError
 from mtl_jax.data.objects import pad_objects
-from mtl_jax.data.source._folder import folder
+from mtl_jax.data.source._folder import arrays_of, folder
 from mtl_jax.data.source._jpegs import decoded
 
 CLASSES = ("RBC", "WBC", "Platelets")
@@ -44,11 +44,7 @@ def bccd(data_dir: str | os.PathLike[str] | None = None) -> dict[str, dict[str, 
   path = directory / "bccd" / "bccd_192x256.npz"
   if not path.is_file():
     raise UserError(f"BCCD is not at {path}: {told}.")
-  try:
-    with np.load(path, allow_pickle=False) as file:
-      jpegs, starts, boxes, kinds, ends, split = (file[key] for key in _KEYS)
-  except Exception as error:  # whatever zip files and numpy make of damaged ones
-    raise UserError(f"cannot read {path}, expected arrays {', '.join(_KEYS)}: {reason(error)}.") from error
+  jpegs, starts, boxes, kinds, ends, split = arrays_of("BCCD", path, _KEYS).values()
   x = decoded(path, jpegs, starts)
   area = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
   own = [np.flatnonzero(area[start:end]) + start for start, end in zip(ends[:-1], ends[1:], strict=True)]

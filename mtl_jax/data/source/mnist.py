@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mtl_jax._core.errors import UserError
-from mtl_jax.data.source._folder import folder
+from mtl_jax.data.source._folder import arrays_of, folder
 
 _KEYS = ("train_x", "train_y", "test_x", "test_y")
 _FILE = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
@@ -39,12 +39,7 @@ def mnist(data_dir: str | os.PathLike[str] | None = None) -> dict[str, np.ndarra
 def _from_file(path: Path) -> dict[str, np.ndarray]:
   if not path.is_file():
     raise UserError(f"MNIST is not at {path}: get it from {_FILE} and put it there.")
-  with np.load(path, allow_pickle=False) as file:
-    stored = {key: key if key in file else "_".join(reversed(key.split("_"))) for key in _KEYS}
-    missing = [key for key, name in stored.items() if name not in file]
-    if missing:
-      raise UserError(f"MNIST at {path} has no {missing[0]}, expected the arrays {', '.join(_KEYS)}.")
-    return {key: file[name] for key, name in stored.items()}
+  return arrays_of("MNIST", path, _KEYS, {key: "_".join(reversed(key.split("_"))) for key in _KEYS})
 
 
 def _from_tfds() -> dict[str, np.ndarray]:

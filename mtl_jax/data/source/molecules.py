@@ -5,14 +5,15 @@ from __future__ import annotations
 import csv
 import gzip
 import os
+import zlib
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from mtl_jax._core.errors import UserError, check_choice
+from mtl_jax._core.errors import UserError, check_choice, reason
 from mtl_jax.data import smiles as _smiles
-from mtl_jax.data.source._folder import folder
+from mtl_jax.data.source._folder import arrays_of, folder
 
 _FOLDER = "https://deepchemdata.s3-us-west-1.amazonaws.com/datasets"
 _FILES = {"tox21": "tox21", "sider": "sider", "clintox": "clintox", "toxcast": "toxcast_data"}
@@ -77,8 +78,11 @@ def molecules(name: str, data_dir: str | os.PathLike[str] | None = None) -> Mole
 
 
 def _read(path: Path) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
-  with gzip.open(path, "rt", newline="") as file:
-    header, *rows = csv.reader(file)
+  try:
+    with gzip.open(path, "rt", newline="") as file:
+      header, *rows = csv.reader(file)
+  except (OSError, EOFError, UnicodeDecodeError, zlib.error, ValueError) as error:
+    raise UserError(f"molecules: cannot read {path}: {reason(error).rstrip('.')}: get the file once more.") from error
   if "smiles" not in header:
     raise UserError(f"{path} has the columns {', '.join(header[:4])}, expected one named smiles, as in MoleculeNet.")
   if not rows:
@@ -100,12 +104,12 @@ def _read(path: Path) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
 
 def _made(path: Path, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
   """What RDKit has made of the molecules before: which it could read, fingerprints and scaffolds."""
-  with np.load(path, allow_pickle=False) as file:
-    for key in _KEPT:
-      if key not in file or len(file[key]) != count:
-        found = f"{len(file[key])} rows of {key}" if key in file else f"no {key}"
-        raise UserError(
-          f"{path} has {found}, expected {count} rows as in the file beside it: delete it, or make it anew."
-        )
-    packed, scaffolds, valid = (file[key] for key in _KEPT)
+  found = arrays_of("molecules", path, _KEPT)
+  for key, values in found.items():
+    if len(values) != count:
+      raise UserError(
+        f"{path} has {len(values)} rows of {key}, expected {count} rows as in the file beside it: delete it, or make "
+        "it anew."
+      )
+  packed, scaffolds, valid = (found[key] for key in _KEPT)
   return valid, np.unpackbits(packed, axis=1), scaffolds

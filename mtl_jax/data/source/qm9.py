@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mtl_jax._core.errors import UserError
-from mtl_jax.data.source._folder import folder
+from mtl_jax.data.source._folder import arrays_of, folder
 
 _COLUMNS = {  # of qm9pack's tables
   "rot_a": "RotA_GHz",
@@ -67,11 +67,7 @@ def _from_file(path: Path) -> dict[str, np.ndarray]:
       f"QM9 is not at {path}: pip install qm9pack and unset MTL_JAX_DATA, or put there what "
       "help(mtl.data.source.qm9) tells of."
     )
-  with np.load(path, allow_pickle=False) as file:
-    missing = [key for key in _ARRAYS if key not in file]
-    if missing:
-      raise UserError(f"QM9 at {path} has no {missing[0]}, expected the arrays {', '.join(_ARRAYS)}.")
-    z, pos, off, y = (file[key] for key in _ARRAYS)
+  z, pos, off, y = arrays_of("QM9", path, _ARRAYS).values()
   cuts = off[1:-1]
   return _padded(np.split(z, cuts), np.split(pos, cuts), y)
 
