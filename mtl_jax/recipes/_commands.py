@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from mtl_jax.recipes import _sentences
+from mtl_jax.recipes import _words
 from mtl_jax.recipes._recipe import Files
 
 NOTHING = {"tokenizer": "", "words": 2, "alphabet": "", "intents": ["", ""], "tags": ["O", "B"]}
@@ -19,7 +19,7 @@ def tags_of(sentences: Sequence[Sequence[str]]) -> list[str]:
 
 def unknown_tag(tag: str) -> str:
   """The tag of a slot that is in no training sentence."""
-  return f"{tag[0]}-{_sentences.UNKNOWN}"
+  return f"{tag[0]}-{_words.UNKNOWN}"
 
 
 def files(about: Mapping[str, Any], length: int) -> Files:
@@ -34,7 +34,7 @@ def files(about: Mapping[str, Any], length: int) -> Files:
       found |= {"tags": said["slots"], "slots": list(_spans(words, said["slots"]))}
     return found
 
-  return _sentences.files(about, split, record, tell, length)
+  return _words.files(about, split, record, tell, length)
 
 
 def split(line: str) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mtl_jax.data import source
-from mtl_jax.recipes import _sentences
+from mtl_jax.recipes import _words
 from mtl_jax.recipes._recipe import Files
 
 NOTHING = {
@@ -53,7 +53,7 @@ def files(about: Mapping[str, Any], length: int) -> Files:
     tree = {"dependencies": said["dependencies"]} if "dependencies" in said else {}
     return {**({"words": words} if words else {}), **{task: said[task] for task in said if task not in tree}, **tree}
 
-  return _sentences.files(about, split, record, tell, length)
+  return _words.files(about, split, record, tell, length)
 
 
 def tell(record: Mapping[str, Any]) -> str:

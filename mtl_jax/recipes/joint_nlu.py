@@ -12,7 +12,7 @@ from mtl_jax._core.errors import check_choice
 from mtl_jax.adapters import from_linen
 from mtl_jax.arch import chain
 from mtl_jax.data import source
-from mtl_jax.recipes import _commands, _sentences
+from mtl_jax.recipes import _commands, _words
 from mtl_jax.recipes._recipe import Arrays, Parts, Recipe, Splits, adamw_cosine, choose
 
 LENGTH, MOST = 64, 24
@@ -39,22 +39,22 @@ def joint_nlu(data: Literal["atis", "snips"] = "atis", width: int = 256) -> Reci
   def splits(seed: int) -> Splits:
     found = _SETS[data]()
     train = found["train"]
-    intents, tags = _sentences.classes(train.intents), _commands.tags_of(train.tags)
-    about = {**_sentences.known(train.words), "intents": intents, "tags": tags}
+    intents, tags = _words.classes(train.intents), _commands.tags_of(train.tags)
+    about = {**_words.known(train.words), "intents": intents, "tags": tags}
 
     def arrays(part: source.Commands) -> Arrays:
-      slots = [_sentences.numbers(tags, own, _commands.unknown_tag) for own in part.tags]
-      intent = _sentences.numbers(intents, part.intents)
-      return _sentences.packed(about, part.words, {"slots": slots}, {"intent": intent}, LENGTH, MOST)
+      slots = [_words.numbers(tags, own, _commands.unknown_tag) for own in part.tags]
+      intent = _words.numbers(intents, part.intents)
+      return _words.packed(about, part.words, {"slots": slots}, {"intent": intent}, LENGTH, MOST)
 
     return Splits(*(arrays(found[part]) for part in ("train", "valid", "test")), about=about)
 
   def net(names: Sequence[str], about: Mapping[str, Any]) -> Parts:
-    *layers, _ = _sentences.trunk(about, width=width, embedding=96, dropout=0.4)
-    intent = nn.MLP((128,), len(about["intents"]), dropout=0.2, flatten=False)
+    *layers, _ = _words.trunk(about, width=width, embedding=128, filters=48, dropout=0.3)
+    intent = nn.MLP((), len(about["intents"]), flatten=False)
     heads = {
       "intent": chain(from_linen(nn.SegmentPool(MOST)), from_linen(intent)),
-      "slots": from_linen(nn.TokenHead(len(about["tags"]), (128,), dropout=0.2)),
+      "slots": from_linen(nn.TokenHead(len(about["tags"]))),
     }
     return Parts(chain(*layers), choose(heads, names))
 
@@ -73,8 +73,8 @@ def joint_nlu(data: Literal["atis", "snips"] = "atis", width: int = 256) -> Reci
       learning_rate=4e-3,
       steps=_STEPS[data],
       batch_size=16,
-      eval_every=100,
-      score=functools.partial(_sentences.score, {"intent": "accuracy", "slots": "span_f1"}),
+      eval_every=300,
+      score=functools.partial(_words.score, {"intent": "accuracy", "slots": "span_f1"}),
       files=_commands.files(about, LENGTH),
       adapt=lambda described: of(described.about),
     )

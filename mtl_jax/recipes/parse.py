@@ -12,7 +12,7 @@ from mtl_jax import tasks as families
 from mtl_jax.adapters import from_linen
 from mtl_jax.arch import chain
 from mtl_jax.data import source
-from mtl_jax.recipes import _grammar, _sentences
+from mtl_jax.recipes import _grammar, _words
 from mtl_jax.recipes._recipe import Arrays, Parts, Recipe, Splits, adamw_cosine, choose
 
 LENGTH, MOST = 96, 32
@@ -37,20 +37,19 @@ def parse(width: int = 256) -> Recipe:
   def splits(seed: int) -> Splits:
     found = source.ud_ewt()
     train = _grammar.up_to(LENGTH, found["train"])
-    names = {label: _sentences.classes(itertools.chain(*getattr(train, field))) for label, field in _LABELS.items()}
-    about = {**_sentences.known(train.words), **names}
+    names = {label: _words.classes(itertools.chain(*getattr(train, field))) for label, field in _LABELS.items()}
+    about = {**_words.known(train.words), **names}
 
     def arrays(part: source.Treebank) -> Arrays:
       labels = {
-        label: [_sentences.numbers(names[label], own) for own in getattr(part, field)]
-        for label, field in _LABELS.items()
+        label: [_words.numbers(names[label], own) for own in getattr(part, field)] for label, field in _LABELS.items()
       }
-      return _sentences.packed(about, part.words, {**labels, "heads": _grammar.arrays(part.heads)}, {}, LENGTH, MOST)
+      return _words.packed(about, part.words, {**labels, "heads": _grammar.arrays(part.heads)}, {}, LENGTH, MOST)
 
     return Splits(*map(arrays, (train, found["valid"], found["test"])), about=about)
 
   def net(names: Sequence[str], about: Mapping[str, Any]) -> Parts:
-    *layers, _ = _sentences.trunk(about, width=width, layers=2, embedding=96, filters=64, dropout=0.3)
+    *layers, _ = _words.trunk(about, width=width, layers=2, embedding=96, filters=64, dropout=0.3)
     heads = {
       "pos": from_linen(nn.TokenHead(len(about["pos"]), (64,), dropout=0.2)),
       "morphology": from_linen(nn.TokenHead(len(about["morphology"]), (64,), dropout=0.2)),
@@ -77,7 +76,7 @@ def parse(width: int = 256) -> Recipe:
       steps=800,
       batch_size=16,
       eval_every=200,
-      score=functools.partial(_sentences.score, {"pos": "accuracy", "morphology": "accuracy", "dependencies": "uas"}),
+      score=functools.partial(_words.score, {"pos": "accuracy", "morphology": "accuracy", "dependencies": "uas"}),
       files=_grammar.files(about, LENGTH),
       adapt=lambda described: of(described.about),
     )

@@ -14,6 +14,7 @@ from mtl_jax import nn
 from mtl_jax._core.errors import UserError
 from mtl_jax._core.files import replacing, using
 from mtl_jax.data import text
+from mtl_jax.data.arrays import take
 from mtl_jax.recipes._recipe import Arrays, Files, Predicted
 from mtl_jax.train import Metrics
 
@@ -63,9 +64,13 @@ def packed(
   length: int,
   most: int,
 ) -> Arrays:
-  """Rows of sentences, with their words, characters and segments in the entry `x`, and -1 for missing labels."""
+  """Rows of sentences, with their words, characters and segments in the entry `x`, and -1 for missing labels.
+
+  Where each sentence has a row of its own, rows are in the order of the sentences.
+  """
   given = {**tokens(about, sentences), **of_words}
-  rows = text.pack(given, of_sentences, length=length, most=most, fill=dict.fromkeys(of_words, -1)).arrays
+  found = text.pack(given, of_sentences, length=length, most=most, fill=dict.fromkeys(of_words, -1))
+  rows = take(found.arrays, found.rows) if most == 1 else found.arrays
   return {"x": {key: rows.pop(key) for key in ("tokens", "characters", "segments")}, **rows}
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from mtl_jax import UserError, data, recipes
 from mtl_jax.cli.main import main
-from mtl_jax.recipes import _commands, _grammar, _sentences
+from mtl_jax.recipes import _commands, _grammar, _words
 
 ATIS = ["flight\tfly from boston to new york\tO O B-from O B-to I-to", "fare\thow much is it\tO O O O"]
 UNSEEN = ["meal\tdinner to boston now\tB-meal O B-to O"]
@@ -66,9 +66,9 @@ def test_what_is_in_no_training_sentence_is_a_class_of_its_own(place):
 
 
 def test_long_words_are_spelled_by_both_ends():
-  about = _sentences.known([["abc", "abc"], ["cba"]])
+  about = _words.known([["abc", "abc"], ["cba"]])
   assert about["alphabet"] == "abc" and about["words"] == 3
-  short, long, other = _sentences.tokens(about, [["cab"], ["a" * 9 + "b" * 9], ["é"]])["characters"]
+  short, long, other = _words.tokens(about, [["cab"], ["a" * 9 + "b" * 9], ["é"]])["characters"]
   assert short[0].tolist() == [4, 2, 3] + [0] * 13
   assert long[0].tolist() == [2] * 8 + [3] * 8 and other[0, 0] == 1
 
@@ -88,17 +88,18 @@ def predict(run, place, content, *options):
 
 def test_text_of_users(place, run, capsys):
   name, path = run
-  assert predict(path, place, b"Fly to Boston, please.\nHow much?\n", "--show", "1") == 0
+  assert predict(path, place, b"Fly to Boston, please.\nHow much is it now to fly?\n", "--show", "1") == 0
   told = capsys.readouterr().out
   assert "in.txt:1" in told and "in.txt:2" not in told
   lines = [json.loads(line) for line in (place / "out.jsonl").read_text().splitlines()]
   assert [line["name"] for line in lines] == ["in.txt:1", "in.txt:2"] and lines[0]["text"] == "Fly to Boston, please."
   if name == "joint_nlu":
-    assert lines[0]["words"] == ["fly", "to", "boston", "please"] and len(lines[0]["tags"]) == 4
+    assert lines[0]["words"] == ["fly", "to", "boston", "please"]
+    assert [len(line["tags"]) for line in lines] == [4, 7]
     assert lines[0]["intent"] in ("fare", "flight", "[UNK]") and 0 < lines[0]["probability"] <= 1
   else:
-    assert lines[1]["words"] == ["How", "much", "?"]
-    assert [len(lines[1][task]) for task in RECIPES[name]] == [3, 3, 3]
+    assert lines[1]["words"] == ["How", "much", "is", "it", "now", "to", "fly", "?"]
+    assert [len(line[task]) for line in lines for task in RECIPES[name]] == [6, 6, 6, 8, 8, 8]
     heads = [one["head"] for one in lines[1]["dependencies"]]
     assert heads.count(0) == 1 and all(head != i for i, head in enumerate(heads, start=1))
 
