@@ -17,7 +17,6 @@ from mtl_jax.recipes._recipe import Arrays, Parts, Recipe, Splits, adamw_cosine,
 
 LENGTH, MOST = 64, 24
 _SETS = {"atis": source.atis, "snips": source.snips}
-_STEPS = {"atis": 900, "snips": 1200}
 
 
 def joint_nlu(data: Literal["atis", "snips"] = "atis", width: int = 256) -> Recipe:
@@ -71,8 +70,8 @@ def joint_nlu(data: Literal["atis", "snips"] = "atis", width: int = 256) -> Reci
       },
       optimizer=adamw_cosine,
       learning_rate=4e-3,
-      steps=_STEPS[data],
-      batch_size=16,
+      steps=2400,
+      batch_size=4,
       eval_every=300,
       score=functools.partial(_words.score, {"intent": "accuracy", "slots": "span_f1"}),
       files=_commands.files(about, LENGTH),

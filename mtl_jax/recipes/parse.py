@@ -19,7 +19,7 @@ LENGTH, MOST = 96, 32
 _LABELS = {"pos": "pos", "morphology": "features", "relations": "relations"}
 
 
-def parse(width: int = 256) -> Recipe:
+def parse(width: int = 192) -> Recipe:
   """Parts of speech, morphology and dependencies of English, by a recurrent network over words and characters.
 
   Args:
@@ -49,11 +49,11 @@ def parse(width: int = 256) -> Recipe:
     return Splits(*map(arrays, (train, found["valid"], found["test"])), about=about)
 
   def net(names: Sequence[str], about: Mapping[str, Any]) -> Parts:
-    *layers, _ = _words.trunk(about, width=width, layers=2, embedding=96, filters=64, dropout=0.3)
+    *layers, _ = _words.trunk(about, width=width, layers=2, embedding=96, filters=64, dropout=0.25)
     heads = {
-      "pos": from_linen(nn.TokenHead(len(about["pos"]), (64,), dropout=0.2)),
-      "morphology": from_linen(nn.TokenHead(len(about["morphology"]), (64,), dropout=0.2)),
-      "dependencies": from_linen(nn.BiaffineHead(len(about["relations"]), 128, 32, dropout=0.3)),
+      "pos": from_linen(nn.TokenHead(len(about["pos"]))),
+      "morphology": from_linen(nn.TokenHead(len(about["morphology"]))),
+      "dependencies": from_linen(nn.BiaffineHead(len(about["relations"]), 128, 32, dropout=0.2)),
     }
     return Parts(chain(*layers), choose(heads, names))
 
@@ -72,10 +72,10 @@ def parse(width: int = 256) -> Recipe:
         ),
       },
       optimizer=adamw_cosine,
-      learning_rate=4e-3,
-      steps=800,
-      batch_size=16,
-      eval_every=200,
+      learning_rate=3e-3,
+      steps=1500,
+      batch_size=4,
+      eval_every=500,
       score=functools.partial(_words.score, {"pos": "accuracy", "morphology": "accuracy", "dependencies": "uas"}),
       files=_grammar.files(about, LENGTH),
       adapt=lambda described: of(described.about),

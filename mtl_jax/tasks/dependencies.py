@@ -92,9 +92,10 @@ def dependencies(
   def loss(prediction, batch):
     y = label_of(batch)
     _expect(heads, prediction, y["head"].shape, num_relations)
-    y = _weights.where_labelled(y["head"], weights_of(batch)), _weights.where_labelled(y["relation"], weights_of(batch))
+    weights = weights_of and weights_of(batch)
+    columns, kinds = (_weights.where_labelled(y[key], weights) for key in ("head", "relation"))
     cross_entropy = optax.softmax_cross_entropy_with_integer_labels
-    return cross_entropy(prediction["arc"], y[0]) + cross_entropy(_relations(prediction, y[0]), y[1])
+    return cross_entropy(prediction["arc"], columns) + cross_entropy(_relations(prediction, columns), kinds)
 
   def decide(prediction):
     arc = prediction["arc"]

@@ -67,20 +67,22 @@ def _part(directory: Path, part: str) -> Treebank:
     missing = directory / f"en_ewt-ud-{part}.conllu"
     raise UserError(f"UD English EWT is not at {missing}: get it from {_PLACE} and put it there.")
   advice = f"get it from {_PLACE} once more"
-  found, sentence = Treebank([], [], [], [], []), Treebank([], [], [], [], [])
+  found, rows = Treebank([], [], [], [], []), list[tuple[str, str, str, int, str]]()
   for i, line in enumerate([*lines_of(path, advice), ""], start=1):
     row = line.split("\t")
     if not line.strip():
-      if sentence.words:
-        for column, own in zip(found, sentence, strict=True):
-          column.append(own)
-        sentence = Treebank([], [], [], [], [])
+      if rows:
+        found.words.append([one[0] for one in rows])
+        found.pos.append([one[1] for one in rows])
+        found.features.append([one[2] for one in rows])
+        found.heads.append([one[3] for one in rows])
+        found.relations.append([one[4] for one in rows])
+      rows = []
     elif len(row) in _COLUMNS and not (len(row) == 10 and not row[0].isdigit()):
       form, pos, features, head, relation = (row[k] for k in _COLUMNS[len(row)])
       if not head.isdigit():
         raise UserError(f"{path}, line {i}: the head is {head!r}, expected the number of a word or 0: {advice}.")
-      for column, value in zip(sentence, (form, pos, features, int(head), relation), strict=True):
-        column.append(value)
+      rows.append((form, pos, features, int(head), relation))
     elif not line.startswith("#") and len(row) != 10:
       raise UserError(f"{path}, line {i}: {len(row)} columns, expected 6, or 10 as in CoNLL-U: {advice}.")
   if not found.words:
