@@ -73,3 +73,6 @@ def test_what_is_no_packed_row():
       MODULES[name].clone(pool="mean").init(jax.random.key(0), PACKED)
   with pytest.raises(UserError, match=r"the input has shape \(2, 7\), expected vectors"):
     mtl.nn.SegmentPool(2).apply({}, {"x": TOKENS, "segments": SEGMENTS})
+  net = mtl.arch.prompt(mtl.from_linen(ENCODER), {"a": mtl.from_linen(mtl.nn.TokenHead(2))})
+  with pytest.raises(UserError, match="prompt: rows are packed with several sequences, expected one per row"):
+    jax.eval_shape(net.init, jax.random.key(0), PACKED)
