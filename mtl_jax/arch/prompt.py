@@ -35,7 +35,7 @@ def prompt(trunk: Net, heads: Mapping[str, Net], length: int = 10) -> Net:
 
   Raises:
     UserError: Something is no `Net`; no heads; a trunk without stages; `length` below 1; when it is applied, the first
-      stage gives no sequence.
+      stage gives no sequence, or packed rows.
 
   >>> import flax.linen as nn, mtl_jax as mtl
   >>> def mean(params, state, x):
@@ -69,6 +69,11 @@ def prompt(trunk: Net, heads: Mapping[str, Net], length: int = 10) -> Net:
     words = jnp.concatenate([jnp.broadcast_to(tokens, (len(words), *tokens.shape)), words], axis=1)
     if not isinstance(x, Mapping):
       return words, state
+    if "segments" in x:
+      raise UserError(
+        "prompt: rows are packed with several sequences, expected one per row, before which a prompt can stand:"
+        " pack them with most=1 and give the trunk a mask in place of segments."
+      )
     mask = {}
     if "mask" in x:
       mask["mask"] = jnp.concatenate([jnp.ones((len(words), length), x["mask"].dtype), x["mask"]], axis=1)

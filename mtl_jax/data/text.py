@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -179,8 +180,8 @@ def read_lines(path: str | Path, warn: Callable[[str], None] | None = None) -> t
 
   Args:
     path: The file, in UTF-8, or the folder.
-    warn: Is told of each line that is empty, which is then left out; None: that is an error. Empty lines at a file's
-      end are none.
+    warn: Is told of each line that is empty or no UTF-8, which is then left out; None: that is an error. Empty lines
+      at a file's end are none.
 
   Returns:
     The lines, without spaces around them, and their names, `file.txt:1`.
@@ -193,21 +194,20 @@ def read_lines(path: str | Path, warn: Callable[[str], None] | None = None) -> t
   found: dict[str, str] = {}
   for file in files:
     with using(file):
-      raw = file.read_bytes()
-    try:
-      text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-      line = raw[: error.start].count(b"\n") + 1
-      raise UserError(f"{file}: line {line} is not UTF-8: store the file in that encoding.") from error
-    for number, line in enumerate(text.rstrip().split("\n"), start=1):
+      lines = file.read_bytes().removeprefix(codecs.BOM_UTF8).rstrip().split(b"\n")
+    for number, line in enumerate(lines, start=1):
       name = f"{file.name if file == path else file.relative_to(path)}:{number}"
-      if line.strip():
-        found[name] = line.strip()
-      elif text.strip():
-        told = f"{file}: line {number} is empty."
+      try:
+        text = line.decode().strip()
+        told = "" if text or lines == [b""] else f"line {number} is empty: expected a sentence."
+      except UnicodeDecodeError:
+        text, told = "", f"line {number} is not UTF-8: store the file in that encoding."
+      if text:
+        found[name] = text
+      elif told:
         if warn is None:
-          raise UserError(f"{told[:-1]}: expected a sentence.")
-        warn(told)
+          raise UserError(f"{file}: {told}")
+        warn(f"{file}: {told}")
   if not found:
     raise UserError(f"{path}: there is no text in it: expected a sentence per line.")
   return list(found.values()), list(found)

@@ -17,6 +17,8 @@
 - `UNet`: the same, joined at every resolution; `DenseHead`: a head for such predictions.
 - `TransformerEncoder`: attention and dense layers, for tokens or vectors in sequence.
 - `Bert`: the same as BERT has it, whose weights can be pretrained (`mtl_jax.transfer`).
+- `RecurrentEncoder`: LSTM or GRU in both directions, for words or vectors in sequence.
+- `TokenHead`: outputs at each position of a sequence; `BiaffineHead`: arcs between its words.
 - `SegmentPool`: one vector of each sentence of packed rows.
 - `TemporalConv`: dilated convolutions over time.
 - `LogMel`: waves as mel bands over time; `SpecAugment`, `StackFrames`: runs of them dropped, frames side by side.
@@ -30,6 +32,7 @@
 from mtl_jax._core.rows import lookup
 from mtl_jax.nn._stages import stages
 from mtl_jax.nn.bert import Bert
+from mtl_jax.nn.biaffine_head import BiaffineHead
 from mtl_jax.nn.cnn import CNN
 from mtl_jax.nn.columns import Columns
 from mtl_jax.nn.count_head import CountHead
@@ -45,6 +48,7 @@ from mtl_jax.nn.message_passing import MessagePassing
 from mtl_jax.nn.mlp import MLP
 from mtl_jax.nn.patches import Patches
 from mtl_jax.nn.pixels import Pixels
+from mtl_jax.nn.recurrent import RecurrentEncoder
 from mtl_jax.nn.resnet import ResNet
 from mtl_jax.nn.segment_pool import SegmentPool
 from mtl_jax.nn.segnet import SegNet
@@ -52,11 +56,13 @@ from mtl_jax.nn.sequence_head import SequenceHead
 from mtl_jax.nn.span_head import SpanHead
 from mtl_jax.nn.tabular_resnet import TabularResNet
 from mtl_jax.nn.temporal_conv import TemporalConv
+from mtl_jax.nn.token_head import TokenHead
 from mtl_jax.nn.transformer import TransformerEncoder
 from mtl_jax.nn.unet import UNet
 
 __all__ = [
   "Bert",
+  "BiaffineHead",
   "CNN",
   "Columns",
   "CountHead",
@@ -71,6 +77,7 @@ __all__ = [
   "MessagePassing",
   "Patches",
   "Pixels",
+  "RecurrentEncoder",
   "ResNet",
   "SegNet",
   "SegmentPool",
@@ -80,6 +87,7 @@ __all__ = [
   "StackFrames",
   "TabularResNet",
   "TemporalConv",
+  "TokenHead",
   "TransformerEncoder",
   "UNet",
   "lookup",

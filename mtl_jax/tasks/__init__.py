@@ -14,6 +14,8 @@
 - `segmentation`, `depth`, `normals`: a class, a distance or a direction for every pixel.
 - `transcription`: the text of a sequence, such as of speech; `decoding`: from its logits to text.
 - `language_model`: the next token of a text.
+- `tagging`: a class for every position of a sequence.
+- `dependencies`: the syntactic tree of each sentence.
 - `Task`: any other loss.
 - `auxiliary`: a task that is trained with a fixed weight and not balanced; `balanced`: the other tasks.
 - `with_metrics`: a task with further metrics.
@@ -29,6 +31,7 @@ from mtl_jax.tasks.class_weights import balanced_weights
 from mtl_jax.tasks.classification import binary, classification, multilabel
 from mtl_jax.tasks.contrastive import contrastive
 from mtl_jax.tasks.counts import counts
+from mtl_jax.tasks.dependencies import dependencies
 from mtl_jax.tasks.depth import depth
 from mtl_jax.tasks.detection import detection
 from mtl_jax.tasks.keypoints import keypoints
@@ -40,6 +43,7 @@ from mtl_jax.tasks.regression import regression
 from mtl_jax.tasks.segmentation import segmentation
 from mtl_jax.tasks.similarity import similarity
 from mtl_jax.tasks.span import span
+from mtl_jax.tasks.tagging import tagging
 from mtl_jax.tasks.transcription import transcription
 
 __all__ = [
@@ -55,6 +59,7 @@ __all__ = [
   "contrastive",
   "counts",
   "decoding",
+  "dependencies",
   "depth",
   "detection",
   "keypoints",
@@ -67,6 +72,7 @@ __all__ = [
   "segmentation",
   "similarity",
   "span",
+  "tagging",
   "transcription",
   "with_metrics",
 ]

@@ -20,6 +20,27 @@ def read(batch: Mapping[str, Any], key: str, kind: str) -> Any:
   return batch[key]
 
 
+Path = str | tuple[str, ...]
+"""Of an entry of a batch: a key, or the keys that lead to it, such as `("x", "segments")`."""
+
+
+def at(batch: Mapping[str, Any], path: Path, kind: str) -> Any:
+  """The entry of a batch at a path, or one clear line when it is missing.
+
+  >>> at({"x": {"segments": 1}}, ("x", "segments"), "segments")
+  1
+  """
+  keys = (path,) if isinstance(path, str) else path
+  found = read(batch, keys[0], kind)
+  for i, key in enumerate(keys[1:], start=1):
+    if not isinstance(found, Mapping) or key not in found:
+      where = "/".join(keys[:i])
+      known = f"only {', '.join(map(repr, found))}" if isinstance(found, Mapping) else "which is one array"
+      raise UserError(f"the batch has no {kind} {'/'.join(keys)!r}: {where!r} has no entry {key!r}, {known}.")
+    found = found[key]
+  return found
+
+
 class Labels(NamedTuple):
   """The labels of a data set, (N, ...), and which of them count, booleans of the same shape, or of that of `there`."""
 
@@ -61,7 +82,8 @@ def labels_of(
   values = np.asarray(arrays[label])
   fits = [want in (None, found) for want, found in zip(entries, values.shape[1:], strict=False)]
   if values.ndim != 1 + len(entries) or (None in entries and not all(fits)):
-    sides = ", ".join(str(want or "HW"[i]) for i, want in enumerate(entries))
+    names = "L" if len(entries) == 1 else "HW"
+    sides = ", ".join(str(want or names[i]) for i, want in enumerate(entries))
     shape = f"(N, {sides})" if entries else "(N,)"
     raise UserError(
       f"task {name!r}: label {label!r} has shape {values.shape}, expected {shape}{_advice(values, entries)}."
@@ -127,3 +149,18 @@ def fitting(shape: tuple[int, ...]) -> str:
   '(6,), one per example, or (6, 3), one per entry'
   """
   return f"{shape[:1]}, one per example" + (f", or {shape}, one per entry" if len(shape) > 1 else "")
+
+
+def segments_of(name: str, arrays: Mapping[str, Any], path: Path, label: str, shape: tuple[int, ...]) -> np.ndarray:
+  """The numbers of the sentences of each row, after the check that there is one at each position.
+
+  Raises:
+    UserError: They are missing, no integers, or not shaped like the label.
+  """
+  found = np.asarray(at(arrays, path, f"segments of task {name!r}"))
+  told = path if isinstance(path, str) else "/".join(path)
+  if found.shape != shape or not np.issubdtype(found.dtype, np.integer):
+    raise UserError(
+      f"task {name!r}: segments {told!r} are {found.dtype} {found.shape}, expected integers {shape} as label {label!r}."
+    )
+  return found

@@ -51,6 +51,9 @@ ROWS = {"numbers": floats(3, 2), "missing": bools(3, 2), "words": ints(3, 2), "t
 
 columns = mtl.nn.Columns(np.array([[-1.0, 0, 2]] * 2), np.array([[-1.0, 0, 1]] * 2), (1,), (4, 6), (5,), width=4)
 bert = mtl.nn.Bert(vocabulary=9, width=8, layers=2, heads=2, max_length=10)
+recurrent = mtl.nn.RecurrentEncoder(vocabulary=9, characters=5, width=8, layers=2, embedding=6, filters=4)
+SPELLED = {**TOKENS, "characters": ints(3, LONG, 4)}
+
 graphs = mtl.nn.MessagePassing(atoms=9, bonds=4, width=8, layers=2)
 
 TABLE: dict[str, Case] = {
@@ -99,6 +102,10 @@ TABLE: dict[str, Case] = {
   ),
   "spec augment": Case(mtl.nn.SpecAugment(3, 4, runs=2), {"x": floats(3, LONG, 5), "mask": bools(3, LONG)}, VECTORS),
   "sequence head": Case(mtl.nn.SequenceHead(7, (4,)), {"x": floats(3, LONG, 7), "mask": bools(3, LONG)}, VECTORS),
+  "recurrent": Case(recurrent, floats(3, 8), SPELLED),
+  "recurrent gru": Case(
+    recurrent.clone(vocabulary=None, characters=None, cell="gru", pool="last"), floats(3, 8), VECTORS
+  "recurrent whole": Case(recurrent.clone(pool=None), {"x": floats(3, LONG, 8), "mask": bools(3, LONG)}, SPELLED),
   "embeddings": Case(mtl.nn.Embeddings((4, 4), 5), floats(3, 2, 5), ints(3, 2)),
   "graphs": Case(graphs, floats(3, 8), KINDS),
   "graphs vectors": Case(graphs.clone(atoms=None, bonds=None, pool="mean"), floats(3, 8), GRAPHS),

@@ -17,6 +17,7 @@ TRUNKS = [
   "transformer set",
   "bert",
   "temporal conv",
+  "recurrent",
   "graphs",
   "tabular resnet",
   "graphs vectors",

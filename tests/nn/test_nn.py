@@ -31,7 +31,8 @@ def test_shape_and_dtype(name, train):
 
 
 @pytest.mark.parametrize(
-  "name", ["mlp head", "cnn", "resnet small", "resnet pre", "transformer", "bert", "temporal conv", "graphs"]
+  "name",
+  ["mlp head", "cnn", "resnet small", "resnet pre", "transformer", "bert", "temporal conv", "recurrent", "graphs"],
 )
 def test_bfloat16_computes_about_the_same(name):
   x = inputs(TABLE[name].x)
@@ -105,7 +106,7 @@ def test_dropout_only_when_training(module):
   assert (dropped != zeros(True, 1)).any()
 
 
-@pytest.mark.parametrize("name", ["transformer", "bert", "temporal conv", "graphs"])
+@pytest.mark.parametrize("name", ["transformer", "bert", "temporal conv", "recurrent", "graphs"])
 def test_keys_count_only_when_training(name):
   case = TABLE[name]
   x = inputs(case.x)
@@ -153,7 +154,7 @@ def test_trains_in_bfloat16():
 @pytest.mark.parametrize(
   "name",
   ["mlp head", "positions", "cnn", "cnn mean", "resnet", "resnet pre", "segnet", "unet", "transformer"]
-  + ["transformer vectors", "bert", "temporal conv", "graphs"],
+  + ["transformer vectors", "bert", "temporal conv", "recurrent", "graphs"],
 )
 def test_stages_in_turn_are_the_whole(name):
   """With the same parameters, under the same names, whether initialised whole or in stages."""

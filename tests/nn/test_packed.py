@@ -18,6 +18,8 @@ MODULES = {
   "learned": ENCODER,
   "sinusoidal": ENCODER.clone(positions="sinusoidal"),
   "none": ENCODER.clone(positions=None),
+  "lstm": mtl.nn.RecurrentEncoder(vocabulary=9, width=8, layers=2, embedding=6, pool=None),
+  "gru": mtl.nn.RecurrentEncoder(vocabulary=9, width=8, layers=2, embedding=6, pool=None, cell="gru"),
 }
 
 
@@ -66,7 +68,11 @@ def test_places_in_segments():
 def test_what_is_no_packed_row():
   with pytest.raises(UserError, match=r"the segments are float32\[2, 7\], expected integers \[2, 7\]"):
     ENCODER.init(jax.random.key(0), {"tokens": TOKENS, "segments": SEGMENTS.astype(jnp.float32)})
-  with pytest.raises(UserError, match="take pool=None, SegmentPool"):
-    ENCODER.clone(pool="mean").init(jax.random.key(0), PACKED)
+  for name in ("learned", "lstm"):
+    with pytest.raises(UserError, match="take pool=None, SegmentPool"):
+      MODULES[name].clone(pool="mean").init(jax.random.key(0), PACKED)
   with pytest.raises(UserError, match=r"the input has shape \(2, 7\), expected vectors"):
     mtl.nn.SegmentPool(2).apply({}, {"x": TOKENS, "segments": SEGMENTS})
+  net = mtl.arch.prompt(mtl.from_linen(ENCODER), {"a": mtl.from_linen(mtl.nn.TokenHead(2))})
+  with pytest.raises(UserError, match="prompt: rows are packed with several sequences, expected one per row"):
+    jax.eval_shape(net.init, jax.random.key(0), PACKED)

@@ -75,6 +75,9 @@ def test_padded_is_unpadded(name):
       {"tokens": jnp.ones((2, 3), jnp.int32), "segments": jnp.ones(3, jnp.int32)},
       r"segments are int32\[3\], expected integers \[2, 3\]",
     ),
+    ("recurrent", jnp.ones((2, 3, 1)), r"float32\[2, 3, 1\], expected tokens \(B, L\): vocabulary=None takes"),
+    ("recurrent", jnp.ones((2, 3), jnp.int32), "no 'characters', expected integers .*: characters=None does without"),
+    ("recurrent gru", jnp.ones((2, 3), jnp.int32), r"int32\[2, 3\], expected vectors \(B, L, D\): for tokens"),
     ("graphs", jnp.ones((2, 3)), "the input is .*, expected a mapping of 'nodes', 'edges' and 'mask'"),
     ("graphs", {"edges": jnp.ones((2, 3, 3), jnp.int32)}, "the entries 'edges', expected 'nodes', with 'mask'"),
     (
@@ -105,6 +108,9 @@ def test_inputs_that_are_something_else(module, x, line):
     ("bert", {"heads": 3}, "width is 8 and heads 3, expected heads to divide it"),
     ("bert", {"pool": "max"}, "pool is 'max', expected 'mean', 'first', or None"),
     ("temporal conv", {"pool": "first"}, "pool is 'first', expected 'mean', 'last', or None"),
+    ("recurrent", {"pool": "max"}, "pool is 'max', expected 'mean', 'first', 'last', or None"),
+    ("recurrent", {"cell": "rnn"}, "cell is 'rnn', width 8 and kernel 3, expected 'lstm' or 'gru', an even width and"),
+    ("recurrent", {"width": 7}, "cell is 'lstm', width 7 and"),
     ("graphs", {"pool": "first"}, "pool is 'first', expected 'sum', 'mean', or None"),
   ],
 )

@@ -11,6 +11,7 @@ Larger than memory:
 In memory:
 
 - `adult`: 48,842 people of a census, from the files of UCI.
+- `atis`, `snips`: commands with their intents and slots, from files; `Commands`: what they give.
 - `bccd`: 364 photographs of blood, with boxes around its cells, from a file.
 - `digits`: 1797 handwritten digits of 8 x 8, from scikit-learn, offline.
 - `mnist`: 70,000 handwritten digits of 28 x 28, from a file or TensorFlow Datasets.
@@ -21,6 +22,7 @@ In memory:
 - `qm9`: geometry and properties of small molecules, from a file or the package qm9pack.
 - `spoken_digits`: 1500 clips of six speakers who say digits, from a file; `SpokenDigits`: what it gives.
 - `sentences`: sentences with one label each, SST-2, TREC, SUBJ, MR, CR and MPQA, from their files.
+- `ud_ewt`: sentences with their parts of speech and syntactic trees, from files; `Treebank`: what it gives.
 """
 
 from mtl_jax.data.source.adult import adult
@@ -30,6 +32,7 @@ from mtl_jax.data.source.digits import digits
 from mtl_jax.data.source.mapped import mapped
 from mtl_jax.data.source.mnist import mnist
 from mtl_jax.data.source.molecules import Molecules, molecules
+from mtl_jax.data.source.nlu import Commands, atis, snips
 from mtl_jax.data.source.npy import npy
 from mtl_jax.data.source.npz import npz
 from mtl_jax.data.source.nyuv2 import NYUv2, nyuv2
@@ -40,14 +43,18 @@ from mtl_jax.data.source.sentences import sentences
 from mtl_jax.data.source.spoken_digits import SpokenDigits, spoken_digits
 from mtl_jax.data.source.stream import stream
 from mtl_jax.data.source.tfds import tfds
+from mtl_jax.data.source.ud_ewt import Treebank, ud_ewt
 
 __all__ = [
+  "Commands",
   "Molecules",
   "NYUv2",
   "Office31",
   "SpokenDigits",
+  "Treebank",
   "adult",
   "array_record",
+  "atis",
   "bccd",
   "digits",
   "mapped",
@@ -60,7 +67,9 @@ __all__ = [
   "parquet",
   "qm9",
   "sentences",
+  "snips",
   "spoken_digits",
   "stream",
   "tfds",
+  "ud_ewt",
 ]

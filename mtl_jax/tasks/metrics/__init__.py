@@ -12,6 +12,7 @@ Each is a function that returns a `Metric`, for `mtl.Task(metrics={name: metric}
 - `mean_average_precision`: of detected boxes, as COCO defines it.
 - `mean_iou`: of classes of pixels.
 - `character_error_rate`, `word_error_rate`: of texts, by edits.
+- `span_f1`: of spans of tags.
 - `median`: of any value per example or pixel.
 - `mean`: the mean of any value per example.
 - `collected`: any function of the whole data set, in numpy.
@@ -28,6 +29,7 @@ from mtl_jax.tasks.metrics.means import accuracy, mean, mean_absolute_error
 from mtl_jax.tasks.metrics.metric import Metric
 from mtl_jax.tasks.metrics.probabilities import calibration_error, log_loss
 from mtl_jax.tasks.metrics.ranking import average_precision, group_auc, roc_auc
+from mtl_jax.tasks.metrics.spans import span_f1
 from mtl_jax.tasks.metrics.variance import r2
 
 __all__ = [
@@ -50,6 +52,7 @@ __all__ = [
   "r2",
   "recall",
   "roc_auc",
+  "span_f1",
   "spearman",
   "word_error_rate",
 ]

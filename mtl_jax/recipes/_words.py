@@ -1,0 +1,131 @@
+"""Recipes of sentences: words and their characters as the trunk's input, users' text read and told of."""
+
+from __future__ import annotations
+
+import collections
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mtl_jax import nn
+from mtl_jax._core.errors import UserError
+from mtl_jax._core.files import replacing, using
+from mtl_jax.data import text
+from mtl_jax.data.arrays import take
+from mtl_jax.recipes._recipe import Arrays, Files, Predicted
+from mtl_jax.train import Metrics
+
+Record = dict[str, Any]
+UNKNOWN = "[UNK]"
+"""The class of what is in no training sentence, which is never right."""
+SPELLED = 16
+"""Of a longer word the first and the last half as many characters are seen."""
+
+
+def known(sentences: Sequence[Sequence[str]]) -> dict[str, Any]:
+  """What a run has to know of training sentences: their words and characters."""
+  counts = collections.Counter(character for words in sentences for word in words for character in word)
+  alphabet = "".join(sorted(character for character, count in counts.items() if count > 1))
+  tokenizer = text.words(sentences)
+  return {"tokenizer": tokenizer, "words": text.load_tokenizer(tokenizer).get_vocab_size(), "alphabet": alphabet}
+
+
+def classes(values: Iterable[str]) -> list[str]:
+  """The classes of training data, behind that of all others."""
+  return [UNKNOWN, *sorted(set(values))]
+
+
+def numbers(names: Sequence[str], values: Iterable[str], other: Callable[[str], str] = lambda _: UNKNOWN) -> np.ndarray:
+  """The numbers of classes; those that are not known have the number of the name that `other` makes of them."""
+  number = {name: i for i, name in enumerate(names)}
+  return np.array([number[value] if value in number else number[other(value)] for value in values], np.int32)
+
+
+def tokens(about: Mapping[str, Any], sentences: Sequence[Sequence[str]]) -> dict[str, list[np.ndarray]]:
+  """The words of sentences, (n,), and their characters, (n, SPELLED)."""
+  number = {character: i for i, character in enumerate(about["alphabet"], start=2)}
+
+  def spelled(word: str) -> list[int]:
+    short = word if len(word) <= SPELLED else word[: SPELLED // 2] + word[-SPELLED // 2 :]
+    return [number.get(character, 1) for character in short] + [0] * (SPELLED - len(short))
+
+  characters = [np.array([spelled(word) for word in words], np.int32) for words in sentences]
+  return {"tokens": text.encode(about["tokenizer"], sentences), "characters": characters}
+
+
+def packed(
+  about: Mapping[str, Any],
+  sentences: Sequence[Sequence[str]],
+  of_words: Mapping[str, Sequence[np.ndarray]],
+  of_sentences: Mapping[str, Any],
+  length: int,
+  most: int,
+) -> Arrays:
+  """Rows of sentences, with their words, characters and segments in the entry `x`, and -1 for missing labels.
+
+  Where each sentence has a row of its own, rows are in the order of the sentences.
+  """
+  given = {**tokens(about, sentences), **of_words}
+  found = text.pack(given, of_sentences, length=length, most=most, fill=dict.fromkeys(of_words, -1))
+  rows = take(found.arrays, found.rows) if most == 1 else found.arrays
+  return {"x": {key: rows.pop(key) for key in ("tokens", "characters", "segments")}, **rows}
+
+
+def trunk(about: Mapping[str, Any], **options: Any) -> Sequence[Any]:
+  """The stages of a recurrent network over words and characters."""
+  sizes = {"vocabulary": about["words"], "characters": len(about["alphabet"]) + 2}
+  return nn.stages(nn.RecurrentEncoder(**sizes, pool=None, **options))
+
+
+def score(mains: Mapping[str, str], metrics: Metrics) -> float:
+  """The best model is that of the greatest mean of the tasks' metrics; losses rise earlier, as it grows too sure."""
+  return -float(np.mean([values[mains[task]] for task, values in metrics.items()]))
+
+
+def files(
+  about: Mapping[str, Any],
+  split: Callable[[str], list[str]],
+  record: Callable[[list[str], Record], Record],
+  tell: Callable[[Record], str],
+  length: int,
+) -> Files:
+  """How a recipe reads text, a sentence per line, and tells what is predicted.
+
+  Args:
+    about: As `known` gives it.
+    split: Makes words of a line.
+    record: `record(words, records)`, what is said of a sentence from what the tasks say of its row, `{task: ...}`.
+    tell: What is said of a record in a terminal.
+    length: The most words of a sentence.
+  """
+
+  def read(path: Path, tasks: Sequence[str], warn: Callable[[str], None] | None = None) -> tuple[Arrays, list[str]]:
+    if tasks:
+      raise UserError(f"{path}: text has no labels: to test a model, put both in an .npz file.")
+    found: dict[str, list[str]] = {}
+    for line, name in zip(*text.read_lines(path, warn), strict=True):
+      words = split(line)
+      if 0 < len(words) <= length:
+        found[f"{name}\t{line}"] = words
+        continue
+      told = f"{name}: {len(words)} words, expected 1 to {length}: {'cut the line' if words else 'leave it out'}."
+      if warn is None:
+        raise UserError(told)
+      warn(told)
+    if not found:
+      raise UserError(f"{path}: there is no sentence in it.")
+    return packed(about, list(found.values()), {}, {}, length, 1), list(found)
+
+  def records(predicted: Predicted) -> Iterator[Record]:
+    for found in predicted.records():
+      name, _, line = found.pop("name").partition("\t")
+      yield {"name": name, **({"text": line} if line else {}), **record(split(line), found)}
+
+  def write(path: Path, predicted: Predicted) -> None:
+    with using(path), replacing(path) as partial, partial.open("w") as file:
+      file.writelines(json.dumps(one, ensure_ascii=False) + "\n" for one in records(predicted))
+
+  return Files(read, write, ".jsonl", None, read, lambda predicted: "\n".join(map(tell, records(predicted))))
