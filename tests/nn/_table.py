@@ -105,6 +105,7 @@ TABLE: dict[str, Case] = {
   "recurrent": Case(recurrent, floats(3, 8), SPELLED),
   "recurrent gru": Case(
     recurrent.clone(vocabulary=None, characters=None, cell="gru", pool="last"), floats(3, 8), VECTORS
+  ),
   "recurrent whole": Case(recurrent.clone(pool=None), {"x": floats(3, LONG, 8), "mask": bools(3, LONG)}, SPELLED),
   "embeddings": Case(mtl.nn.Embeddings((4, 4), 5), floats(3, 2, 5), ints(3, 2)),
   "graphs": Case(graphs, floats(3, 8), KINDS),
