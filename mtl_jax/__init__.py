@@ -37,6 +37,7 @@ The parts, each a module:
 - `train`: the step, the loop, evaluation and prediction.
 - `data`: batches, checks, descriptions and sources.
 - `shard`: many devices and processes.
+- `export`: trained models as files for other runtimes.
 - `plan`: what a step would need of devices that are not here.
 - `analysis`: conflict between tasks, and Delta_m.
 - `recipes`: runnable experiments.
@@ -54,6 +55,7 @@ from mtl_jax import (
   bilevel,
   data,
   engine,
+  export,
   nn,
   plan,
   recipes,
@@ -96,6 +98,7 @@ __all__ = [
   "data",
   "delta_m",
   "engine",
+  "export",
   "fit",
   "from_equinox",
   "from_linen",

@@ -17,10 +17,11 @@ A data set is a dictionary of arrays, `{key: (N, ...)}`, one row per example, or
 - `augment`: augmentation that moves labels with their images.
 - `photos`: files and folders of images as arrays.
 - `sounds`: wav files and folders of them as waves.
+- `text`: tokens of sentences, and rows packed with several.
 - `smiles`: fingerprints, scaffolds and graphs of molecules, by RDKit.
 """
 
-from mtl_jax.data import augment, photos, smiles, sounds, source, table
+from mtl_jax.data import augment, photos, smiles, sounds, source, table, text
 from mtl_jax.data._batches import batches
 from mtl_jax.data._pad import pad_batches
 from mtl_jax.data.characters import letters
@@ -58,4 +59,5 @@ __all__ = [
   "sounds",
   "source",
   "table",
+  "text",
 ]

@@ -2,7 +2,7 @@
 
 - `words`: a tokenizer that knows the words of training sentences.
 - `encode`: sentences as integers.
-- `pack`: sentences, and what is known of them, in rows.
+- `pack`: sentences, and what is known of them, in rows; `Packed`: what it gives.
 - `read_lines`: users' own files, a sentence per line.
 - `load_tokenizer`: a tokenizer of the library `tokenizers` from its JSON.
 """

@@ -10,4 +10,4 @@ from mtl_jax.export.deployed import Deployed, deployed
 from mtl_jax.export.export import Exported, export
 from mtl_jax.export.formats import FORMATS, Format
 
-__all__ = ["FORMATS", "Deployed", "Exported", "Format", "deployed", "export"]
+__all__ = ["Deployed", "Exported", "FORMATS", "Format", "deployed", "export"]

@@ -1,7 +1,7 @@
 """From the logits of connectionist temporal classification (CTC) to symbols and text.
 
 - `greedy`: the most probable symbol of every frame, inside a step.
-- `beam`: the most probable sequences, all ways to align them counted, on the host.
+- `beam`: the most probable sequences, all ways to align them counted, on the host; `Beam`: one of them.
 - `spelled`: symbols as text.
 
 The blank is the last class: logit i is that of symbol i of the alphabet.

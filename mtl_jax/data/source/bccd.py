@@ -46,7 +46,7 @@ def bccd(data_dir: str | os.PathLike[str] | None = None) -> dict[str, dict[str, 
     raise UserError(f"BCCD is not at {path}: {told}.")
   jpegs, starts, boxes, kinds, ends, split = arrays_of("BCCD", path, _KEYS).values()
   x = decoded(path, jpegs, starts)
-  area = np.asarray(boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+  area = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
   own = [np.flatnonzero(area[start:end]) + start for start, end in zip(ends[:-1], ends[1:], strict=True)]
   padded, classes = pad_objects([boxes[rows] for rows in own], [kinds[rows] for rows in own], MOST)
   rows = {"train": 0, "valid": 1, "test": 2}
