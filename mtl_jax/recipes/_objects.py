@@ -77,5 +77,8 @@ def bccd() -> Images:
     fill=0.7,
     width=16,
     changes=[augment.flip(), augment.flip(vertical=True), augment.zoom(0.8, 1.25), augment.colour(0.1, 0.1, 0.1)],
-    settings={"learning_rate": 5e-3, "steps": 600, "batch_size": 8, "eval_every": 100},
+    settings={
+      **{"learning_rate": 5e-3, "steps": 600, "batch_size": 8, "eval_every": 100},
+      "expected": "364 photographs; BCCD from MTL_JAX_DATA; mAP at 0.5 0.80, red cells of all photographs within 2 %.",
+    },
   )

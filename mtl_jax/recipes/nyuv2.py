@@ -72,6 +72,7 @@ def nyuv2(width: int = 16) -> Recipe:
   recipe = Recipe(
     name="nyuv2",
     summary="Rooms in photographs: 13 classes, depth and surface normals of every pixel.",
+    expected="1449 images; NYUv2 from MTL_JAX_DATA; mean IoU 0.13, depth to 0.72 m, from scratch.",
     data=data,
     net=net,
     tasks=tasks(),

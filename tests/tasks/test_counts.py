@@ -35,7 +35,8 @@ def test_metrics_are_in_counts():
     name: float(m.compute(m.update(np.log(np.array([2, 3, 22, 9], np.float32)), task.label(batch), task.mask(batch))))
     for name, m in task.metrics.items()
   }
-  assert found == {"relative_error": pytest.approx((2 + 0 + 1) / 3), "mae": pytest.approx(13 / 3)}
+  expected = {"relative_error": (2 + 0 + 1) / 3, "mae": 13 / 3, "total_error": 13 / 14}
+  assert found == pytest.approx(expected)
   assert task.main_metric == "relative_error" and not task.higher_is_better
 
 
