@@ -91,4 +91,8 @@ _FIGURES = {
       "nash": 93.32,
     },
   },
+  "joint_nlu": {
+    "source": "README of JointBERT, BERT: intent accuracy and slot F1 in %",
+    "figures": {"ATIS intent": 97.87, "ATIS slots": 95.59, "SNIPS intent": 99.14, "SNIPS slots": 96.90},
+  },
 }

@@ -24,7 +24,8 @@ def detect_classify(data: Literal["digits", "bccd"] = "digits") -> Recipe:
   Args:
     data: `"digits"`, one to four of scikit-learn's digits on a canvas: which and where, how many, and whether most are
       odd; or `"bccd"`, photographs of blood from `mtl.data.source.bccd()`: cells and platelets, how many red cells,
-      and whether there are platelets.
+      and whether there are platelets. There red cells are labelled in part, in some photographs none, so that counts of
+      single photographs can not be learned, while those of all together (the metric total_error) can.
 
   Returns:
     The recipe, with the tasks `objects` (map50), `count` (relative error) and `sign` (accuracy).
