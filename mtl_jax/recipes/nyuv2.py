@@ -77,10 +77,7 @@ def nyuv2(width: int = 16) -> Recipe:
     net=net,
     tasks=tasks(),
     optimizer=adamw_cosine,
-    learning_rate=3e-3,
-    steps=600,
-    batch_size=16,
-    eval_every=200,
+    **{"learning_rate": 3e-3, "steps": 600, "batch_size": 16, "eval_every": 200},
     files=photos(SIZE),
     adapt=adapt,
     transform=augment.transform(

@@ -103,7 +103,7 @@ def load_into(params: Any, path: str | os.PathLike[str]) -> Any:
   """
   given, params = read_safetensors(path), unpacked(params)
   known = by_path(params)
-  for name in given:
+  for name in sorted(given):
     if name not in known:
       raise UserError(f"{path} has {name!r}, which is no parameter{nearest(name, known)}: load it into its own net.")
   return filled(params, given, str(path))

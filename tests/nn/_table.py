@@ -74,7 +74,7 @@ TABLE: dict[str, Case] = {
   "pixels": Case(mtl.nn.Pixels((0.5, 0.4), 0.2), PIXELS, PIXELS),
   "segnet": Case(mtl.nn.SegNet((4, 6), (1, 2)), floats(3, 8, 12, 4), PIXELS),
   "count head": Case(mtl.nn.CountHead(width=4), floats(3)),
-  "image head": Case(mtl.nn.ImageHead(2, width=4), floats(3)),
+  "image head": Case(mtl.nn.ImageHead(2, width=4), floats(3, 2)),
   "detection head": Case(mtl.nn.DetectionHead(3, width=4), floats(3, 13, 11, 7)),
   "unet": Case(mtl.nn.UNet((4, 6)), floats(3, 8, 12, 4), PIXELS),
   "unet strided": Case(mtl.nn.UNet((4, 6), stride=2), floats(3, 4, 6, 4), PIXELS),

@@ -23,9 +23,10 @@ def test_shape_and_dtype(name, train):
   module, shape, x = TABLE[name]
   net = mtl.from_linen(module)
   params, state = jax.eval_shape(net.init, jax.random.key(0), x)
+  key = jax.random.key(1)
   for dtype in (jnp.float32, jnp.bfloat16):
     low = like((params, x), dtype)
-    y, new_state = jax.eval_shape(lambda p, s, x: net.apply(p, s, x, train=train), low[0], state, low[1])
+    y, new_state = jax.eval_shape(lambda p, s, x: net.apply(p, s, x, key=key, train=train), low[0], state, low[1])
     assert kinds(y) == kinds(like(shape, dtype))
     assert kinds(new_state) == kinds(state)
 

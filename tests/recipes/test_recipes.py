@@ -55,7 +55,7 @@ def test_load(name):
   assert recipe.summary.endswith(".") and len(recipe.summary) <= 100
   assert not recipe.expected or recipe.expected.endswith(".")
   assert recipe.tasks and recipe.steps > 0 and 0 < recipe.eval_every <= recipe.steps
-  recipe.optimizer(recipe.learning_rate, 1).init({"w": jnp.zeros(2)})  # Few steps are no reason to fail.
+  recipe.optimizer(recipe.learning_rate, 1).init({"embedding": {"w": jnp.zeros(2)}})  # few steps are no reason to fail
   # The module reads in one screenful.
   assert len(inspect.getsource(inspect.getmodule(recipes.find(name))).splitlines()) < 90
 
