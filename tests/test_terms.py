@@ -88,7 +88,7 @@ def compare(given, balancer, names, terms=TERMS):
   for name, (moved, weights) in found.items():
     np.testing.assert_allclose(weights, plain[name][1], rtol=1e-6, err_msg=name)
     apart = jax.tree.map(np.subtract, {"shared": moved, "task": heads}, {"shared": plain[name][0], "task": plain_heads})
-    assert relative_distance(apart, expected) < 2e-4, name
+    assert relative_distance(apart, expected) < 1e-3, name  # a difference of large gradients
   return values
 
 
