@@ -18,14 +18,15 @@ BEGIN = """# Recipes
 
 What the recipes reach, measured by `benchmarks/recipes.py`, which says how; this page is written by `docs/recipes.py`.
 
-Scores are of the test data, by the model that was best on the validation data; mean ± standard error over seeds, which
-change initialisation and order, while the parts of the data stay the same: another test set would move them by more.
-Δm is the mean relative change against single-task training of the same network with the same steps, lower is better.
-Classical baselines are scikit-learn's, one model per task: for tables with settings chosen on validation data, else
-with default settings. Networks were tuned little, on validation data; those of molecules have the rate that suited one
-of them, ClinTox, whose test data were looked at more than once, and ToxCast one for its many tasks, by a second look at
-its test data. Where rows are packed with several sentences, examples and batches are counted in rows. Of blood cells
-the labels leave out some, so counts of single photographs are off, and those of all together within 2 %. Minutes are those of all trainings of the table on the machine named, which had other work to do."""
+Scores are of the test data, by the model that was best on the validation data; mean ± standard error over seeds,
+which change initialisation and order, while the parts of the data stay the same: another test set would move them by
+more. Δm is the mean relative change against single-task training of the same network with the same steps, lower is
+better. Classical baselines are scikit-learn's, one model per task: for tables with settings chosen on validation
+data, else with default settings. Networks were tuned little, on validation data; those of molecules have the rate
+that suited one of them, ClinTox, whose test data were looked at more than once, and ToxCast one for its many tasks,
+by a second look at its test data. Where rows are packed with several sentences, examples and batches are counted in
+rows. Of blood cells the labels leave out some, so counts of single photographs are off, and those of all together
+within 2 %. Minutes are those of all trainings of the table on the machine named, which had other work to do."""
 
 
 def cell(pair: Sequence[float | None] | None, digits: int = 4) -> str:
