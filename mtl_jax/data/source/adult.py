@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import os
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from mtl_jax._core.errors import UserError
 from mtl_jax.data.source._folder import folder
+from mtl_jax.data.source._lines import text_of
 from mtl_jax.data.table.frame import as_table
 
 if TYPE_CHECKING:
@@ -56,15 +56,15 @@ def _read(directory: Path, names: tuple[str, ...]) -> pa.Table:
   found = [directory / name for name in names if (directory / name).is_file()]
   if not found:
     raise UserError(f"Adult is not in {directory}: get {names[-1]} from {_PLACE} and put it there.")
-  raw = found[0].read_bytes()
+  advice = f"get it from {_PLACE} once more"
+  text = io.StringIO(text_of(found[0], advice))
   try:
-    text = (gzip.decompress(raw) if found[0].suffix == ".gz" else raw).decode()
-    rows = [row for row in csv.reader(io.StringIO(text), skipinitialspace=True) if len(row) == len(COLUMNS)]
-  except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
-    raise UserError(f"cannot read {found[0]}: {error}: get it from {_PLACE} once more.") from error
+    rows = [row for row in csv.reader(text, skipinitialspace=True) if len(row) == len(COLUMNS)]
+  except csv.Error as error:
+    raise UserError(f"cannot read {found[0]}: {error}: {advice}.") from error
   rows = [row for row in rows if row != COLUMNS]
   if not rows:
-    raise UserError(f"{found[0]} holds no rows of {len(COLUMNS)} columns: get it from {_PLACE} once more.")
+    raise UserError(f"{found[0]} holds no rows of {len(COLUMNS)} columns: {advice}.")
   columns = dict(zip(COLUMNS, zip(*rows, strict=True), strict=True))
   columns["income"] = tuple(word.rstrip(".") for word in columns["income"])  # as the test file has it
   return as_table(columns)

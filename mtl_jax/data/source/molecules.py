@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import csv
-import gzip
+import io
 import os
-import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +13,7 @@ import numpy as np
 from mtl_jax._core.errors import UserError, check_choice, reason
 from mtl_jax.data import smiles as _smiles
 from mtl_jax.data.source._folder import arrays_of, folder
+from mtl_jax.data.source._lines import text_of
 
 _FOLDER = "https://deepchemdata.s3-us-west-1.amazonaws.com/datasets"
 _FILES = {"tox21": "tox21", "sider": "sider", "clintox": "clintox", "toxcast": "toxcast_data"}
@@ -78,18 +78,19 @@ def molecules(name: str, data_dir: str | os.PathLike[str] | None = None) -> Mole
 
 
 def _read(path: Path) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
+  advice = "get the file once more"
+  text = io.StringIO(text_of(path, advice), newline="")
   try:
-    with gzip.open(path, "rt", newline="") as file:
-      header, *rows = csv.reader(file)
-  except (OSError, EOFError, UnicodeDecodeError, zlib.error, ValueError) as error:
-    raise UserError(f"molecules: cannot read {path}: {reason(error).rstrip('.')}: get the file once more.") from error
+    header, *rows = csv.reader(text)
+  except (csv.Error, ValueError) as error:  # of an empty file there is no header
+    raise UserError(f"molecules: cannot read {path}: {reason(error).rstrip('.')}: {advice}.") from error
   if "smiles" not in header:
     raise UserError(f"{path} has the columns {', '.join(header[:4])}, expected one named smiles, as in MoleculeNet.")
   if not rows:
     raise UserError(f"{path} holds no molecules, expected a row for each.")
   for row in rows:
     if len(row) != len(header):
-      raise UserError(f"{path} has a row of {len(row)} columns, expected {len(header)}: get the file once more.")
+      raise UserError(f"{path} has a row of {len(row)} columns, expected {len(header)}: {advice}.")
   columns = dict(zip(header, zip(*rows, strict=True), strict=True))
   smiles = np.array(columns.pop("smiles"))
   columns.pop("mol_id", None)

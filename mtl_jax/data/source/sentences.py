@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 from pathlib import Path
 
 import numpy as np
 
-from mtl_jax._core.errors import UserError, check_choice, reason
+from mtl_jax._core.errors import UserError, check_choice
 from mtl_jax.data.parts import parts
 from mtl_jax.data.source._folder import folder
+from mtl_jax.data.source._lines import lines_of
 
 Sentences = tuple[list[str], np.ndarray]
 
@@ -82,11 +82,7 @@ def sentences(name: str, data_dir: str | os.PathLike[str] | None = None) -> dict
 def _read(path: Path, classes: int) -> Sentences:
   if not path.is_file():
     raise UserError(f"sentences are not at {path}: get the file from {_PLACE}.")
-  try:
-    with gzip.open(path) as file:
-      lines = file.read().decode().split("\n")  # not splitlines: some sentences hold other signs that end lines
-  except Exception as error:  # whatever gzip and the decoder make of damaged files
-    raise UserError(f"cannot read {path}, expected gzipped UTF-8: {reason(error).rstrip('.')}.") from error
+  lines = lines_of(path, f"get the file from {_PLACE} once more", "gzipped UTF-8")
   texts: list[str] = []
   labels: list[int] = []
   for number, line in enumerate(lines, 1):

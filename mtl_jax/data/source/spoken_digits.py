@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mtl_jax._core.errors import UserError, reason
+from mtl_jax._core.errors import UserError
 from mtl_jax.data.source._folder import arrays_of, folder
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -60,12 +60,7 @@ def spoken_digits(data_dir: str | os.PathLike[str] | None = None) -> dict[str, S
   path = directory / "fsdd" / _FILE
   if not path.is_file():
     raise UserError(f"spoken digits are not at {path}: {told}.")
-  try:
-    wave, starts, digit, speaker, take = arrays_of("spoken digits", path, _KEYS).values()
-  except UserError:
-    raise
-  except Exception as error:  # whatever zip files and numpy make of damaged ones
-    raise UserError(f"cannot read {path}: {reason(error).rstrip('.')}.") from error
+  wave, starts, digit, speaker, take = arrays_of("spoken digits", path, _KEYS).values()
   count = len(digit)
   fits = len(speaker) == len(take) == count == len(starts) - 1 and starts[-1] == len(wave) and wave.dtype == np.int16
   if not fits or digit.max(initial=0) >= len(WORDS) or speaker.max(initial=0) >= len(SPEAKERS):
