@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from mtl_jax._core.errors import UserError
+from mtl_jax._core.segments import columns, starts
 
 
 def read(trunk: str, given: Any, names: Sequence[str]) -> tuple[jax.Array, jax.Array]:
@@ -52,15 +53,54 @@ def segments_of(trunk: str, given: Any, shape: tuple[int, ...]) -> jax.Array | N
   return segments
 
 
+def opened(trunk: str, given: Any, names: Sequence[str]) -> tuple[jax.Array, dict[str, jax.Array]]:
+  """The entries (B, L, ...) of an input, and what goes on with features of them: its mask, of packed rows its segments.
+
+  Both say the same of padding: a position counts where the mask has it, and it is in a segment.
+
+  Raises:
+    UserError: As in `read` and `segments_of`.
+  """
+  x, mask = read(trunk, given, names)
+  segments = segments_of(trunk, given, x.shape[:2])
+  if segments is None:
+    return x, {"mask": mask}
+  mask = mask & (segments > 0)
+  return x, {"mask": mask, "segments": jnp.where(mask, segments, 0).astype(jnp.int32)}
+
+
+def packed(trunk: str, given: Any, names: Sequence[str]) -> tuple[jax.Array, jax.Array, jax.Array]:
+  """The entries (B, L, ...) of an input, its mask (B, L), bool, and its segments (B, L), int32, 0 at padding.
+
+  Without segments each row is one sequence.
+
+  Raises:
+    UserError: As in `opened`.
+  """
+  x, beside = opened(trunk, given, names)
+  return x, beside["mask"], beside.get("segments", beside["mask"].astype(jnp.int32))
+
+
+def check_entries(trunk: str, x: jax.Array, vocabulary: int | None) -> None:
+  """Refuses what is no vectors (B, L, D), or with a vocabulary no tokens (B, L)."""
+  if vocabulary is None and (x.ndim != 3 or not jnp.issubdtype(x.dtype, jnp.floating)):
+    raise UserError(
+      f"{trunk}: the input is {x.dtype}{list(x.shape)}, expected vectors (B, L, D): for tokens (B, L), say how many "
+      "there are, vocabulary=."
+    )
+  if vocabulary is not None and (x.ndim != 2 or not jnp.issubdtype(x.dtype, jnp.integer)):
+    raise UserError(
+      f"{trunk}: the input is {x.dtype}{list(x.shape)}, expected tokens (B, L): vocabulary=None takes vectors."
+    )
+
+
 def places(segments: jax.Array) -> jax.Array:
   """The place of each position in its own segment, (B, L) int32, from 0 on.
 
   >>> places(jnp.asarray([[1, 1, 2, 2, 2, 0]])).tolist()
   [[0, 1, 0, 1, 2, 0]]
   """
-  number = jnp.broadcast_to(jnp.arange(segments.shape[1], dtype=jnp.int32)[None], segments.shape)
-  begins = jnp.diff(segments, axis=1, prepend=segments[:, :1]) != 0
-  return number - jax.lax.cummax(jnp.where(begins, number, 0), axis=1)
+  return columns(segments) - starts(segments)
 
 
 def attended(given: Mapping[str, jax.Array]) -> jax.Array:
@@ -93,3 +133,22 @@ def pooled(trunk: str, how: str | None, x: jax.Array, mask: jax.Array, choices: 
     return jnp.take_along_axis(x, number[:, None, None], axis=1)[:, 0]
   total = kept(x, mask).sum(axis=1)
   return total if how == "sum" else total / jnp.maximum(mask.sum(axis=1), 1)[:, None].astype(x.dtype)
+
+
+def whole_or_pooled(trunk: str, how: str | None, given: Mapping[str, jax.Array], choices: Sequence[str]) -> Any:
+  """The features of sequences as they are, with zeros at padding, where `how` is None, else one vector of each.
+
+  Args:
+    trunk: For messages.
+    how: As in `pooled`.
+    given: `{"x": (B, L, D), "mask": (B, L)}`, of packed rows with their `"segments"`.
+    choices: As in `pooled`.
+
+  Raises:
+    UserError: `how` is none of the choices, or rows are packed, which have no one vector.
+  """
+  if how is None:
+    return {**given, "x": kept(given["x"], given["mask"])}
+  if "segments" in given:
+    raise UserError(f"{trunk}: pool is {how!r}, and rows are packed: take pool=None, SegmentPool.")
+  return pooled(trunk, how, given["x"], given["mask"], choices)

@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 
 from mtl_jax._core.errors import UserError
+from mtl_jax.nn._attention import attend, check_heads
 from mtl_jax.nn._layer_norm import LayerNorm
-from mtl_jax.nn._padded import attended, kept, places, pooled, read, segments_of
+from mtl_jax.nn._padded import attended, opened, places, whole_or_pooled
 from mtl_jax.nn._stages import chosen
 from mtl_jax.shard import constrain
 
@@ -95,14 +96,14 @@ class Bert(nn.Module):
       elif i <= self.layers:
         x = self._layer(i - 1, x, train)
       else:
-        x = self._pool(x)
+        x = whole_or_pooled("Bert", self.pool, x, ("mean", "first"))
     return x
 
   def _embed(self, given: Any, train: bool) -> dict[str, jax.Array]:
-    tokens, mask = read("Bert", given, ("tokens",))
+    tokens, beside = opened("Bert", given, ("tokens",))
     if tokens.ndim != 2 or not jnp.issubdtype(tokens.dtype, jnp.integer):
       raise UserError(f"Bert: the input is {tokens.dtype}{list(tokens.shape)}, expected tokens (B, L).")
-    segments = segments_of("Bert", given, tokens.shape)
+    mask, segments = beside["mask"], beside.get("segments")
     types = given.get("types") if isinstance(given, Mapping) else None
     if types is not None and types.shape != tokens.shape:
       raise UserError(f"Bert: the types have shape {types.shape}, expected that of the tokens, {tokens.shape}.")
@@ -115,25 +116,15 @@ class Bert(nn.Module):
     x = self._embedded("tokens", self.vocabulary, tokens)
     x = x + jnp.broadcast_to(self._embedded("positions", self.max_length, number), x.shape)
     x = constrain(LayerNorm(_EPSILON, name="norm")(x + self._embedded("types", 2, types)))
-    x = nn.Dropout(self.dropout, deterministic=not train, name="dropout")(x)
-    return {"x": x, "mask": mask} | ({} if segments is None else {"segments": segments})
+    return {"x": nn.Dropout(self.dropout, deterministic=not train, name="dropout")(x), **beside}
 
   def _embedded(self, name: str, count: int, numbers: jax.Array) -> jax.Array:
     return nn.Embed(count, self.width, embedding_init=nn.initializers.normal(0.02), name=name)(numbers)
 
   def _layer(self, i: int, given: dict[str, jax.Array], train: bool) -> dict[str, jax.Array]:
-    if self.width % self.heads:
-      raise UserError(f"Bert: width is {self.width} and heads {self.heads}, expected heads to divide it.")
+    check_heads("Bert", self.width, self.heads)
     layer = _Layer(self.heads, self.hidden or 4 * self.width, self.dropout, name=f"layer_{i}")
     return given | {"x": layer(given["x"], attended(given), train)}
-
-  def _pool(self, given: dict[str, jax.Array]) -> Any:
-    x, mask = given["x"], given["mask"]
-    if self.pool is None:
-      return given | {"x": kept(x, mask)}
-    if "segments" in given:
-      raise UserError(f"Bert: pool is {self.pool!r}, and rows are packed: take pool=None, SegmentPool.")
-    return pooled("Bert", self.pool, x, mask, ("mean", "first"))
 
 
 class _Layer(nn.Module):
@@ -158,6 +149,4 @@ class _Attention(nn.Module):
   def __call__(self, x: jax.Array, mask: jax.Array) -> jax.Array:
     split = (*x.shape[:2], self.heads, x.shape[-1] // self.heads)
     query, key, value = (nn.Dense(x.shape[-1], name=name)(x).reshape(split) for name in ("query", "key", "value"))
-    with jax.numpy_dtype_promotion("standard"):  # it takes the softmax of bfloat16 in float32
-      y = jax.nn.dot_product_attention(query, key, value, mask=mask)
-    return nn.Dense(x.shape[-1], name="out")(y.reshape(x.shape))
+    return nn.Dense(x.shape[-1], name="out")(attend(query, key, value, mask).reshape(x.shape))

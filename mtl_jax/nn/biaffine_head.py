@@ -10,8 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from mtl_jax._core.errors import UserError
-from mtl_jax.nn._padded import kept
-from mtl_jax.nn._sentences import packed
+from mtl_jax.nn._padded import kept, packed
 from mtl_jax.shard import constrain
 
 

@@ -10,8 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from mtl_jax._core.errors import UserError
-from mtl_jax.nn._padded import kept, pooled
-from mtl_jax.nn._sentences import packed
+from mtl_jax.nn._padded import check_entries, kept, opened, whole_or_pooled
 from mtl_jax.nn._stages import chosen
 from mtl_jax.shard import constrain
 
@@ -98,37 +97,25 @@ class RecurrentEncoder(nn.Module):
       if i == 0:
         x = self._embed(x, train)
       elif i <= self.layers:
-        segments = x["segments"] if "segments" in x else x["mask"]
+        segments = x.get("segments", x["mask"])
         y = _Layer(self.width // 2, self.cell, name=f"layer_{i - 1}")(x["x"], x["mask"], segments)
         x = {**x, "x": nn.Dropout(self.dropout, deterministic=not train, name=f"dropout_{i}")(y)}
-      elif self.pool is not None:
-        if "segments" in x:
-          raise UserError(f"RecurrentEncoder: pool is {self.pool!r}, and rows are packed: take pool=None, SegmentPool.")
-        x = pooled("RecurrentEncoder", self.pool, x["x"], x["mask"], ("mean", "first", "last"))
+      else:
+        x = whole_or_pooled("RecurrentEncoder", self.pool, x, ("mean", "first", "last"))
     return x
 
   def _embed(self, given: Any, train: bool) -> dict[str, jax.Array]:
-    x, mask, segments = packed("RecurrentEncoder", given, ("tokens", "x"))
+    x, beside = opened("RecurrentEncoder", given, ("tokens", "x"))
+    check_entries("RecurrentEncoder", x, self.vocabulary)
+    mask = beside["mask"]
     if self.vocabulary is None:
-      if x.ndim != 3 or not jnp.issubdtype(x.dtype, jnp.floating):
-        raise UserError(
-          f"RecurrentEncoder: the input is {x.dtype}{list(x.shape)}, expected vectors (B, L, D): for tokens (B, L), "
-          "say how many there are, vocabulary=."
-        )
       x = kept(x, mask)
     else:
-      if x.ndim != 2 or not jnp.issubdtype(x.dtype, jnp.integer):
-        raise UserError(
-          f"RecurrentEncoder: the input is {x.dtype}{list(x.shape)}, expected tokens (B, L): vocabulary=None takes "
-          "vectors."
-        )
       start = nn.initializers.normal(1.0)
       x = nn.Embed(self.vocabulary, self.embedding, embedding_init=start, name="embedding")(jnp.where(mask, x, 0))
     if self.characters is not None:
       x = jnp.concatenate([x, self._spelled(given, mask)], axis=-1)
-    x = nn.Dropout(self.dropout, deterministic=not train, name="dropout_0")(constrain(x))
-    is_packed = isinstance(given, Mapping) and "segments" in given
-    return {"x": x, "mask": mask} | ({"segments": segments} if is_packed else {})
+    return {"x": nn.Dropout(self.dropout, deterministic=not train, name="dropout_0")(constrain(x)), **beside}
 
   def _spelled(self, given: Any, mask: jax.Array) -> jax.Array:
     """A vector (B, L, filters) of the characters of each word."""

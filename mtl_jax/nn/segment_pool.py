@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from mtl_jax._core.errors import UserError
-from mtl_jax.nn._padded import read, segments_of
+from mtl_jax.nn._padded import kept, packed
 
 
 class SegmentPool(nn.Module):
@@ -45,11 +45,9 @@ class SegmentPool(nn.Module):
     Raises:
       UserError: The input is no such features.
     """
-    features, mask = read("SegmentPool", x, ("x",))
+    features, mask, segments = packed("SegmentPool", x, ("x",))
     if features.ndim != 3:
       raise UserError(f"SegmentPool: the input has shape {features.shape}, expected vectors (B, L, D).")
-    segments = segments_of("SegmentPool", x, features.shape[:2])
-    number = mask.astype(jnp.int32) if segments is None else jnp.where(mask, segments, 0)
-    own = (number[:, :, None] == jnp.arange(1, self.most + 1)[None, None]).astype(features.dtype)
-    total = jnp.einsum("blk,bld->bkd", own, jnp.where(mask[..., None], features, 0))
+    own = (segments[:, :, None] == jnp.arange(1, self.most + 1)[None, None]).astype(features.dtype)
+    total = jnp.einsum("blk,bld->bkd", own, kept(features, mask))
     return total / jnp.maximum(own.sum(axis=1), 1)[..., None]

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from mtl_jax._core.errors import UserError
 from mtl_jax.nn._layer_norm import LayerNorm
-from mtl_jax.nn._padded import kept, pooled, read
+from mtl_jax.nn._padded import kept, read, whole_or_pooled
 from mtl_jax.nn._stages import chosen
 from mtl_jax.shard import constrain
 
@@ -83,7 +83,10 @@ class TemporalConv(nn.Module):
         raise UserError(f"TemporalConv: the input is {found}, expected vectors (B, L, D): one value a step is D = 1.")
       x = {"x": kept(x, mask), "mask": mask}
     for i in chosen(self, stage):
-      x = self._block(i, x["x"], x["mask"], train) if i < len(self.widths) else self._pool(x["x"], x["mask"])
+      if i < len(self.widths):
+        x = self._block(i, x["x"], x["mask"], train)
+      else:
+        x = whole_or_pooled("TemporalConv", self.pool, x, ("mean", "last"))
     return x
 
   def _block(self, i: int, x: jax.Array, mask: jax.Array, train: bool) -> dict[str, jax.Array]:
@@ -101,8 +104,3 @@ class TemporalConv(nn.Module):
     padding = "CAUSAL" if self.causal else "SAME"
     name = f"block_{i}_conv_{j}"
     return nn.Conv(self.widths[i], (self.kernel,), padding=padding, kernel_dilation=(2**i,), name=name)(x)
-
-  def _pool(self, x: jax.Array, mask: jax.Array) -> Any:
-    if self.pool is None:
-      return {"x": x, "mask": mask}
-    return pooled("TemporalConv", self.pool, x, mask, ("mean", "last"))

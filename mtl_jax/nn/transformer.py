@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from mtl_jax._core.errors import UserError
+from mtl_jax.nn._attention import attend, check_heads
 from mtl_jax.nn._layer_norm import LayerNorm
-from mtl_jax.nn._padded import attended, kept, places, pooled, read, segments_of
+from mtl_jax.nn._padded import attended, check_entries, kept, opened, places, whole_or_pooled
 from mtl_jax.nn._stages import chosen
 from mtl_jax.shard import constrain
 
@@ -99,30 +100,20 @@ class TransformerEncoder(nn.Module):
     return x
 
   def _embed(self, given: Any, train: bool) -> dict[str, jax.Array]:
-    x, mask = read("TransformerEncoder", given, ("tokens", "x"))
-    segments = segments_of("TransformerEncoder", given, x.shape[:2])
+    x, beside = opened("TransformerEncoder", given, ("tokens", "x"))
+    check_entries("TransformerEncoder", x, self.vocabulary)
     if self.vocabulary is None:
-      if x.ndim != 3 or not jnp.issubdtype(x.dtype, jnp.floating):
-        raise UserError(
-          f"TransformerEncoder: the input is {x.dtype}{list(x.shape)}, expected vectors (B, L, D): for tokens (B, L), "
-          "say how many there are, vocabulary=."
-        )
-      x = nn.Dense(self.width, name="embedding")(kept(x, mask))
+      x = nn.Dense(self.width, name="embedding")(kept(x, beside["mask"]))
     else:
-      if x.ndim != 2 or not jnp.issubdtype(x.dtype, jnp.integer):
-        raise UserError(
-          f"TransformerEncoder: the input is {x.dtype}{list(x.shape)}, expected tokens (B, L): vocabulary=None takes "
-          "vectors."
-        )
-      start = nn.initializers.normal(1.0)
-      x = nn.Embed(self.vocabulary, self.width, embedding_init=start, name="embedding")(jnp.where(mask, x, 0))
+      x = nn.Embed(self.vocabulary, self.width, embedding_init=nn.initializers.normal(1.0), name="embedding")(
+        jnp.where(beside["mask"], x, 0)
+      )
     positions = self._positions(x)
-    if segments is not None:
+    if "segments" in beside:
       positions = jnp.broadcast_to(positions, x.shape)
-      positions = jnp.take_along_axis(positions, places(segments)[..., None], axis=1)
+      positions = jnp.take_along_axis(positions, places(beside["segments"])[..., None], axis=1)
     x = constrain(x + positions)
-    x = nn.Dropout(self.dropout, deterministic=not train, name="dropout")(x)
-    return {"x": x, "mask": mask} | ({} if segments is None else {"segments": segments})
+    return {"x": nn.Dropout(self.dropout, deterministic=not train, name="dropout")(x), **beside}
 
   def _positions(self, x: jax.Array) -> jax.Array:
     length = x.shape[1]
@@ -142,19 +133,14 @@ class TransformerEncoder(nn.Module):
     return self.param("positions_learned", lambda key: jnp.asarray(start))[None, :length]
 
   def _layer(self, i: int, x: dict[str, jax.Array], train: bool) -> dict[str, jax.Array]:
-    if self.width % self.heads:
-      raise UserError(f"TransformerEncoder: width is {self.width} and heads {self.heads}, expected heads to divide it.")
+    check_heads("TransformerEncoder", self.width, self.heads)
     layer = nn.remat(_Layer, static_argnums=(3,)) if self.remat else _Layer
     layer = layer(self.heads, self.hidden or 4 * self.width, self.dropout, name=f"layer_{i}")
     return x | {"x": layer(x["x"], attended(x), train)}
 
   def _pool(self, given: dict[str, jax.Array]) -> Any:
-    x, mask = LayerNorm(name="norm")(given["x"]), given["mask"]
-    if self.pool is None:
-      return given | {"x": kept(x, mask)}
-    if "segments" in given:
-      raise UserError(f"TransformerEncoder: pool is {self.pool!r}, and rows are packed: take pool=None, SegmentPool.")
-    return pooled("TransformerEncoder", self.pool, x, mask, ("mean", "first"))
+    normed = {**given, "x": LayerNorm(name="norm")(given["x"])}
+    return whole_or_pooled("TransformerEncoder", self.pool, normed, ("mean", "first"))
 
 
 class _Layer(nn.Module):
@@ -178,9 +164,7 @@ class _Attention(nn.Module):
     size, length, width = x.shape
     split = (size, length, 3, self.heads, width // self.heads)
     query, key, value = jnp.unstack(nn.Dense(3 * width, name="query_key_value")(x).reshape(split), axis=2)
-    with jax.numpy_dtype_promotion("standard"):  # it takes the softmax of bfloat16 in float32
-      y = jax.nn.dot_product_attention(query, key, value, mask=mask)
-    return nn.Dense(width, name="out")(y.reshape(x.shape))
+    return nn.Dense(width, name="out")(attend(query, key, value, mask).reshape(x.shape))
 
 
 def _sinusoids(length: int, width: int) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 
 from mtl_jax._core.errors import UserError
 from mtl_jax._core.held import first_example
+from mtl_jax._core.segments import starts
 from mtl_jax.tasks import _labels, _trees
 
 
@@ -68,7 +69,7 @@ def check(
       f"task {name!r}: label {heads!r} has a head in example {row}, position {place}, where the segments have no "
       "sentence, expected -1: there are not as many heads as words."
     )
-  start = np.asarray(_trees.sentence_starts(number))
+  start = np.asarray(starts(number))
   column = np.where(counted & (y > 0), y + start, 0)
   inside = np.take_along_axis(np.pad(number, ((0, 0), (1, 0))), np.minimum(column, y.shape[1]), axis=1)
   outside = counted & (y > 0) & ((column > y.shape[1]) | (inside != number))

@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 _LEAST = -40.0  # logarithms of probabilities below it count as this
-
-
-def sentence_starts(segments: Any) -> jax.Array:
-  """Of each position of rows (B, L) the first position of its sentence, int32."""
-  segments = jnp.asarray(segments)
-  places = jnp.broadcast_to(jnp.arange(segments.shape[1], dtype=jnp.int32)[None], segments.shape)
-  new = jnp.pad(segments[:, 1:] != segments[:, :-1], ((0, 0), (1, 0)), constant_values=True)
-  return jax.lax.cummax(jnp.where(new, places, 0), axis=1)
 
 
 def best_trees(scores: jax.Array) -> jax.Array:

@@ -11,6 +11,7 @@ import numpy as np
 import optax
 
 from mtl_jax._core.errors import UserError
+from mtl_jax._core.segments import columns, starts
 from mtl_jax.tasks import _dependency_labels, _labels, _trees, _weights
 from mtl_jax.tasks import metrics as _metrics
 from mtl_jax.tasks._task import Task
@@ -84,18 +85,15 @@ def dependencies(
         raise UserError(f"label {key!r} is {y.dtype} {y.shape}, expected integers (B, L), alike for both labels.")
     sentence = jnp.zeros(own.shape, jnp.int32) if segments is None else _labels.at(batch, segments, "segments")
     own = own.astype(jnp.int32)
-    return {
-      "head": jnp.where(own > 0, own + _trees.sentence_starts(sentence), 0),
-      "relation": relation.astype(jnp.int32),
-    }
+    return {"head": jnp.where(own > 0, own + starts(sentence), 0), "relation": relation.astype(jnp.int32)}
 
   def loss(prediction, batch):
     y = label_of(batch)
     _expect(heads, prediction, y["head"].shape, num_relations)
     weights = weights_of and weights_of(batch)
-    columns, kinds = (_weights.where_labelled(y[key], weights) for key in ("head", "relation"))
+    column, kinds = (_weights.where_labelled(y[key], weights) for key in ("head", "relation"))
     cross_entropy = optax.softmax_cross_entropy_with_integer_labels
-    return cross_entropy(prediction["arc"], columns) + cross_entropy(_relations(prediction, columns), kinds)
+    return cross_entropy(prediction["arc"], column) + cross_entropy(_relations(prediction, column), kinds)
 
   def decide(prediction):
     arc = prediction["arc"]
@@ -112,11 +110,11 @@ def dependencies(
   def output(prediction):
     possible = _possible(prediction["arc"])
     there, is_word = possible[:, :, 1:], possible.any(axis=-1)
-    places = jnp.broadcast_to(jnp.arange(there.shape[1], dtype=jnp.int32)[None], there.shape[:2])
+    places = columns(is_word)
     first = jnp.where(there.any(axis=-1), jnp.argmax(there, axis=-1).astype(jnp.int32), places)
-    starts = jnp.minimum(first, places)  # of the sentence, since a word is not its own head
+    begin = jnp.minimum(first, places)  # of the sentence, since a word is not its own head
     found, relation = decide(prediction)
-    number = jnp.where(found > 0, found - starts, 0)
+    number = jnp.where(found > 0, found - begin, 0)
     return {"head": jnp.where(is_word, number, -1), "relation": jnp.where(is_word, relation, -1)}
 
   def record(outputs: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -145,9 +143,9 @@ def _possible(arc: jax.Array) -> jax.Array:
   return arc > jnp.finfo(arc.dtype).min / 2
 
 
-def _relations(prediction: Mapping[str, jax.Array], columns: jax.Array) -> jax.Array:
+def _relations(prediction: Mapping[str, jax.Array], column: jax.Array) -> jax.Array:
   """The scores (B, L, R) of the relations of each word to the head in that column."""
-  head = jnp.take_along_axis(prediction["head"], columns[..., None], axis=1)
+  head = jnp.take_along_axis(prediction["head"], column[..., None], axis=1)
   return jnp.einsum("blrd,bld->blr", prediction["dependent"], head)
 
 
@@ -155,16 +153,8 @@ def _expect(label: str, prediction: Any, shape: tuple[int, ...], num_relations: 
   found = {k: v.shape for k, v in prediction.items()} if isinstance(prediction, Mapping) else {"": prediction.shape}
   size, length = shape
   arc, dependent, head = (found.get(key, ()) for key in ("arc", "dependent", "head"))
-  if (
-    arc != (*shape, length + 1)
-    or dependent[:-1] != (*shape, num_relations)
-    or head
-    != (
-      size,
-      length + 1,
-      *dependent[-1:],
-    )
-  ):
+  expected = (*shape, length + 1), (*shape, num_relations), (size, length + 1, *dependent[-1:])
+  if (arc, dependent[:-1], head) != expected:
     told = ", ".join(f"{key} {value}".strip() for key, value in found.items())
     raise UserError(
       f"the prediction for label {label!r} is {told}, expected {_SHAPES} with B = {size}, L = {length} and R = "

@@ -11,6 +11,7 @@ import numpy as np
 
 from mtl_jax._core.axes import behind
 from mtl_jax._core.errors import UserError
+from mtl_jax._core.segments import columns
 from mtl_jax.tasks import _labels
 from mtl_jax.tasks.metrics._arrays import as_array, as_weights, ratio
 from mtl_jax.tasks.metrics.metric import Metric
@@ -62,7 +63,7 @@ def span_f1(
       )
     weight = jnp.broadcast_to(behind(weight, 2), y.shape)
     counted = weight > 0
-    places = jnp.broadcast_to(jnp.arange(y.shape[1], dtype=jnp.int32)[None], y.shape)
+    places = columns(y)
     latest = jax.lax.cummax(jnp.where(counted, places, -1), axis=1)
     before = jnp.pad(latest, ((0, 0), (1, 0)), constant_values=-1)[:, :-1]  # the one before that counts
     near = (before >= 0) & (_take(sentence, before) == sentence)
