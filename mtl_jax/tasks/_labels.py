@@ -115,6 +115,15 @@ def check_integers(name: str, label: str, values: np.ndarray) -> None:
     raise UserError(f"task {name!r}: label {label!r} has dtype {values.dtype}, expected integers: labels.astype(int).")
 
 
+def check_range(name: str, label: str, values: np.ndarray, counted: np.ndarray, end: int, expected: str) -> None:
+  """Refuses labels that count and are not in [0, end); `expected` says in words what they should be."""
+  wrong = counted & ((values < 0) | (values >= end))
+  if wrong.any():
+    raise UserError(
+      f"task {name!r}: label {label!r} holds {values[wrong][0]} in example {first_example(wrong)}, expected {expected}."
+    )
+
+
 def check_any(name: str, label: str, counted: np.ndarray) -> None:
   """Refuses labels of which none counts."""
   if not counted.any():

@@ -92,22 +92,13 @@ def counts(
     y = jnp.asarray(y).astype(jnp.float32)
     return jnp.abs(counted(prediction) - y) / jnp.maximum(y, 1)
 
-  def sums(prediction: Any, y: Any, weights: Any) -> tuple[jax.Array, jax.Array]:
-    w = jnp.asarray(weights).astype(jnp.float32)
-    y = jnp.where(w > 0, jnp.asarray(y).astype(jnp.float32), 0)
-    return jnp.sum(w * jnp.where(w > 0, counted(prediction), 0)), jnp.sum(w * y)
-
-  def total(state: tuple[Any, Any]) -> jax.Array:
-    found, right = state
-    return jnp.where(right > 0, jnp.abs(found - right) / jnp.where(right > 0, right, 1), jnp.nan)
-
   return Task(
     loss=loss_fn,
     mask=weights_of,
     metrics={
       "relative_error": _metrics.mean(relative, higher_is_better=False),
       "mae": _metrics.mean_absolute_error(counted),
-      "total_error": _metrics.Metric(sums, total, higher_is_better=False),
+      "total_error": _metrics.total_error(counted),
     },
     label=label_of,
     output=lambda prediction: {"count": counted(prediction)},

@@ -12,7 +12,6 @@ import numpy as np
 import optax
 
 from mtl_jax._core.errors import UserError
-from mtl_jax._core.held import first_example
 from mtl_jax.tasks import _labels, _weights
 from mtl_jax.tasks import metrics as _metrics
 from mtl_jax.tasks._task import Task
@@ -101,12 +100,8 @@ def language_model(
     there = functools.partial(np.not_equal, padding)
     y, counted = _labels.labels_of(name, {**arrays, label: tokens}, label, mask, weight, (None,), there)
     _labels.check_integers(name, label, y)
-    wrong = counted & ((y < 0) | (y >= vocabulary))
-    if wrong.any():
-      raise UserError(
-        f"task {name!r}: label {label!r} holds {y[wrong][0]} in example {first_example(wrong)}, expected tokens in "
-        f"[0, {vocabulary - 1}], {padding} for padding."
-      )
+    told = f"tokens in [0, {vocabulary - 1}], {padding} for padding"
+    _labels.check_range(name, label, y, counted, vocabulary, told)
     _labels.check_any(name, label, counted)
 
   return Task(

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 
 import jax.numpy as jnp
 import numpy as np
-import optax
 
-from mtl_jax._core.errors import UserError
-from mtl_jax._core.held import first_example
-from mtl_jax.tasks import _drawing, _labels, _weights
+from mtl_jax.tasks import _drawing, _entries
 from mtl_jax.tasks import metrics as _metrics
 from mtl_jax.tasks._task import Task
-from mtl_jax.tasks.class_weights import as_factors
 
 
 def segmentation(
@@ -55,40 +50,18 @@ def segmentation(
   >>> task.loss(jnp.zeros((1, 1, 2, 3)), batch)[0, 0, 0].round(4).item(), task.mask(batch).tolist()  # log 3
   (1.0986, [[[1.0, 0.0]]])
   """
-  what = f"segmentation of {label!r}"
-  if num_classes < 2:
-    raise UserError(f"{what}: num_classes is {num_classes}, expected at least 2.")
-  if classes is not None and (isinstance(classes, str) or len(classes) != num_classes):
-    raise UserError(f"{what}: classes are {classes!r}, expected {num_classes} names.")
-  factors = None if class_weights is None else as_factors(what, class_weights, [(num_classes,)])
-  label_of = functools.partial(_labels.read, key=label, kind="label")
-
-  there = _weights.other_than(ignore)
-  weights_of = _weights.weights_of(label, mask, weight, there)
-
-  def loss(logits, batch):
-    y = label_of(batch)
-    if not jnp.issubdtype(y.dtype, jnp.integer):
-      raise UserError(f"label {label!r} has dtype {y.dtype}, expected integers.")
-    if y.ndim != 3 or logits.shape != (*y.shape, num_classes):
-      raise UserError(
-        f"the prediction for label {label!r} has shape {logits.shape}, expected {(*y.shape, num_classes)}: logits at "
-        "each pixel of a map (B, H, W)."
-      )
-    y = _weights.where_labelled(y.astype(jnp.int32), weights_of and weights_of(batch))
-    losses = optax.softmax_cross_entropy_with_integer_labels(logits, y)
-    return losses if factors is None else losses * jnp.asarray(factors, losses.dtype)[y]
-
-  def check(name, arrays):
-    y, counted = _labels.labels_of(name, arrays, label, mask, weight, (None, None), there)
-    _labels.check_integers(name, label, y)
-    wrong = counted & ((y < 0) | (y >= num_classes))
-    if wrong.any():
-      raise UserError(
-        f"task {name!r}: label {label!r} holds {y[wrong][0]} in example {first_example(wrong)}, expected "
-        f"classes in [0, {num_classes - 1}], and {ignore} where there is none."
-      )
-    _labels.check_any(name, label, counted)
+  pixels = _entries.of_classes(
+    f"segmentation of {label!r}",
+    label,
+    num_classes,
+    2,
+    "each pixel of a map (B, H, W)",
+    ignore=ignore,
+    mask=mask,
+    weight=weight,
+    class_weights=class_weights,
+    classes=classes,
+  )
 
   def decide(logits):
     return jnp.argmax(logits, axis=-1)
@@ -101,16 +74,15 @@ def segmentation(
 
   def record(outputs):
     found = np.bincount(np.ravel(outputs["class"]), minlength=num_classes) / np.size(outputs["class"])
-    named = classes or [str(number) for number in range(num_classes)]
-    return {named[i]: round(float(found[i]), 4) for i in np.argsort(-found, kind="stable") if found[i] > 0}
+    return {pixels.named[i]: round(float(found[i]), 4) for i in np.argsort(-found, kind="stable") if found[i] > 0}
 
   return Task(
-    loss=loss,
-    mask=weights_of,
+    loss=pixels.loss,
+    mask=pixels.weights,
     metrics={"miou": _metrics.mean_iou(decide, num_classes), "pixel_accuracy": _metrics.accuracy(decide)},
-    label=label_of,
+    label=pixels.label,
     output=lambda logits: {"class": decide(logits)},
-    check=check,
+    check=pixels.check,
     checked=(label,),
     draw=draw,
     record=record,

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from mtl_jax._core.errors import UserError, check_choice
-from mtl_jax._core.held import first_example
-from mtl_jax.tasks import _labels, _weights
+from mtl_jax.tasks import _entries, _labels
 from mtl_jax.tasks import metrics as _metrics
 from mtl_jax.tasks._task import Task
-from mtl_jax.tasks.class_weights import as_factors
 
 
 def tagging(
@@ -66,48 +62,29 @@ def tagging(
   ['O', 'B-city', 'I-city']
   """
   what = f"tagging of {label!r}"
-  if num_classes < 2:
-    raise UserError(f"{what}: num_classes is {num_classes}, expected at least 2.")
-  if classes is not None and (isinstance(classes, str) or len(classes) != num_classes):
-    raise UserError(f"{what}: classes are {classes!r}, expected {num_classes} names.")
+  words = _entries.of_classes(
+    what,
+    label,
+    num_classes,
+    1,
+    "each position of a sequence (B, L)",
+    ignore=ignore,
+    mask=mask,
+    weight=weight,
+    class_weights=class_weights,
+    classes=classes,
+  )
   if scheme is not None:
     check_choice(what, "scheme", scheme, ("bio",))
     if classes is None:
       raise UserError(f"{what}: scheme is {scheme!r} and classes None, expected the names of the tags as classes.")
   elif segments is not None:
     raise UserError(f"{what}: segments is {segments!r} without a scheme, expected None, or scheme='bio'.")
-  factors = None if class_weights is None else as_factors(what, class_weights, [(num_classes,)])
-  named = [str(number) for number in range(num_classes)] if classes is None else list(classes)
-  label_of = functools.partial(_labels.read, key=label, kind="label")
-
-  there = _weights.other_than(ignore)
-  weights_of = _weights.weights_of(label, mask, weight, there)
-
-  def loss(logits, batch):
-    y = label_of(batch)
-    if not jnp.issubdtype(y.dtype, jnp.integer):
-      raise UserError(f"label {label!r} has dtype {y.dtype}, expected integers.")
-    if y.ndim != 2 or logits.shape != (*y.shape, num_classes):
-      raise UserError(
-        f"the prediction for label {label!r} has shape {logits.shape}, expected {(*y.shape, num_classes)}: logits at "
-        "each position of a sequence (B, L)."
-      )
-    y = _weights.where_labelled(y.astype(jnp.int32), weights_of and weights_of(batch))
-    losses = optax.softmax_cross_entropy_with_integer_labels(logits, y)
-    return losses if factors is None else losses * jnp.asarray(factors, losses.dtype)[y]
 
   def check(name: str, arrays: Mapping[str, Any]) -> None:
-    y, counted = _labels.labels_of(name, arrays, label, mask, weight, (None,), there)
-    _labels.check_integers(name, label, y)
-    wrong = counted & ((y < 0) | (y >= num_classes))
-    if wrong.any():
-      raise UserError(
-        f"task {name!r}: label {label!r} holds {y[wrong][0]} in example {first_example(wrong)}, expected "
-        f"classes in [0, {num_classes - 1}], and {ignore} where there is none."
-      )
+    words.check(name, arrays)
     if segments is not None:
-      _labels.segments_of(name, arrays, segments, label, y.shape)
-    _labels.check_any(name, label, counted)
+      _labels.segments_of(name, arrays, segments, label, np.shape(arrays[label]))
 
   def decide(logits):
     return jnp.argmax(logits, axis=-1)
@@ -116,14 +93,14 @@ def tagging(
     padding = jnp.max(logits, axis=-1) <= jnp.finfo(logits.dtype).min / 2
     return {"class": jnp.where(padding, -1, decide(logits))}
 
-  of_spans = {} if scheme is None else {"span_f1": _metrics.span_f1(decide, named, segments)}
+  of_spans = {} if scheme is None else {"span_f1": _metrics.span_f1(decide, words.named, segments)}
   return Task(
-    loss=loss,
-    mask=weights_of,
+    loss=words.loss,
+    mask=words.weights,
     metrics={**of_spans, "accuracy": _metrics.accuracy(decide)},
-    label=label_of,
+    label=words.label,
     output=output,
     check=check,
     checked=(label,),
-    record=lambda outputs: [named[number] for number in np.asarray(outputs["class"]) if number >= 0],
+    record=lambda outputs: [words.named[number] for number in np.asarray(outputs["class"]) if number >= 0],
   )

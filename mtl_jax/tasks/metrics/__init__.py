@@ -8,7 +8,7 @@ Each is a function that returns a `Metric`, for `mtl.Task(metrics={name: metric}
 - `log_loss`, `calibration_error`: of probabilities.
 - `r2`: the share of the variance that is explained.
 - `pearson`, `spearman`: how numbers follow their labels.
-- `mean_absolute_error`: of numbers.
+- `mean_absolute_error`: of numbers; `total_error`: of all of them together.
 - `mean_average_precision`: of detected boxes, as COCO defines it.
 - `mean_iou`: of classes of pixels.
 - `character_error_rate`, `word_error_rate`: of texts, by edits.
@@ -25,7 +25,7 @@ from mtl_jax.tasks.metrics.correlation import pearson, spearman
 from mtl_jax.tasks.metrics.detections import mean_average_precision
 from mtl_jax.tasks.metrics.edits import character_error_rate, word_error_rate
 from mtl_jax.tasks.metrics.histogram import median
-from mtl_jax.tasks.metrics.means import accuracy, mean, mean_absolute_error
+from mtl_jax.tasks.metrics.means import accuracy, mean, mean_absolute_error, total_error
 from mtl_jax.tasks.metrics.metric import Metric
 from mtl_jax.tasks.metrics.probabilities import calibration_error, log_loss
 from mtl_jax.tasks.metrics.ranking import average_precision, group_auc, roc_auc
@@ -54,5 +54,6 @@ __all__ = [
   "roc_auc",
   "span_f1",
   "spearman",
+  "total_error",
   "word_error_rate",
 ]

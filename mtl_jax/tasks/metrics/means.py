@@ -82,3 +82,29 @@ def mean_absolute_error(value: Callable[[Any], Any] = lambda prediction: predict
     return jnp.abs(found - as_array(label).astype(found.dtype))
 
   return mean(error, higher_is_better=False)
+
+
+def total_error(value: Callable[[Any], Any] = lambda prediction: prediction) -> Metric:
+  r"""By how much all numbers together are off: $|\sum_i w_i \hat y_i - \sum_i w_i y_i| / \sum_i w_i y_i$.
+
+  Args:
+    value: `value(prediction) -> (B,)`, numbers at least 0, in the labels' unit.
+
+  Returns:
+    The metric, NaN where the labels that count have no positive sum.
+
+  >>> metric = total_error()
+  >>> float(metric.compute(metric.update(jnp.array([1.0, 4.0]), jnp.array([2, 2]), jnp.ones(2))))
+  0.25
+  """
+
+  def update(prediction, label, mask):
+    weight, found = as_weights(mask), value(prediction)
+    both = found, as_array(label).astype(found.dtype)
+    return tuple(jnp.sum(jnp.where(weight > 0, one, 0.0) * weight) for one in both)
+
+  def compute(state):
+    found, right = state
+    return ratio(jnp.abs(found - right), right)
+
+  return Metric(update, compute, higher_is_better=False)
