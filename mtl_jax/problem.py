@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload, runtime_checkable
 
-from mtl_jax._core.errors import UserError
+from mtl_jax._core.errors import UserError, nearest
 from mtl_jax._core.inputs import Inputs
 from mtl_jax._core.named import described
 from mtl_jax.net import Net, check_net
@@ -36,6 +36,26 @@ class Problem:
   net: Net
   tasks: Mapping[str, Task]
   inputs: Inputs = "x"
+
+  def only(self, names: Sequence[str]) -> Problem:
+    """The problem with some of its tasks.
+
+    Args:
+      names: The tasks, in their new order.
+
+    Returns:
+      The problem, for the parameters of the whole net, see `Net.only`.
+
+    Raises:
+      UserError: No names, or one that is no task.
+    """
+    for name in names:
+      if name not in self.tasks:
+        known = ", ".join(self.tasks)
+        raise UserError(f"only: there is no task {name!r}{nearest(name, self.tasks)}: choose from {known}.")
+    inputs = self.inputs
+    own = {name: inputs[name] for name in names} if isinstance(inputs, Mapping) else inputs
+    return Problem(self.net.only(names), {name: self.tasks[name] for name in names}, own)
 
 
 @runtime_checkable

@@ -12,9 +12,9 @@ import tyro
 
 from mtl_jax._core.errors import UserError
 from mtl_jax._core.inputs import keys_read
+from mtl_jax._core.outputs import flat
 from mtl_jax.cli.output import print_metrics
 from mtl_jax.cli.training import Dotted, only
-from mtl_jax.data.views import entries_of
 
 if TYPE_CHECKING:
   import numpy as np
@@ -114,9 +114,7 @@ class Predict:
     data.check(arrays, {}, trained.problem.inputs)
     predicted = Predicted(arrays, names, trained.problem.tasks, trained.predict(arrays))
     (_arrays_files(trained) if output.suffix == ".npz" else files).write(output, predicted)
-    named = predicted.outputs.items()
-    flat = {f"{task}.{name}": value for task, outputs in named for name, value in outputs.items()}
-    print(f"{output}: " + ", ".join(f"{name} {value.shape}" for name, value in flat.items()))
+    print(f"{output}: " + ", ".join(f"{name} {value.shape}" for name, value in flat(predicted.outputs).items()))
     if self.show is not None and files.show is not None:
       picture = output.with_suffix(".png")
       files.show(picture, predicted.first(self.show))
@@ -161,9 +159,7 @@ def _arrays_files(trained: Trained) -> Files:
 
   from mtl_jax.recipes import Files
 
-  inputs, known = keys_read(trained.problem.inputs), dict[str, Any]()
-  for task in trained.problem.tasks:
-    known = entries_of(trained.data.arrays, task) | known
+  inputs, known = keys_read(trained.problem.inputs), trained.entries()
 
   def read(path: Path, tasks: Sequence[str]) -> tuple[dict[str, Any], Sequence[str]]:
     found = arrays_like(known if tasks else {key: known[key] for key in inputs}, path, inputs)
@@ -172,8 +168,7 @@ def _arrays_files(trained: Trained) -> Files:
   def write(path: Path, predicted: Predicted) -> None:
     from mtl_jax.cli.npz import write_npz
 
-    named = predicted.outputs.items()
-    write_npz(path, {f"{task}.{name}": value for task, outputs in named for name, value in outputs.items()})
+    write_npz(path, flat(predicted.outputs))
 
   return Files(read, write, ".npz")
 

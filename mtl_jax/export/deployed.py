@@ -6,14 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 
-from mtl_jax._core.errors import UserError, nearest
-from mtl_jax._core.inputs import input_keys, keys_read
+from mtl_jax._core.errors import UserError
+from mtl_jax._core.inputs import keys_read
+from mtl_jax._core.outputs import flat
 from mtl_jax.data.arrays import leaves_of
-from mtl_jax.data.views import entries_of
 from mtl_jax.net import Net
-from mtl_jax.train import Trained, make_outputs
+from mtl_jax.train import Trained, make_predict
 
 
 class Deployed(NamedTuple):
@@ -45,54 +44,27 @@ def deployed(trained: Trained, tasks: Sequence[str] | None = None) -> Deployed:
   Raises:
     UserError: There is no such task, or the model was opened without tasks.
   """
-  problem = trained.problem
-  chosen = tuple(problem.tasks) if tasks is None else tuple(tasks)
+  chosen = list(trained.problem.tasks if tasks is None else tasks)
   if not chosen:
     raise UserError("export: the model was opened without its tasks, or none is named: there is nothing to give.")
-  for name in chosen:
-    if name not in problem.tasks:
-      known = ", ".join(problem.tasks)
-      raise UserError(f"export: the model has no task {name!r}{nearest(name, problem.tasks)}: choose from {known}.")
-  own = {name: problem.tasks[name] for name in chosen}
-  inputs = problem.inputs if isinstance(problem.inputs, str) else _read_by(own, problem.inputs)
-  entries = _entries(trained, own, inputs)
-  paths = list(leaves_of(entries))
-  chosen_net = problem.net.only(chosen)
-  outputs_of = make_outputs(Net(chosen_net.init, chosen_net.apply), own, inputs)  # no cut: one plain program
-  params, state = trained.params, trained.state
+  trained = trained.only(chosen)
+  net, own, inputs = trained.problem.net, trained.problem.tasks, trained.problem.inputs
+  known = trained.entries()
+  held = jax.tree.map(_held, {key: known[key] for key in keys_read(inputs)})
+  shapes, form = leaves_of(held), jax.tree.structure(held)
+  predict = make_predict(Net(net.init, net.apply), own, inputs)  # without a cut it is one plain program
 
   def function(arrays: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
-    leaves = iter([arrays[path] for path in paths])
-    batch = jax.tree.map(lambda _: next(leaves), entries)
-    found = outputs_of(params, state, batch)
-    return {f"{task}.{name}": value for task, named in found.items() for name, value in named.items()}
+    batch = jax.tree.unflatten(form, [arrays[path] for path in shapes])
+    predictions = predict(trained.params, trained.state, batch)
+    return flat({task: own[task].output(prediction) for task, prediction in predictions.items()})
 
-  shapes = leaves_of(entries)
   ones = {path: jax.ShapeDtypeStruct((1, *leaf.shape), leaf.dtype) for path, leaf in shapes.items()}
   given = jax.eval_shape(function, ones)
   outputs = {name: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype) for name, leaf in given.items()}
-  return Deployed(function, dict(shapes), outputs, chosen)
+  return Deployed(function, shapes, outputs, tuple(chosen))
 
 
-def _read_by(tasks: Mapping[str, Any], inputs: Any) -> Any:
-  """`inputs=` of some of the tasks."""
-  return {name: inputs[name] for name in tasks} if isinstance(inputs, Mapping) else inputs
-
-
-def _entries(trained: Trained, tasks: Mapping[str, Any], inputs: Any) -> dict[str, Any]:
-  """Shapes of the entries that the tasks read, in the dtypes in which JAX holds them, in the order of their leaves."""
-  known: dict[str, Any] = {}
-  for task in tasks:
-    known = entries_of(trained.data.arrays, task) | known
-  keys = keys_read(inputs) if not isinstance(inputs, Mapping) else keys_read(input_keys(tasks, inputs))
-  held = {key: known[key] for key in keys}
-  return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, jnp.dtype(_held(leaf.dtype))), held)
-
-
-def _held(dtype: Any) -> Any:
-  return jax.dtypes.canonicalize_dtype(dtype)
-
-
-def told(batch: int | None) -> str:
-  """With what number of examples a model was to be stored, for messages."""
-  return f" for {batch} examples" if batch else " for any number of examples (one number may do: batch)"
+def _held(leaf: Any) -> jax.ShapeDtypeStruct:
+  """A leaf in the dtype in which JAX holds it."""
+  return jax.ShapeDtypeStruct(leaf.shape, jax.dtypes.canonicalize_dtype(leaf.dtype))

@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from mtl_jax._core.checks import check_numbers
-from mtl_jax._core.errors import UserError, check_choice
+from mtl_jax._core.errors import UserError, check_choice, reason
 from mtl_jax._core.files import replacing, using
 from mtl_jax.data.arrays import leaves_of
 from mtl_jax.export.deployed import Deployed, deployed
@@ -104,7 +104,7 @@ def export(
   expected = {name: np.asarray(value) for name, value in jax.jit(model.function)(given).items()}
   card = path.with_name(path.name + ".json")
   with using(path), replacing(path) as partial:
-    kind.write(partial, model, batch)
+    partial.write_bytes(_made(format, model, batch))
     found = _run_elsewhere(kind.program, partial, given)
     difference = _difference(format, found, expected)
     record = _card(trained, model, format, batch, path.name, hashlib.sha256(partial.read_bytes()).hexdigest())
@@ -128,6 +128,18 @@ def _examples(arrays: Mapping[str, Any], model: Deployed, batch: int | None) -> 
   if batch is None:
     return given
   return {name: np.ascontiguousarray(np.resize(values, (batch, *values.shape[1:]))) for name, values in given.items()}
+
+
+def _made(format: str, model: Deployed, batch: int | None) -> bytes:
+  """The file; one clear line where the format cannot hold the model."""
+  kind = FORMATS[format]
+  try:
+    return kind.made(model, batch)
+  except ImportError as error:
+    raise UserError(f"export to {format} needs an extra: pip install 'mtl-jax[{kind.extra}]'.") from error
+  except Exception as error:  # whatever a format makes of operations or free shapes that it does not know
+    told = f"{batch} examples" if batch else "any number of examples (one number may do: batch)"
+    raise UserError(f"this model cannot be exported to {format} for {told}: {reason(error)}.") from error
 
 
 def _count(arrays: Mapping[str, np.ndarray]) -> int:

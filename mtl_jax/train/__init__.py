@@ -14,7 +14,7 @@ For a loop of your own:
 
 - `make_train_step`, `make_bilevel_step`: one step.
 - `init_train_state`, `TrainState`: the state before the first step, and its type.
-- `make_evaluate`, `make_predict`, `make_outputs`, `predict_all`: metrics, predictions and outputs over a data set.
+- `make_evaluate`, `make_predict`, `predict_all`: metrics and predictions over a data set.
 - `Nonfinite`, `check_nonfinite`: what a step does where a loss is not finite.
 - `Sparse`: which tables a step reads and updates by rows.
 - `transforming`, `Transform`: a step whose batches are first changed at random.
@@ -25,7 +25,7 @@ For a loop of your own:
 
 from mtl_jax.train._bilevel_step import make_bilevel_step
 from mtl_jax.train._calibrate import calibrate, calibrated
-from mtl_jax.train._evaluate import Metrics, make_evaluate, make_outputs, make_predict, predict_all
+from mtl_jax.train._evaluate import Metrics, make_evaluate, make_predict, predict_all
 from mtl_jax.train._finish import Nonfinite, check_nonfinite
 from mtl_jax.train._fit import Fit, NonFiniteError, fit
 from mtl_jax.train._load import Trained, load, making_of
@@ -59,7 +59,6 @@ __all__ = [
   "load",
   "make_bilevel_step",
   "make_evaluate",
-  "make_outputs",
   "make_predict",
   "make_train_step",
   "making_of",

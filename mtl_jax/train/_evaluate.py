@@ -51,32 +51,6 @@ def make_predict(net: Net, tasks: Mapping[str, Task], inputs: Inputs = "x") -> C
   return predict
 
 
-@of_problem
-def make_outputs(net: Net, tasks: Mapping[str, Task], inputs: Inputs = "x") -> Callable[..., dict[str, Any]]:
-  """What the tasks' `output` says in evaluation mode, as a pure function to be jitted.
-
-  Args:
-    net: The multi-task net.
-    tasks: The tasks to predict.
-    inputs: As in `mtl.objective`.
-
-  Returns:
-    `outputs(params, state, batch) -> {task: {name: (B, ...)}}`.
-  """
-  grouped = _outputs(net, tasks, inputs)
-  return lambda params, state, batch: by_task(grouped(*together(net, params, state), batch), tasks)
-
-
-def _outputs(net: Net, tasks: Mapping[str, Task], inputs: Inputs) -> Callable[..., dict[Names, Any]]:
-  """`outputs(params, state, batch)` of groups of tasks, as `judge_all` gives them."""
-  keys = input_keys(tasks, inputs)
-
-  def outputs(params, state, batch):
-    return judge_all(net, keys, lambda name, prediction, _: tasks[name].output(prediction), params, state, batch)
-
-  return outputs
-
-
 _LOSS = mean_metric(lambda losses, label: losses, higher_is_better=False)
 
 
@@ -227,8 +201,13 @@ def predict_all(
     raise UserError(
       f"the data to predict from are a {type(arrays).__name__}, expected a dictionary of arrays {{key: (N, ...)}}."
     )
-  keys, run = keys_read(inputs), jax.jit(_outputs(net, tasks, inputs))
+  of_task, keys = input_keys(tasks, inputs), keys_read(inputs)
   params, state = together(net, params, state)
+
+  @jax.jit
+  def run(params, state, batch):
+    return judge_all(net, of_task, lambda name, prediction, _: tasks[name].output(prediction), params, state, batch)
+
   arrays = as_arrays({key: input_of(arrays, key, "data") for key in keys})
   size = min(batch_size, check_lengths(arrays))
   check_inputs(arrays, keys)

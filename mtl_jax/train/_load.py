@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -60,6 +60,20 @@ class Trained(NamedTuple):
     """
     return predict_all(self.problem, self.params, self.state, arrays)
 
+  def only(self, names: Sequence[str]) -> Trained:
+    """The model with some of its tasks.
+
+    Args:
+      names: The tasks, in their new order.
+
+    Returns:
+      The model.
+
+    Raises:
+      UserError: No names, or one that is no task.
+    """
+    return self._replace(problem=self.problem.only(names))
+
   def reading(self, arrays: Mapping[str, Any]) -> Trained:
     """The model with those of its tasks alone whose inputs are there, as of sounds where others read texts.
 
@@ -71,11 +85,18 @@ class Trained(NamedTuple):
     """
     keys = input_keys(self.problem.tasks, self.problem.inputs)
     names = [name for name, own in keys.items() if (own in arrays if isinstance(own, str) else {*own} <= {*arrays})]
-    if not names or len(names) == len(self.problem.tasks):
-      return self
-    tasks = {name: self.problem.tasks[name] for name in names}
-    problem = Problem(self.problem.net.only(names), tasks, {name: keys[name] for name in names})
-    return self._replace(problem=problem)
+    return self.only(names) if 0 < len(names) < len(self.problem.tasks) else self
+
+  def entries(self) -> dict[str, Any]:
+    """What the tasks see of the data trained on: the shape and dtype of one example of each entry.
+
+    Returns:
+      `{key: tree of jax.ShapeDtypeStruct}`.
+    """
+    known: dict[str, Any] = {}
+    for task in self.problem.tasks:
+      known = entries_of(self.data.arrays, task) | known
+    return known
 
   def evaluate(self, splits: Mapping[str, Any]) -> dict[str, Metrics]:
     """Every metric of every task on every set of examples, `{split: {task: {metric: value}}}`.
