@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 
 from mtl_jax._core.errors import UserError, reason
+from mtl_jax.data._files import Kind, read_each
 
 __all__ = ["read"]
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 """Of the files that count as images in a folder."""
 
+_KIND = Kind(SUFFIXES, "images", "give a folder of png or jpg files", "read")
 _MODES = {1: "L", 3: "RGB"}
 
 
@@ -49,22 +51,7 @@ def read(
   >>> images.shape, int(images.max()), names
   ((1, 2, 3, 3), 255, ['a.png'])
   """
-  path = Path(path)
-  files = [path] if path.is_file() else sorted(f for f in path.rglob("*") if f.suffix.lower() in SUFFIXES)
-  if not files:
-    raise UserError(
-      f"{path} {'has no images' if path.is_dir() else 'is not there'}: give a folder of png or jpg files."
-    )
-  found: dict[str, np.ndarray] = {}
-  for file in files:
-    try:
-      found[file.name if file == path else str(file.relative_to(path))] = _pixels(file, size, channels)
-    except UserError as error:
-      if warn is None:
-        raise
-      warn(str(error))
-  if not found:
-    raise UserError(f"{path}: none of {len(files)} images can be read.")
+  found = read_each(path, _KIND, lambda file: _pixels(file, size, channels), warn)
   return np.stack(list(found.values())), list(found)
 
 

@@ -15,12 +15,14 @@ from typing import Any
 import numpy as np
 
 from mtl_jax._core.errors import UserError, reason
+from mtl_jax.data._files import Kind, read_each
 
 __all__ = ["padded", "read"]
 
 SUFFIXES = (".wav", ".wave")
 """Of the files that count as sounds in a folder."""
 
+_KIND = Kind(SUFFIXES, "wav files", "give a folder of wav files", "used")
 _CLIPPED = 0.05  # the share of samples in flat peaks from which on a recording is of no use
 
 
@@ -54,20 +56,7 @@ def read(
   >>> found["wave"].shape, found["length"].tolist(), names
   ((1, 16), [8], ['a.wav'])
   """
-  path = Path(path)
-  files = [path] if path.is_file() else sorted(f for f in path.rglob("*") if f.suffix.lower() in SUFFIXES)
-  if not files:
-    raise UserError(f"{path} {'has no wav files' if path.is_dir() else 'is not there'}: give a folder of wav files.")
-  found: dict[str, np.ndarray] = {}
-  for file in files:
-    try:
-      found[file.name if file == path else str(file.relative_to(path))] = _wave(file, rate, seconds)
-    except UserError as error:
-      if warn is None:
-        raise
-      warn(str(error))
-  if not found:
-    raise UserError(f"{path}: none of {len(files)} wav files can be used.")
+  found = read_each(path, _KIND, lambda file: _wave(file, rate, seconds), warn)
   return padded(list(found.values()), round(rate * seconds)), list(found)
 
 

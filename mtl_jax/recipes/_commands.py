@@ -42,29 +42,27 @@ def split(line: str) -> list[str]:
   return [word for word in (part.strip(',;:?!"()').removesuffix(".") for part in line.lower().split()) if word]
 
 
-def _spans(words: Sequence[str], tags: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _spans(words: Sequence[str], tags: Sequence[str]) -> Iterator[dict[str, str]]:
   """The slots of a sentence, with their words."""
-  before, span = "O", None
+  return ({"slot": slot, "text": said} for slot, said in _chunks(words, tags) if slot)
+
+
+def _chunks(words: Sequence[str], tags: Sequence[str]) -> Iterator[tuple[str, str]]:
+  """The parts of a sentence: of each the slot, "" for a word in none, and the words."""
+  slot, parts, before = "", list[str](), "O"
   for word, tag in zip(words, tags, strict=False):
-    if span and tag.startswith("I") and before[2:] == tag[2:]:
-      span["text"] += f" {word}"
-    else:
-      if span:
-        yield span
-      span = {"slot": tag[2:], "text": word} if tag != "O" else None
+    if not (tag.startswith("I") and before[2:] == tag[2:]):
+      if parts:
+        yield slot, " ".join(parts)
+      slot, parts = ("" if tag == "O" else tag[2:]), []
+    parts.append(word)
     before = tag
-  if span:
-    yield span
+  if parts:
+    yield slot, " ".join(parts)
 
 
 def tell(record: Mapping[str, Any]) -> str:
   """The sentence with its slots in brackets, below its intent."""
   intent = f"  {record['intent']} ({record['probability']:.2f})" if "intent" in record else ""
-  parts, before = [], "O"
-  for word, tag in zip(record.get("words", []), record.get("tags", []), strict=False):
-    if tag.startswith("I") and before[2:] == tag[2:]:
-      parts[-1] = f"{parts[-1].removesuffix(']')} {word}]"
-    else:
-      parts.append(word if tag == "O" else f"[{tag[2:]}: {word}]")
-    before = tag
-  return f"{record['name']}{intent}\n  {' '.join(parts)}"
+  chunks = _chunks(record.get("words", []), record.get("tags", []))
+  return f"{record['name']}{intent}\n  " + " ".join(f"[{slot}: {said}]" if slot else said for slot, said in chunks)

@@ -29,13 +29,7 @@ _WORD = re.compile(
 def up_to(length: int, found: source.Treebank) -> source.Treebank:
   """The sentences of at most so many words."""
   kept = [i for i, words in enumerate(found.words) if len(words) <= length]
-
-  def chosen(column: list[Any]) -> list[Any]:
-    return [column[i] for i in kept]
-
-  return source.Treebank(
-    chosen(found.words), chosen(found.pos), chosen(found.features), chosen(found.heads), chosen(found.relations)
-  )
+  return source.Treebank._make([column[i] for i in kept] for column in found)
 
 
 def arrays(heads: Sequence[Sequence[int]]) -> list[np.ndarray]:

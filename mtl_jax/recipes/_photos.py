@@ -6,10 +6,9 @@ import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mtl_jax._core.errors import UserError
 from mtl_jax.analysis import pictures
 from mtl_jax.data import photos as _photos
-from mtl_jax.recipes._lines import write_lines
+from mtl_jax.recipes._lines import refuse_labels, write_lines
 from mtl_jax.recipes._recipe import Arrays, Files, Predicted
 
 
@@ -26,8 +25,7 @@ def photos(size: tuple[int, int], channels: int = 3, key: str = "x") -> Files:
   """
 
   def read(path: Path, tasks: Sequence[str], warn: Callable[[str], None] | None = None) -> tuple[Arrays, list[str]]:
-    if tasks:
-      raise UserError(f"{path}: images have no labels: to test a model, put both in an .npz file.")
+    refuse_labels(path, tasks, "images have")
     images, names = _photos.read(path, size, channels, warn)
     return {key: images}, names
 

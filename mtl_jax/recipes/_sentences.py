@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from mtl_jax._core.errors import UserError
 from mtl_jax.data import text
-from mtl_jax.recipes._lines import write_lines
+from mtl_jax.recipes._lines import refuse_labels, sentences_of, write_lines
 from mtl_jax.recipes._recipe import Arrays, Files, Predicted
 from mtl_jax.tasks import Task, classification
 
@@ -116,20 +115,13 @@ def files(tokenizer: str, pretrained: bool) -> Files:
   """
 
   def read(path: Path, tasks: Sequence[str], warn: Callable[[str], None] | None = None) -> tuple[Arrays, list[str]]:
-    if tasks:
-      raise UserError(f"{path}: lines of text have no labels: to test a model, put both in an .npz file.")
-    lines, names = text.read_lines(path, warn)
-    found = dict(zip(names, tokens(tokenizer, pretrained, lines), strict=True))
-    for name, own in list(found.items()):
-      if len(own) > LENGTH:
-        told = f"{path}: {name} has {len(own)} tokens, expected at most {LENGTH}: divide it into sentences."
-        if warn is None:
-          raise UserError(told)
-        warn(told)
-        del found[name]
-    if not found:
-      raise UserError(f"{path}: none of {len(names)} lines can be read.")
-    rows = text.pack({"tokens": list(found.values())}, length=LENGTH, most=1)
+    refuse_labels(path, tasks, "lines of text have")
+
+    def told(name: str, count: int) -> str:
+      return f"{path}: {name} has {count} tokens, expected at most {LENGTH}: divide it into sentences."
+
+    found = sentences_of(path, lambda lines: tokens(tokenizer, pretrained, lines), LENGTH, told, warn)
+    rows = text.pack({"tokens": [own for _, own in found.values()]}, length=LENGTH, most=1)
     return {"x": {name: rows.arrays[name][rows.rows] for name in ("tokens", "segments")}}, list(found)
 
   def tell(predicted: Predicted) -> str:

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from mtl_jax._core.errors import UserError
 from mtl_jax.data import letters, sounds, source
 from mtl_jax.data.source.spoken_digits import RATE, SPEAKERS, WORDS, SpokenDigits
-from mtl_jax.recipes._lines import write_lines
+from mtl_jax.recipes._lines import refuse_labels, write_lines
 from mtl_jax.recipes._recipe import Arrays, Files, Predicted
 
 ALPHABET = " abcdefghijklmnopqrstuvwxyz"
@@ -80,8 +79,7 @@ def wav_files() -> Files:
   """How folders of wav files are read, and what is told of them."""
 
   def read(path: Path, tasks: Sequence[str], warn: Callable[[str], None] | None = None) -> tuple[Arrays, list[str]]:
-    if tasks:
-      raise UserError(f"{path}: sounds have no labels: to test a model, put both in an .npz file.")
+    refuse_labels(path, tasks, "sounds have")
     found, names = sounds.read(path, RATE, SECONDS, warn)
     return {"sound": found}, names
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from mtl_jax import nn
-from mtl_jax._core.errors import UserError
-from mtl_jax._core.files import replacing, using
 from mtl_jax.data import text
 from mtl_jax.data.arrays import take
+from mtl_jax.recipes._lines import refuse_labels, sentences_of, write_records
 from mtl_jax.recipes._recipe import Arrays, Files, Predicted
 from mtl_jax.train import Metrics
 
@@ -102,22 +100,14 @@ def files(
     length: The most words of a sentence.
   """
 
+  def told(name: str, count: int) -> str:
+    return f"{name}: {count} words, expected 1 to {length}: {'cut the line' if count else 'leave it out'}."
+
   def read(path: Path, tasks: Sequence[str], warn: Callable[[str], None] | None = None) -> tuple[Arrays, list[str]]:
-    if tasks:
-      raise UserError(f"{path}: text has no labels: to test a model, put both in an .npz file.")
-    found: dict[str, list[str]] = {}
-    for line, name in zip(*text.read_lines(path, warn), strict=True):
-      words = split(line)
-      if 0 < len(words) <= length:
-        found[f"{name}\t{line}"] = words
-        continue
-      told = f"{name}: {len(words)} words, expected 1 to {length}: {'cut the line' if words else 'leave it out'}."
-      if warn is None:
-        raise UserError(told)
-      warn(told)
-    if not found:
-      raise UserError(f"{path}: there is no sentence in it.")
-    return packed(about, list(found.values()), {}, {}, length, 1), list(found)
+    refuse_labels(path, tasks, "text has")
+    found = sentences_of(path, lambda lines: list(map(split, lines)), length, told, warn)
+    names = [f"{name}\t{line}" for name, (line, _) in found.items()]
+    return packed(about, [words for _, words in found.values()], {}, {}, length, 1), names
 
   def records(predicted: Predicted) -> Iterator[Record]:
     for found in predicted.records():
@@ -125,7 +115,6 @@ def files(
       yield {"name": name, **({"text": line} if line else {}), **record(split(line), found)}
 
   def write(path: Path, predicted: Predicted) -> None:
-    with using(path), replacing(path) as partial, partial.open("w") as file:
-      file.writelines(json.dumps(one, ensure_ascii=False) + "\n" for one in records(predicted))
+    write_records(path, records(predicted))
 
   return Files(read, write, ".jsonl", None, read, lambda predicted: "\n".join(map(tell, records(predicted))))
