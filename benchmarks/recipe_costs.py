@@ -19,6 +19,7 @@ import numpy as np
 import tyro
 from _machine import describe, write
 from _markdown import number, table
+from _options import words_of
 
 import mtl_jax as mtl
 from mtl_jax.experiment.config import configure, data_of, in_step, problem_of
@@ -64,8 +65,7 @@ def main(cases: tuple[str, ...] = CASES, balancer: str = "pcgrad", kept: Path | 
 def experiment_of(case: str, balancer: str) -> Any:
   """The recipe with its options, as the command line has it."""
   name, *options = case.split()
-  words = tuple(word for option in options for word in (f"--{option.partition('=')[0]}", option.partition("=")[2]))
-  return configure(name, recipe_options=words, balancer=balancer)
+  return configure(name, recipe_options=words_of(options), balancer=balancer)
 
 
 def here(case: str, balancer: str) -> dict[str, Any]:

