@@ -9,6 +9,7 @@ import flax.linen as nn
 import jax
 
 from mtl_jax.nn._batch_norm import BatchNorm
+from mtl_jax.nn._convolution import convolve
 from mtl_jax.nn._depthwise import Depthwise
 from mtl_jax.nn._images import check_images
 from mtl_jax.nn._stages import chosen
@@ -125,7 +126,16 @@ class _Conv(nn.Module):
   @nn.compact
   def __call__(self, x: jax.Array, train: bool) -> jax.Array:
     init = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
-    conv = nn.Conv(self.channels, (self.side, self.side), self.stride, use_bias=False, kernel_init=init, name="Conv_0")
+    sides, strides = (self.side, self.side), (self.stride, self.stride)
+    conv = nn.Conv(
+      self.channels,
+      sides,
+      strides,
+      use_bias=False,
+      kernel_init=init,
+      conv_general_dilated=convolve,
+      name="Conv_0",
+    )
     return _normalized(conv(x), self.momentum, train, self.activate)
 
 

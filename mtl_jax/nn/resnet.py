@@ -9,6 +9,7 @@ import jax
 
 from mtl_jax._core.errors import UserError
 from mtl_jax.nn._batch_norm import BatchNorm
+from mtl_jax.nn._convolution import convolve
 from mtl_jax.nn._images import check_images
 from mtl_jax.nn._stages import chosen
 from mtl_jax.shard import constrain
@@ -106,8 +107,15 @@ class ResNet(nn.Module):
 
 
 def _conv(channels: int, side: int, stride: int = 1, name: str | None = None) -> nn.Conv:
-  init = nn.initializers.he_normal()
-  return nn.Conv(channels, (side, side), (stride, stride), use_bias=False, kernel_init=init, name=name)
+  return nn.Conv(
+    channels,
+    (side, side),
+    (stride, stride),
+    use_bias=False,
+    kernel_init=nn.initializers.he_normal(),
+    conv_general_dilated=convolve,
+    name=name,
+  )
 
 
 class _Block(nn.Module):
