@@ -44,8 +44,8 @@ class Export:
 
   def execute(self, dotted: Dotted) -> None:
     """Runs the command."""
-    from mtl_jax.cli.npz import check_writable
-    from mtl_jax.cli.trained import files_of
+    from mtl_jax._core.npz import check_writable
+    from mtl_jax.experiment.files import files_of, own_files
     from mtl_jax.experiment.trained import open_trained, recipe_of
     from mtl_jax.export import FORMATS, export
     from mtl_jax.train.run_dir import read_config
@@ -58,7 +58,7 @@ class Export:
     if self.input is None:
       arrays = _first(recipe.data(0).only(list(trained.problem.tasks)).test, trained)
     else:
-      arrays = files_of(recipe, trained, self.input).read(self.input, ())[0]
+      arrays = files_of(own_files(recipe, trained), trained, self.input).read(self.input, ())[0]
     about = {"run": {"recipe": read_config(self.run).get("recipe"), "summary": recipe.summary}}
     done = export(
       trained, output, arrays, format=self.format, tasks=self.tasks or None, batch=self.batch_size, about=about

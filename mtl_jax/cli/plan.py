@@ -41,7 +41,7 @@ class Plan(Training):
     """Runs the command."""
     import jax
 
-    from mtl_jax.cli.npz import check_writable
+    from mtl_jax._core.npz import check_writable
     from mtl_jax.experiment import configure
     from mtl_jax.experiment.options import build_engine
     from mtl_jax.experiment.planning import plan_run, write_plan

@@ -9,6 +9,7 @@ from typing import Any
 
 from mtl_jax._core.errors import UserError
 from mtl_jax._core.files import replacing, using
+from mtl_jax._core.finite import finite
 from mtl_jax.data import text
 from mtl_jax.recipes._recipe import Predicted
 
@@ -29,7 +30,7 @@ def write_lines(path: Path, predicted: Predicted) -> None:
 def write_records(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
   """The same of records."""
   with using(path), replacing(path) as partial, partial.open("w") as file:
-    file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+    file.writelines(json.dumps(finite(record), ensure_ascii=False) + "\n" for record in records)
 
 
 def refuse_labels(path: Path, tasks: Sequence[str], what: str) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
+
+import numpy as np
 
 from mtl_jax import nn
 from mtl_jax.adapters import from_linen
@@ -13,7 +15,7 @@ from mtl_jax.arch import chain
 from mtl_jax.data import Description
 from mtl_jax.data import table as tables
 from mtl_jax.data.arrays import take
-from mtl_jax.recipes._recipe import Files, Parts, Recipe, Splits, adamw_cosine, choose
+from mtl_jax.recipes._recipe import Files, Parts, Predicted, Recipe, Splits, adamw_cosine, choose
 from mtl_jax.recipes._table_rows import Table, table_of
 
 Network = Literal["mlp", "periodic", "resnet"]
@@ -107,11 +109,19 @@ def _adapted(bare: Recipe, described: Description, shape: TableShape, read: Call
     table, origin = read(path)
     return prepared.arrays(table, origin, tasks), list(map(str, range(table.num_rows)))
 
+  def write(path: Path, found: Predicted) -> None:
+    tables.write(path, prepared.answers(found.outputs))
+
+  def records(found: Predicted) -> Iterator[dict[str, Any]]:
+    columns = {name: np.asarray(values).tolist() for name, values in prepared.answers(found.outputs).items()}
+    for i, name in enumerate(found.names):
+      yield {"name": name, **{column: values[i] for column, values in columns.items()}}
+
   return dataclasses.replace(
     bare,
     net=net,
     tasks={name: target.task(shape.class_weights) for name, target in prepared.targets.items()},
-    files=Files(read_file, lambda path, found: tables.write(path, prepared.answers(found.outputs)), ".csv"),
+    files=Files(read_file, write, ".csv", records=records),
   )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -115,6 +115,7 @@ class Files(NamedTuple):
       `warn` of each; None: examples are no files of their own.
     tell: `tell(predicted) -> str` says in words, for a terminal, what is predicted of examples, where that says more
       than a picture; None: it does not.
+    records: `records(predicted)`, what there is to say of each example, anything that fits in JSON.
   """
 
   read: Callable[[Path, Sequence[str]], tuple[Arrays, Sequence[str]]]
@@ -123,6 +124,7 @@ class Files(NamedTuple):
   show: Callable[[Path, Predicted], None] | None = None
   read_good: Callable[[Path, Sequence[str], Callable[[str], None]], tuple[Arrays, Sequence[str]]] | None = None
   tell: Callable[[Predicted], str] | None = None
+  records: Callable[[Predicted], Iterable[Mapping[str, Any]]] = Predicted.records
 
 
 @dataclasses.dataclass(frozen=True)

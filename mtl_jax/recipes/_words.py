@@ -117,4 +117,5 @@ def files(
   def write(path: Path, predicted: Predicted) -> None:
     write_records(path, records(predicted))
 
-  return Files(read, write, ".jsonl", None, read, lambda predicted: "\n".join(map(tell, records(predicted))))
+  told_of = lambda predicted: "\n".join(map(tell, records(predicted)))  # noqa: E731
+  return Files(read, write, ".jsonl", read_good=read, tell=told_of, records=records)

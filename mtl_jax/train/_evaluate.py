@@ -201,19 +201,28 @@ def predict_all(
     raise UserError(
       f"the data to predict from are a {type(arrays).__name__}, expected a dictionary of arrays {{key: (N, ...)}}."
     )
-  of_task, keys = input_keys(tasks, inputs), keys_read(inputs)
+  keys = keys_read(inputs)
+  arrays = as_arrays({key: input_of(arrays, key, "data") for key in keys})
+  size = min(batch_size, check_lengths(arrays))
+  check_inputs(arrays, keys)
+  run = predictor(net, tasks, params, state, inputs)
+  parts = []
+  for batch, valid in data.pad_batches(arrays, size):
+    count = int(valid.sum())
+    parts.append(jax.tree.map(lambda a, count=count: a[:count], run(batch)))
+  return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+
+
+@of_problem
+def predictor(
+  net: Net, tasks: Mapping[str, Task], params: Any, state: Any, inputs: Inputs = "x"
+) -> Callable[[Mapping[str, Any]], dict[str, dict[str, np.ndarray]]]:
+  """What each task's `output` says of a batch, as a function that compiles once for each size of a batch."""
+  keys = input_keys(tasks, inputs)
   params, state = together(net, params, state)
 
   @jax.jit
   def run(params, state, batch):
-    return judge_all(net, of_task, lambda name, prediction, _: tasks[name].output(prediction), params, state, batch)
+    return judge_all(net, keys, lambda name, prediction, _: tasks[name].output(prediction), params, state, batch)
 
-  arrays = as_arrays({key: input_of(arrays, key, "data") for key in keys})
-  size = min(batch_size, check_lengths(arrays))
-  check_inputs(arrays, keys)
-  parts = []
-  for batch, valid in data.pad_batches(arrays, size):
-    outputs = jax.device_get(run(params, state, batch))
-    count = int(valid.sum())
-    parts.append(jax.tree.map(lambda a, count=count: a[:count], by_task(outputs, tasks)))
-  return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+  return lambda batch: by_task(jax.device_get(run(params, state, batch)), tasks)

@@ -22,7 +22,7 @@ from mtl_jax.net import Net
 from mtl_jax.problem import Problem
 from mtl_jax.tasks import Task
 from mtl_jax.train._calibrate import calibrated
-from mtl_jax.train._evaluate import Metrics, make_evaluate, predict_all
+from mtl_jax.train._evaluate import Metrics, make_evaluate, predict_all, predictor
 from mtl_jax.train._packing import packed_heads
 from mtl_jax.train._weights import newest, places_of_best
 from mtl_jax.train.checkpoint import Checkpoints, shapes_of
@@ -59,6 +59,14 @@ class Trained(NamedTuple):
       UserError: As `mtl.train.predict_all`.
     """
     return predict_all(self.problem, self.params, self.state, arrays)
+
+  def predictor(self) -> Callable[[Mapping[str, Any]], dict[str, dict[str, np.ndarray]]]:
+    """`predict` for a program that predicts often: it compiles once for each number of examples, and checks nothing.
+
+    Returns:
+      `run({key: (N, ...)}) -> {task: {name: (N, ...)}}`.
+    """
+    return predictor(self.problem, self.params, self.state)
 
   def only(self, names: Sequence[str]) -> Trained:
     """The model with some of its tasks.

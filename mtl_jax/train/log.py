@@ -12,6 +12,7 @@ from typing import Any
 
 from mtl_jax._core.errors import UserError
 from mtl_jax._core.files import replacing, using
+from mtl_jax._core.finite import finite
 
 METRICS = "metrics.jsonl"
 
@@ -66,7 +67,7 @@ class Log:
     flat = flatten(values)
     if self._file is not None:
       with using(self._path):
-        self._file.write(json.dumps(_finite({"kind": kind, "step": step, **flat})) + "\n")
+        self._file.write(json.dumps(finite({"kind": kind, "step": step, **flat})) + "\n")
         self._file.flush()
     if self._board is not None:
       for key, value in flat.items():
@@ -87,15 +88,6 @@ class Log:
   def __exit__(self, *error: Any) -> None:
     """Closes the files."""
     self.close()
-
-
-def _finite(value: Any) -> Any:
-  """What JSON can hold: None in place of NaN and infinity, in lists too."""
-  if isinstance(value, dict):
-    return {key: _finite(v) for key, v in value.items()}
-  if isinstance(value, list):
-    return [_finite(v) for v in value]
-  return value if not isinstance(value, float) or math.isfinite(value) else None
 
 
 def _step(line: str) -> int | float:

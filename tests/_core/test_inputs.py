@@ -8,8 +8,8 @@ import optax
 import pytest
 
 import mtl_jax as mtl
-from mtl_jax.cli.trained import arrays_like
 from mtl_jax.engine.linearize import _parts
+from mtl_jax.experiment.files import arrays_like
 from mtl_jax.plan import plan
 from tests._nets import close, same
 

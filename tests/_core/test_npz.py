@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import mtl_jax as mtl
-from mtl_jax.cli.npz import check_writable, read_npz, write_npz
+from mtl_jax._core.npz import check_writable, read_npz, write_npz
 
 X = np.arange(600.0).reshape(100, 6)
 

@@ -9,20 +9,30 @@ from typing import Any
 
 import numpy as np
 
-from mtl_jax._core.errors import UserError, nearest
+from mtl_jax._core.errors import UserError, nearest, reason
 from mtl_jax._core.files import replacing
 
 
-def read_npz(path: Path, keys: Sequence[str], optional: Sequence[str] = ()) -> dict[str, np.ndarray]:
+def read_npz(
+  path: Path, keys: Sequence[str], optional: Sequence[str] = (), most: int | None = None
+) -> dict[str, np.ndarray]:
   """The arrays of those keys, and of the optional ones that the file has.
 
+  Args:
+    path: The file.
+    keys: The arrays that it must hold.
+    optional: Others that are wanted.
+    most: How many bytes all its arrays may be unpacked; None: any number.
+
   Raises:
-    UserError: The file is missing, damaged or none, or lacks a key.
+    UserError: The file is missing, damaged or none, lacks a key, or would be larger unpacked.
   """
   if path.is_file() and not zipfile.is_zipfile(path):
     raise UserError(
       f"cannot read {path}: it is no .npz file, or only a part of one: write it with np.savez(path, key=array)."
     )
+  if most is not None:
+    _check_unpacked(path, most)
   try:
     with np.load(path, allow_pickle=False) as file:
       known = file.files
@@ -35,6 +45,17 @@ def read_npz(path: Path, keys: Sequence[str], optional: Sequence[str] = ()) -> d
       others = f"only {', '.join(map(repr, known))}{nearest(key, known)}" if known else "it is empty"
       raise UserError(f"{path} has no array {key!r}, {others}.")
   return found
+
+
+def _check_unpacked(path: Path, most: int) -> None:
+  """Looks at the sizes that the archive declares, and that arrays declare: of each no more is read than both allow."""
+  try:
+    with zipfile.ZipFile(path) as archive:
+      declared = sum(member.file_size for member in archive.infolist())
+  except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+    raise UserError(f"cannot read {path} as .npz: {reason(error).rstrip('.')}.") from error
+  if declared > most:
+    raise UserError(f"{path} has {declared} bytes unpacked, expected at most {most}: divide it.")
 
 
 def check_writable(path: Path) -> None:
