@@ -22,7 +22,7 @@ from mtl_jax._jaxpr.branches import Branch, Head
 from mtl_jax.net import Net, Params, State, keys_of
 from mtl_jax.problem import of_problem
 from mtl_jax.tasks import Task, balanced
-from mtl_jax.tasks.loss import masked_mean
+from mtl_jax.tasks.loss import guarded_mean, masked_mean
 from mtl_jax.terms import amount, total
 
 
@@ -44,6 +44,7 @@ class Objective:
       `beside(params, state, features, batch, keys) -> (total, aux)`, the sum of all terms times their strengths, from
       the features of each branch; aux holds `"terms"`, and as `"state"` what changes of the net's state.
     at_step: `at_step(n) -> Objective`, the same after n steps, for nets and terms that follow a schedule.
+    guarded: `guarded() -> Objective`, the same with a gradient of zero for a task whose loss is NaN or infinite.
     report: As in `Net`.
   """
 
@@ -53,6 +54,7 @@ class Objective:
   present: Callable[[Any], dict[str, jax.Array]] = lambda batch: {}
   beside: Callable[..., tuple[jax.Array, dict[str, Any]]] | None = None
   at_step: Callable[[Any], Objective] | None = None
+  guarded: Callable[[], Objective] | None = None
   report: Callable[[Params, State], Mapping[str, Any]] = lambda params, state: {}
 
   def __call__(self, params: Params, state: State, batch: Any, key: jax.Array | None = None):
@@ -137,6 +139,9 @@ def objective(
   def loss(name, prediction, batch):
     return masked_mean(name, tasks[name], _cast(prediction, jnp.float32), batch)
 
+  def guarded_loss(name, prediction, batch):
+    return guarded_mean(name, tasks[name], _cast(prediction, jnp.float32), batch)
+
   def amounts(params, features, predictions, batch, step):
     """The terms by name, this device's share of them, from functions that give features and predictions."""
     own = values_of(params)
@@ -158,11 +163,18 @@ def objective(
         terms[name] = amount(name, loss(name, predictions()[name], batch), task.weight, step)
     return terms
 
-  def at_step(step):
-    made = (_cut if net.cut is not None else _whole)(net, tasks, keys, lower, loss, amounts, train, step)
-    return dataclasses.replace(made, names=names, present=present, at_step=at_step, report=net.report)
+  def made(judge, step):
+    found = (_cut if net.cut is not None else _whole)(net, tasks, keys, lower, judge, amounts, train, step)
+    return dataclasses.replace(
+      found,
+      names=names,
+      present=present,
+      at_step=lambda step: made(judge, step),
+      guarded=lambda: made(guarded_loss, step),
+      report=net.report,
+    )
 
-  return at_step(None)
+  return made(loss, None)
 
 
 def _whole(net, tasks, keys, lower, loss, amounts, train, step) -> Objective:
@@ -265,6 +277,11 @@ def at_step(objective: Objective | Callable[..., Any], step: Any) -> Any:
   return functools.partial(objective, step=step) if asks else objective
 
 
+def guarded(objective: Objective | Callable[..., Any]) -> Any:
+  """The objective with a gradient of zero for losses that are not finite; any other function as it is."""
+  return objective.guarded() if isinstance(objective, Objective) and objective.guarded is not None else objective
+
+
 def report_of(objective: Objective | Callable[..., Any]) -> Callable[[Params, State], Mapping[str, Any]]:
   """What the net of an objective reports; nothing where it is any other function."""
   return objective.report if isinstance(objective, Objective) else Objective.report
@@ -294,6 +311,7 @@ def holding(objective: Objective | Callable[..., Any], fixed: Any) -> Any:
     losses=losses,
     beside=None if terms is None else beside,
     at_step=lambda step: holding(at_step(objective, step), fixed),
+    guarded=lambda: holding(guarded(objective), fixed),
     report=lambda params, state: report(joined(params, fixed), state),
   )
   if of_whole is None:

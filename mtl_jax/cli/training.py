@@ -45,8 +45,9 @@ class Training:
   """What the network computes in; parameters and Gram matrices stay float32."""
   frozen: tuple[str, ...] = ()
   """Regular expressions for the parameters that stay as they are, such as shared/Conv_0."""
-  nonfinite: Literal["stop", "skip", "ignore"] = "stop"
-  """On a NaN or infinite loss: stop with an error, skip the step and count it, or do not check."""
+  nonfinite: Literal["stop", "skip", "drop", "rollback", "ignore"] = "stop"
+  """On a NaN or infinite loss: stop with an error, skip the step, drop the task from the step, roll back to the newest
+  checkpoint with half the learning rate, or do not check."""
 
 
 @dataclasses.dataclass(frozen=True)

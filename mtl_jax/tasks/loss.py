@@ -25,6 +25,13 @@ def masked_mean(name: str, task: Task, prediction: Any, batch: Any) -> jax.Array
   return jnp.where(count > 0, total / jnp.where(count > 0, count, 1.0), 0.0)
 
 
+def guarded_mean(name: str, task: Task, prediction: Any, batch: Any) -> jax.Array:
+  """`masked_mean`, whose gradient is zero, and not NaN, where the value is not finite."""
+  fine = jnp.isfinite(masked_mean(name, task, jax.lax.stop_gradient(prediction), batch))
+  guarded = jax.tree.map(lambda leaf: jnp.where(fine, leaf, jax.lax.stop_gradient(leaf)), prediction)
+  return masked_mean(name, task, guarded, batch)
+
+
 def check_shapes(name: str, losses: Any, weights: Any) -> None:
   """Refuses losses of a task that are neither (B,) nor shaped like its weights, and weights that fit no losses.
 

@@ -6,8 +6,10 @@ The whole loop:
 - `Loop`: how a run is watched and kept.
 - `mean_loss`: a score by which the best parameters may be chosen.
 - `compile_programs`, `Programs`: the jitted functions of a run, to share them between runs.
-- `NonFiniteError`: a loss or gradient was not finite.
-- `load`, `Trained`: the best model of a run; `making_of`: tells in one line why it cannot be made.
+- `NonFiniteError`: a loss or gradient was not finite; `Preempted`: the run was stopped to go on elsewhere.
+- `load`, `Trained`: the best model of a run; `Kept`: what else the run says of it; `making_of`: tells in one line why
+  it cannot be made.
+- `write_model`: the model as a directory that opens like its run.
 - `best_weights`: the same as arrays by their paths, without its net.
 
 For a loop of your own:
@@ -27,23 +29,28 @@ from mtl_jax.train._bilevel_step import make_bilevel_step
 from mtl_jax.train._calibrate import calibrate, calibrated
 from mtl_jax.train._evaluate import Metrics, make_evaluate, make_predict, predict_all
 from mtl_jax.train._finish import Nonfinite, check_nonfinite
-from mtl_jax.train._fit import Fit, NonFiniteError, fit
-from mtl_jax.train._load import Trained, load, making_of
+from mtl_jax.train._fit import Fit, fit
+from mtl_jax.train._load import Kept, Trained, load, making_of
 from mtl_jax.train._loop import Loop
+from mtl_jax.train._preemption import Preempted
 from mtl_jax.train._programs import Programs, compile_programs
+from mtl_jax.train._running import NonFiniteError
 from mtl_jax.train._score import mean_loss
 from mtl_jax.train._sparse import Sparse
 from mtl_jax.train._state import TrainState, init_train_state
 from mtl_jax.train._step import make_train_step
 from mtl_jax.train._transform import Transform, transforming
 from mtl_jax.train._weights import best_weights
+from mtl_jax.train._write_model import write_model
 
 __all__ = [
   "Fit",
+  "Kept",
   "Loop",
   "Metrics",
   "NonFiniteError",
   "Nonfinite",
+  "Preempted",
   "Programs",
   "Sparse",
   "TrainState",
@@ -65,4 +72,5 @@ __all__ = [
   "mean_loss",
   "predict_all",
   "transforming",
+  "write_model",
 ]

@@ -60,6 +60,8 @@ def make_bilevel_step(
   """
   check_optimizer(tx)
   check_nonfinite(nonfinite)
+  if nonfinite == "drop":
+    raise UserError("a bilevel step cannot leave tasks out: nonfinite is 'drop', expected 'skip', for example.")
 
   def step(state, batches):
     batch, valid_batch = batches

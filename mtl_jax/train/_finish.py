@@ -21,13 +21,18 @@ from mtl_jax.bilevel import Bilevel
 from mtl_jax.train._state import TrainState
 
 Nonfinite = str
-"""What a step does where a loss or gradient is not finite: `"stop"`, `"skip"` or `"ignore"`."""
+"""What a step does where a loss or gradient is not finite, one of `CHOICES`."""
 _SMALL = 4096  # numbers of a parameter whose norm takes a CPU longer to begin than to add up
 
 
 def by_name(names: tuple[str, ...], vector: jax.Array) -> Mapping[str, jax.Array]:
   """The entries of a vector over tasks; of many as one array, since each output of a program takes a call its time."""
   return dict(zip(names, vector, strict=True)) if len(names) < FROM else Packed([names], [vector], names)
+
+
+CHOICES = ("stop", "skip", "drop", "rollback", "ignore")
+WAITING = ("stop", "rollback")
+"""Where all later steps change nothing either, until somebody looks."""
 
 
 def check_nonfinite(nonfinite: str) -> None:
@@ -37,10 +42,15 @@ def check_nonfinite(nonfinite: str) -> None:
     nonfinite: As in `mtl.make_train_step`.
 
   Raises:
-    UserError: It is none of `"stop"`, `"skip"` and `"ignore"`.
+    UserError: It is none of these.
   """
-  if nonfinite not in ("stop", "skip", "ignore"):
-    raise UserError(f"nonfinite is {nonfinite!r}, expected 'stop', 'skip' or 'ignore'.")
+  if nonfinite not in CHOICES:
+    raise UserError(f"nonfinite is {nonfinite!r}, expected {', '.join(map(repr, CHOICES[:-1]))} or {CHOICES[-1]!r}.")
+
+
+def mishaps(losses: jax.Array, method: Balancer | Bilevel) -> jax.Array:
+  """Which losses, (T,), are NaN, infinite, or not in the domain of the method."""
+  return ~jnp.isfinite(losses) | ~(losses > jnp.asarray(method.losses_above, losses.dtype))
 
 
 class Found(NamedTuple):
@@ -57,6 +67,7 @@ class Found(NamedTuple):
     terms: The values of the objective's terms.
     heads: For each head that may be without labels, those of auxiliary tasks included, whether it has some.
     report: As in `Net`.
+    lost: Which tasks had labels, but a loss that left them out of the step, (T,) bool; None: none can.
   """
 
   grads: Any
@@ -69,6 +80,7 @@ class Found(NamedTuple):
   terms: Mapping[str, jax.Array] = {}
   heads: Mapping[str, jax.Array] = {}
   report: Callable[[Any, Any], Mapping[str, Any]] = lambda params, state: {}
+  lost: jax.Array | None = None
 
 
 def finish(
@@ -93,7 +105,7 @@ def finish(
   Returns:
     The state after the step, and the metrics.
   """
-  grads, names, stats, weights, aux, method_state, engine_state, terms, heads, report = found
+  grads, names, stats, weights, aux, method_state, engine_state, terms, heads, report, lost = found
   losses, here = stats.losses, stats.filled().present
   present = {} if stats.present is None else by_name(names, stats.present)
   grad_norm, with_gradient = _norm(grads), by_path(grads)
@@ -115,13 +127,15 @@ def finish(
       engine=engine_state,
     )
 
-  bad = here & (~jnp.isfinite(losses) | ~(losses > jnp.asarray(method.losses_above, losses.dtype)))
+  bad = here & mishaps(losses, method)
   empty = ~jnp.any(here) if present else None
   if nonfinite == "ignore":
     new = after(state) if empty is None else _guard(state, after, jnp.zeros_like(bad), jnp.ones((), bool), empty)
   else:
     fine = jnp.isfinite(grad_norm) & ~jnp.any(bad)
-    new = _guard(state, after, bad, fine, empty, stop=nonfinite == "stop")
+    new = _guard(state, after, bad, fine, empty, stop=nonfinite in WAITING)
+  if lost is not None:
+    new = _counted(new, lost, state.step)
   new = new._replace(step=state.step + 1)
   metrics = {
     "losses": by_name(names, losses),
@@ -206,6 +220,13 @@ def _norm(grads: Any) -> jax.Array:
   if not devices.on_one_cpu() or len({leaf.dtype for leaf in small}) != 1:
     return optax.tree.norm(grads)
   return optax.tree.norm([jnp.concatenate(small), *(leaf for leaf in leaves if leaf.size >= _SMALL)])
+
+
+def _counted(state: TrainState, lost: jax.Array, step: jax.Array) -> TrainState:
+  """The state with the tasks that a step left out counted."""
+  is_first = jnp.any(lost) & (state.first_nonfinite < 0)
+  first = jnp.where(is_first, step, state.first_nonfinite)
+  return state._replace(nonfinite=state.nonfinite + lost.astype(jnp.int32), first_nonfinite=first)
 
 
 def _guard(

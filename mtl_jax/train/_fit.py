@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from mtl_jax import shard
 from mtl_jax._core.checks import check_compute_dtype, check_numbers
 from mtl_jax._core.errors import UserError
 from mtl_jax._core.frozen import Frozen
-from mtl_jax._core.packed import entries, unpacked
+from mtl_jax._core.packed import unpacked
 from mtl_jax.balance.balancer import Balancer
 from mtl_jax.balance.named import as_balancer
 from mtl_jax.data.source.stream import Stream
@@ -32,22 +29,18 @@ from mtl_jax.train._evaluate import Inputs, Metrics
 from mtl_jax.train._fingerprint import fingerprint_of
 from mtl_jax.train._finish import Nonfinite, check_nonfinite
 from mtl_jax.train._loop import Loop
-from mtl_jax.train._packing import packing_of
+from mtl_jax.train._preemption import Preempted, never, notices
 from mtl_jax.train._programs import batch_placement, compile_programs
 from mtl_jax.train._progress import Progress
-from mtl_jax.train._score import Best, judge, labelled
+from mtl_jax.train._running import Running, warn
+from mtl_jax.train._score import Best, labelled
 from mtl_jax.train._sparse import Sparse
-from mtl_jax.train._start import Start, started
+from mtl_jax.train._start import Start
 from mtl_jax.train._state import TrainState
 from mtl_jax.train._transform import Transform
 from mtl_jax.train.checkpoint import Checkpoints
-from mtl_jax.train.clock import Clock
-from mtl_jax.train.log import Log, flatten, read_log
-from mtl_jax.train.run_dir import Resume, check_tasks, go_on, of_run, open_run
-
-
-class NonFiniteError(UserError):
-  """Training stopped because a loss or gradient was NaN or infinite; the parameters are those before that step."""
+from mtl_jax.train.log import Log, read_log
+from mtl_jax.train.run_dir import Resume, go_on, of_run, open_run
 
 
 class Fit(NamedTuple):
@@ -142,7 +135,9 @@ def fit(
       better, such as `mtl.train.mean_loss`; None: the score above.
     accumulate: Cut each batch into this many pieces for the trunk's backward pass (see `arch.microbatch`).
     compute_dtype: For example `jnp.bfloat16`: compute in it; parameters, Gram matrix and optimizer stay float32.
-    nonfinite: On a NaN or infinite loss or gradient, `"stop"` with an error, `"skip"` the step and count, `"ignore"`.
+    nonfinite: On a NaN or infinite loss or gradient, `"stop"` with an error; `"skip"` the step and count; `"drop"` the
+      tasks with such a loss from the step and count; `"rollback"`: go back to the newest checkpoint, or to the
+      beginning, with half the learning rate, five times at most; `"ignore"`.
     freeze_absent: As in `mtl.make_train_step`.
     frozen: As in `mtl.make_train_step`: regular expressions for the parameters that stay as they are.
     sparse: As in `mtl.make_train_step`: large tables of which a step updates those rows alone that its batch names.
@@ -165,7 +160,10 @@ def fit(
   Raises:
     UserError: Bad data or options, told in one line; a run directory that holds another run, is in use, or cannot be
       written to.
-    NonFiniteError: With `nonfinite="stop"`; names the tasks and the step.
+    NonFiniteError: With `nonfinite="stop"`, or after five rollbacks; names the tasks and the step.
+    Preempted: The program was sent SIGTERM, as machines are before they are taken away. The step has been finished, a
+      checkpoint of it written, and the run goes on with `resume=True`. It is a `SystemExit`, with code 75. Without
+      `run_dir` SIGTERM ends the program as ever.
   """
   from mtl_jax import data
 
@@ -198,7 +196,7 @@ def fit(
     valid = data.as_mixture(valid, tasks, inputs, "valid") or data.as_source(valid, "valid")
     data.check(valid, tasks, inputs)
     check_alike(net, tasks, inputs, train, valid)
-    scored = labelled(balanced(tasks), valid, _warn)
+    scored = labelled(balanced(tasks), valid, warn)
   if eval_every is None:
     eval_every = int(of_run(run_dir, resume, "eval_every") or max(1, steps // 10))
   checkpoint_every = eval_every if loop.checkpoint_every is None else loop.checkpoint_every
@@ -238,130 +236,64 @@ def fit(
       rules=rules,
     )
   loader = iter(data.batches(train, batch_size, seed=seed, sharding=batch_placement(mesh)))
-  state = programs.create(jax.random.key(seed))
-  best = Best()
-  best_model = None if valid is None else jax.tree.map(jnp.copy, (state.params, state.state))
-  history: list[dict[str, Any]] = []
 
-  checkpoints, done = None, 0
-  opened = contextlib.ExitStack()
-  if run_dir is not None:
-    run_dir = Path(run_dir)
-    with contextlib.ExitStack() as opening:
+  def create(model=None):
+    return programs.create(jax.random.key(seed), model)
+
+  state = create()
+  running = Running(
+    programs=programs,
+    loader=loader,
+    first=loader.get_state(),
+    create=create,
+    start=start,
+    tasks=tasks,
+    balancer=balancer,
+    valid=valid,
+    scored=scored,
+    score=score,
+    loop=loop,
+    steps=steps,
+    batch_size=batch_size,
+    eval_every=eval_every,
+    checkpoint_every=checkpoint_every,
+    patience=patience,
+    nonfinite=nonfinite,
+    state=state,
+  )
+  with contextlib.ExitStack() as opened:
+    noticed = never
+    if run_dir is not None:
+      run_dir = Path(run_dir)
       described = {**loop.config, "fit": settings}
       fingerprint = fingerprint_of(train, tx, state.params, frozen)
-      opening.enter_context(open_run(run_dir, described, resume, data.describe(train, loop.about), fingerprint))
-      checkpoints = opening.enter_context(Checkpoints(run_dir / "checkpoints"))
-      found = checkpoints.restore_newest({"train": state, "best": best_model}, _warn)
-      if found is not None:
-        done, tree, notes = found
-        check_tasks(run_dir, notes, list(tasks))
-        state, best_model, best = tree["train"], tree["best"], Best(**notes["best"])
-        loader.set_state(notes["loader"])
-        history = [line for line in read_log(run_dir) if line["step"] <= done]
-      go_on(run_dir, described, done, fingerprint, _warn)
-      opened = opening.pop_all()
-
-  if start is not None and done == 0:
-    state = started(start, state, lambda model: programs.create(jax.random.key(seed), model))
-    best_model = None if valid is None else jax.tree.map(jnp.copy, (state.params, state.state))
-
-  clock = Clock()
-  pending: list[Any] = []
-  with (
-    opened,
-    Log(run_dir if shard.is_first() else None, since=done, tensorboard=loop.tensorboard) as log,
-    Progress(steps, done, progress and shard.is_first(), loop.title) as bar,
-  ):
+      opened.enter_context(open_run(run_dir, described, resume, data.describe(train, loop.about), fingerprint))
+      running.kept = run_dir, opened.enter_context(Checkpoints(run_dir / "checkpoints"))
+      if running.recall():
+        running.history = [line for line in read_log(run_dir) if line["step"] <= running.done]
+      go_on(run_dir, described, running.done, fingerprint, warn)
+      noticed = opened.enter_context(notices())
+    if running.done == 0:
+      running.begin(state)
+    log = Log(run_dir if shard.is_first() else None, since=running.done, tensorboard=loop.tensorboard)
+    bar = Progress(steps, running.done, progress and shard.is_first(), loop.title)
+    opened.enter_context(log)
+    opened.enter_context(bar)
     try:
-      for step in range(done + 1, steps + 1):
-        if patience is not None and best.evaluations_since >= patience:
-          bar.say(f"stopped early at step {step - 1}: no better score for {patience} evaluations.")
-          break
-        state, metrics = programs.step(state, clock.wait(loader, pending[-1]["grad_norm"] if pending else None))
-        pending.append(metrics)
-        is_last = step == steps
-        is_eval = valid is not None and (is_last or step % eval_every == 0)
-        is_checkpoint = checkpoints is not None and (is_last or step % checkpoint_every == 0)
-        if not (is_last or step % loop.log_every == 0 or is_eval or is_checkpoint):
-          continue
-        line = _mean(jax.device_get(pending))
-        speed, waiting = clock.lap(len(pending))
-        pending = []
-        if nonfinite == "stop" and line["skipped"] > 0:
-          raise NonFiniteError(_describe(state, list(balanced(tasks)), balancer))
-        line |= {"examples_per_second": speed * batch_size, "waiting_for_data": waiting}
-        history.append(_record(log, "train", step, line))
-        bar.update(step, line["losses"], line["weights"], speed * batch_size)
-        if valid is not None and is_eval:
-          model = (state.params, state.state)
-          scores = programs.evaluate(*model, valid)
-          history.append(_record(log, "valid", step, scores))
-          if loop.probe is not None:
-            history.append(_record(log, "probe", step, loop.probe(state)))
-          best = judge(best, step, {name: scores[name] for name in scored}, score, _warn)
-          if best.step == step:
-            best_model = jax.tree.map(jnp.copy, model)
-        if checkpoints is not None and is_checkpoint:
-          notes = {
-            "tasks": list(tasks),
-            "packing": packing_of(state.params),
-            "best": dataclasses.asdict(best),
-            "loader": loader.get_state(),
-          }
-          checkpoints.save(step, {"train": state, "best": best_model}, notes)
-        clock.restart()
-      if nonfinite == "skip" and int(state.skipped):
-        bar.say(_describe(state, list(balanced(tasks)), balancer) + " Skipped.")
-      if int(state.empty):
-        bar.say(f"{int(state.empty)} of {int(state.step)} steps had no labels of any task, and changed nothing.")
+      running.go(log, bar, noticed)
     except UserError:
       raise
     except Exception:
       failing()  # before anything waits for the other processes
       raise
+  if running.stopped and run_dir is not None:
+    preempted = Preempted(running.done, run_dir)
+    warn(str(preempted))
+    raise preempted
+  state, best_model, best = running.state, running.best_model, running.best
   if valid is not None and best.step == 0:
-    _warn("no evaluation had a finite score: the last parameters are returned in place of the best.")
+    warn("no evaluation had a finite score: the last parameters are returned in place of the best.")
   if best_model is None or best.step == 0:
     best_model, best = (state.params, state.state), Best(step=int(state.step))
   params, net_state = unpacked(best_model)
-  return Fit(state, params, net_state, best.step, history, clock.step_seconds(), best.score)
-
-
-def _mean(lines: list[Any]) -> dict[str, Any]:
-  """What the steps since the last line have in common: means of losses and weights, all else as it is now.
-
-  Those of a task are over the steps with labels of it, NaN without any; `present` is the share of these steps.
-  """
-  by_task = {key: np.array([entries(line[key]) for line in lines]) for key in ("losses", "weights", "present")}
-  here = by_task["present"] if by_task["present"].size else np.ones_like(by_task["losses"], bool)
-  last = jax.tree.map(lambda leaf: leaf.tolist(), unpacked({k: v for k, v in lines[-1].items() if k not in by_task}))
-  for key in ("losses", "weights"):
-    with np.errstate(invalid="ignore"):
-      means = np.sum(by_task[key], axis=0, where=here) / np.sum(here, axis=0)
-    last[key] = dict(zip(lines[-1][key], means.tolist(), strict=True))
-  last["present"] = dict(zip(lines[-1]["present"], by_task["present"].mean(axis=0).tolist(), strict=True))
-  last["terms"] = {name: float(np.mean([line["terms"][name] for line in lines])) for name in last["terms"]}
-  return {key: last[key] for key in lines[-1]}
-
-
-def _record(log: Log, kind: str, step: int, values: Mapping[str, Any]) -> dict[str, Any]:
-  log.write(kind, step, values)
-  return {"kind": kind, "step": step, **flatten(values)}
-
-
-def _describe(state: TrainState, names: list[str], balancer: Balancer) -> str:
-  counts = jax.device_get(state.nonfinite)
-  guilty = [f"{name!r} ({count} steps)" for name, count in zip(names, counts, strict=True) if count]
-  what = f"the loss of task {', '.join(guilty)}" if guilty else "the gradient, though not a loss,"
-  bound = np.max(np.asarray(balancer.losses_above))
-  how = "NaN or infinite" if bound == -np.inf else f"NaN, infinite or not above {bound:g}, as this balancer needs it"
-  return (
-    f"{what} was {how}, first at step {int(state.first_nonfinite) + 1} "
-    f"({int(state.skipped)} steps in all); the parameters are untouched by it."
-  )
-
-
-def _warn(message: str) -> None:
-  if shard.is_first():
-    warnings.warn(message, UserWarning, stacklevel=3)
+  return Fit(state, params, net_state, best.step, running.history, running.clock.step_seconds(), best.score)

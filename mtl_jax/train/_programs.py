@@ -26,6 +26,7 @@ from mtl_jax.problem import of_problem
 from mtl_jax.tasks import Task
 from mtl_jax.train._evaluate import Inputs, Metrics, make_evaluate
 from mtl_jax.train._finish import Nonfinite
+from mtl_jax.train._rollback import slowable
 from mtl_jax.train._sparse import Sparse
 from mtl_jax.train._state import TrainState, init_train_state
 from mtl_jax.train._step import make_train_step
@@ -96,6 +97,7 @@ def compile_programs(
   """
   check_numbers({"accumulate": accumulate})
   check_compute_dtype(compute_dtype)
+  tx = slowable(tx) if nonfinite == "rollback" else tx
   evaluate = make_evaluate(net, tasks, inputs, mesh=mesh)
   mixture = as_mixture(train, tasks, inputs)
   if mixture is not None:

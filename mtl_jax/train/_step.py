@@ -20,8 +20,9 @@ from mtl_jax.balance.balancer import Balancer, Stats
 from mtl_jax.balance.named import as_balancer
 from mtl_jax.engine import Engine, as_engine, check_serves
 from mtl_jax.engine.linearize import linearize, losses_of
-from mtl_jax.objective import Objective, at_step, holding, present_heads, report_of
+from mtl_jax.objective import Objective, at_step, guarded, holding, present_heads, report_of
 from mtl_jax.train._arguments import check_optimizer
+from mtl_jax.train._dropped import dropped
 from mtl_jax.train._finish import Found, Nonfinite, check_nonfinite, finish
 from mtl_jax.train._sparse import Sparse, check_rows, given_back, named_by, numbered, with_rows
 from mtl_jax.train._state import TrainState
@@ -58,7 +59,11 @@ def make_train_step(
       the cheapest exact one.
     nonfinite: What happens when a loss or the gradient is NaN or infinite, or a loss is not in the balancer's domain
       (zero or negative where it takes logarithms). `"skip"`: the step changes nothing but
-      the counters of the state. `"stop"`: so do all later steps, until somebody looks. `"ignore"`: no check.
+      the counters of the state. `"drop"`: the tasks with such a loss are absent from the step, and are counted, while
+      the others learn; where the gradient itself is not finite all the same, the step changes nothing. Of a function
+      that is no `mtl.Objective` the gradient of such a loss is its own, and as a rule not finite. `"stop"`: the step
+      changes nothing, and so do all later ones, until somebody looks. `"rollback"`: as `"stop"`, for loops that then go
+      back to an earlier state, as `mtl.fit` does. `"ignore"`: no check.
     freeze_absent: Whether the head of an absent task keeps its parameters and the optimizer's memory of them; False:
       the optimizer takes its gradient for 0, and may move it (momentum, weight decay).
     frozen: Regular expressions, searched for in paths such as `shared/Dense_0/kernel`: the parameters that stay as they
@@ -123,11 +128,15 @@ def make_train_step(
     key = jax.random.fold_in(state.key, state.step)
     trained, fixed = split_frozen(state.params, frozen)
     now = at_step(objective, state.step)
+    if nonfinite == "drop":
+      now = guarded(now)
     if sparse:
       now = holding(now, numbered(state.params, rows))
     linear = linearize(holding(now, fixed) if frozen else now, trained, state.state, batch, key, method.shares)
     check_tasks(linear.names, state)
-    balancer = method.for_tasks(linear.names)
+    balancer, lost = method.for_tasks(linear.names), None
+    if nonfinite == "drop":
+      linear, lost = dropped(linear, balancer)
     if sparse:
       check_rows(state, tx, balancer, trained, split_frozen(whole, frozen)[0])
     check_made_for(state, tx, balancer, trained)
@@ -155,6 +164,7 @@ def make_train_step(
       terms=linear.terms,
       heads=present_heads(objective, batch),
       report=report_of(objective),
+      lost=lost,
     )
     return finish(state, tx, found, balancer, nonfinite, freeze_absent=freeze_absent)
 

@@ -19,7 +19,7 @@ from mtl_jax._core.files import using
 from mtl_jax._core.quiet import Quiet
 from mtl_jax._core.shapes import shapes
 from mtl_jax.train._checksum import checksums
-from mtl_jax.train._leaves import below, kinds, named_leaves, of_kind, tree_of
+from mtl_jax.train._leaves import below, check_kinds, kinds, named_leaves, of_kind, tree_of
 from mtl_jax.train._notes import Damaged, opened, sealed
 
 GIVE_UP_SECONDS = 10.0
@@ -228,14 +228,7 @@ class Checkpoints:
 
   def _checked(self, step: int, leaves: Any, found: dict[str, str], sums: dict[str, str], restore: Any) -> Any:
     """The leaves of a step that `restore` reads, if they are those `found` in the notes and have their checksums."""
-    expected = kinds(leaves)
-    if found != expected:
-      different = sorted(k for k in found.keys() | expected.keys() if found.get(k) != expected.get(k))
-      name = different[0]
-      raise UserError(
-        f"the checkpoint of step {step} is of another model: {name!r} is {found.get(name, 'missing')}, expected "
-        f"{expected.get(name, 'nothing of that name')} (and {len(different) - 1} more differences)."
-      )
+    check_kinds(f"the checkpoint of step {step}", found, kinds(leaves))
     restored = self._read(step, tree=restore)["tree"]
     read = checksums(restored)
     wrong = sorted(name for name in read.keys() | sums if read.get(name) != sums.get(name))
@@ -262,6 +255,9 @@ class Checkpoints:
     """
     if self._read_only and self._manager is not None:  # the run may write on meanwhile
       self._run(self._manager.reload)
+    elif self._manager is not None:  # one may be on its way
+      self._finish()
+      self._run(self._manager.wait_until_finished)
     steps = self.steps()
     for name in self._others(steps):
       warn(f"{self._directory / name} is no complete checkpoint: it is left out.")

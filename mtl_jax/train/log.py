@@ -48,19 +48,27 @@ class Log:
 
   def __init__(self, run_dir: Path | None, *, since: int = 0, tensorboard: bool = False):
     """Opens the logs of `run_dir` (None: nothing is written), dropping lines after step `since`."""
-    self._file = self._board = None
+    self._file = self._board = self._run_dir = None
     if run_dir is None:
       return
-    self._path = path = run_dir / METRICS
-    _replace(path, "".join(line + "\n" for line in _lines(run_dir) if _step(line) <= since))
-    with using(path):
-      self._file = path.open("a")
+    self._run_dir, self._path = run_dir, run_dir / METRICS
+    self.rewind(since)
     if tensorboard:
       try:
         from tensorboardX import SummaryWriter
       except ImportError as error:
         raise UserError("TensorBoard logs need an extra: pip install 'mtl-jax[tensorboard]'.") from error
       self._board = SummaryWriter(str(run_dir / "tensorboard"), purge_step=since)
+
+  def rewind(self, since: int) -> None:
+    """Drops the lines after step `since`, that of a checkpoint which the run goes on from."""
+    if self._run_dir is None:
+      return
+    if self._file is not None:
+      self._file.close()
+    _replace(self._path, "".join(line + "\n" for line in _lines(self._run_dir) if _step(line) <= since))
+    with using(self._path):
+      self._file = self._path.open("a")
 
   def write(self, kind: str, step: int, values: Mapping[str, Any]) -> None:
     """Adds one line, `{"kind": ..., "step": ..., **flattened values}`; NaN and infinity become null."""

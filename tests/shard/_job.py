@@ -1,4 +1,4 @@
-"""One process of a run, `python -m tests.shard._job COUNT RANK PORT DIRECTORY [DOOMED]`; DOOMED kills itself."""
+"""One process of a run, `python -m tests.shard._job COUNT RANK PORT DIRECTORY [DOOMED SIGNAL]`; DOOMED sends itself a signal."""
 
 import dataclasses
 import os
@@ -12,7 +12,7 @@ import numpy as np
 import mtl_jax as mtl
 
 
-def main(count, rank, port, directory, doomed=-1):
+def main(count, rank, port, directory, doomed=-1, sent=signal.SIGKILL):
   if count > 1:
     mtl.shard.start_processes(f"127.0.0.1:{port}", count, rank)
   from tests.shard import _train
@@ -22,8 +22,8 @@ def main(count, rank, port, directory, doomed=-1):
   def score(metrics):
     nonlocal evaluations
     evaluations += 1
-    if evaluations == 3 and rank == doomed:
-      os.kill(os.getpid(), signal.SIGKILL)
+    if evaluations == (3 if sent == signal.SIGKILL else 1) and rank == doomed:
+      os.kill(os.getpid(), sent)
     return metrics["size"]["loss"]
 
   mesh = mtl.make_mesh("data=-1")

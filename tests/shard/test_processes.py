@@ -30,6 +30,10 @@ def _saved(directory, count):
   return found[0], local
 
 
+def _steps(directory):
+  return [int(path.name) for path in (directory / "checkpoints").iterdir() if path.name.isdigit()]
+
+
 def test_killed_and_resumed_in_another_number_of_processes(tmp_path):
   """A run that two processes begin, one goes on with and two end, against one in one process."""
   ((code, _, _, err),) = _run(tmp_path / "unbroken", 1)
@@ -37,13 +41,18 @@ def test_killed_and_resumed_in_another_number_of_processes(tmp_path):
   unbroken, (parameters,) = _saved(tmp_path / "unbroken", 1)
   directory = tmp_path / "run"
   # Killed in the third evaluation: 4 or 8 steps are saved. Killed again in the third after these.
-  for count, least, end in ((2, 4, 12), (1, 8, 20)):
-    *survivors, victim = _run(directory, count, doomed=(count - 1,))
+  for count, least, end in ((2, 4, 12), (1, 8, 16)):
+    *survivors, victim = _run(directory, count, doomed=(count - 1, int(signal.SIGKILL)))
     assert victim[0] == -signal.SIGKILL, victim[-1][-3000:]
     for code, _, lines, err in survivors:
       assert code == 1 and any("process 1 of 2 ended before the run was done" in line for line in lines), err
-    saved = [int(path.name) for path in (directory / "checkpoints").iterdir() if path.name.isdigit()]
-    assert least <= max(saved) < end
+    assert least <= max(_steps(directory)) < end
+  # One process hears that its machine will be taken away; all stop after one step, and keep it.
+  found = _run(directory, 2, doomed=(1, int(signal.SIGTERM)))
+  assert [code for code, *_ in found] == [75, 75], found
+  told = [line for *_, err in found for line in err.splitlines() if "SIGTERM: stopped after step" in line]
+  assert len(told) == 1, found
+  assert int(told[0].partition("after step ")[2].partition(",")[0]) in _steps(directory)
   found = _run(directory, 2)
   assert [code for code, *_ in found] == [0, 0], found
   saved, local = _saved(directory, 2)
