@@ -38,6 +38,7 @@ The parts, each a module:
 - `data`: batches, checks, descriptions and sources.
 - `shard`: many devices and processes.
 - `export`: trained models as files for other runtimes.
+- `serve`: a trained model as a service over HTTP.
 - `plan`: what a step would need of devices that are not here.
 - `analysis`: conflict between tasks, and Delta_m.
 - `recipes`: runnable experiments.
@@ -59,6 +60,7 @@ from mtl_jax import (
   nn,
   plan,
   recipes,
+  serve,
   shard,
   table,
   tasks,
@@ -112,6 +114,7 @@ __all__ = [
   "objective",
   "plan",
   "recipes",
+  "serve",
   "shard",
   "table",
   "tasks",

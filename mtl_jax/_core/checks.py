@@ -24,10 +24,15 @@ _LEAST = {
   "seed": 0,
   "num_processes": 1,
   "process_id": 0,
+  "max_batch_size": 1,
+  "queue": 1,
+  "max_bytes": 1,
+  "port": 0,
 }
 # JAX makes a key of 32 bits, so greater seeds would repeat the runs of smaller ones.
-_MOST = {"seed": 2**32 - 1}
-_ABOVE_ZERO = ("learning_rate",)
+_MOST = {"seed": 2**32 - 1, "port": 65535}
+_ABOVE_ZERO = ("learning_rate", "timeout")
+_NOT_BELOW_ZERO = ("max_wait_ms",)
 
 
 def check_numbers(options: Mapping[str, Any]) -> None:
@@ -53,6 +58,8 @@ def check_numbers(options: Mapping[str, Any]) -> None:
       _check_whole(option, value, _LEAST[name], _MOST.get(name, math.inf))
     if name in _ABOVE_ZERO and not (_is(value, numbers.Real) and 0 < value < math.inf):
       raise UserError(f"{option} is {value!r}, expected above 0 and finite.")
+    if name in _NOT_BELOW_ZERO and not (_is(value, numbers.Real) and 0 <= value < math.inf):
+      raise UserError(f"{option} is {value!r}, expected at least 0 and finite.")
 
 
 def _check_whole(option: str, value: Any, least: int, most: float) -> None:

@@ -1,0 +1,97 @@
+"""A service run by uvicorn until it is told to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from mtl_jax._core.errors import UserError
+
+if TYPE_CHECKING:
+  from starlette.applications import Starlette
+
+
+def run(app: Starlette, host: str = "127.0.0.1", port: int = 8000) -> None:
+  """Serves until SIGTERM or Ctrl-C. Then no more is accepted, and what has been accepted is answered.
+
+  Args:
+    app: The application, of `mtl.serve.app`.
+    host: The address to listen on: this one is for this machine alone.
+    port: The port; 0: any that is free.
+
+  Raises:
+    UserError: The address cannot be used, the model cannot be compiled, or the extra `serve` is not installed.
+  """
+  try:
+    import uvicorn
+  except ImportError as error:
+    raise UserError("a service needs an extra: pip install 'mtl-jax[serve]'.") from error
+  model = app.state.model
+  with _listening(host, port) as listener:
+    config = uvicorn.Config(
+      app,
+      log_level="warning",
+      access_log=False,
+      server_header=False,
+      ws="none",
+      lifespan="on",
+      timeout_keep_alive=30,
+      timeout_graceful_shutdown=round(model.limits.timeout) + 5,
+    )
+    server = uvicorn.Server(config)
+
+    def stop() -> None:
+      server.should_exit = True
+
+    model.stop = stop
+    name = f"[{host}]" if ":" in host else host
+    with _logging() as log, _signals():
+      log.info("listening on http://%s:%d", name, listener.getsockname()[1])
+      server.run(sockets=[listener])
+      log.info("stopped")
+  if model.failed:
+    raise UserError("the service has stopped: its model cannot be compiled, see above.")
+
+
+def _listening(host: str, port: int) -> socket.socket:
+  try:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=2048)
+  except OSError as error:
+    raise UserError(
+      f"cannot listen on {host}, port {port}: {error.strerror}: choose another --port or --host."
+    ) from error
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[None]:
+  """Uvicorn stops at a signal and then raises it again, for whoever had it before: here nobody, since all is done."""
+  old = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
+  try:
+    yield
+  finally:
+    for number, handler in old.items():
+      signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _logging() -> Iterator[logging.Logger]:
+  """What the service logs, on standard output."""
+  log = logging.getLogger("mtl_jax.serve")
+  handler = logging.StreamHandler(sys.stdout)
+  handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+  level, propagate = log.level, log.propagate
+  log.addHandler(handler)
+  log.setLevel(logging.INFO)
+  log.propagate = False
+  try:
+    yield log
+  finally:
+    log.removeHandler(handler)
+    log.setLevel(level)
+    log.propagate = propagate
