@@ -13,17 +13,46 @@ from PIL import Image
 
 import mtl_jax as mtl
 from mtl_jax import transfer
+from mtl_jax._core import devices
 from mtl_jax.nn._depthwise import Depthwise
 
 
 @pytest.mark.parametrize("side", [3, 5])
 @pytest.mark.parametrize(("stride", "size"), [(1, 6), (2, 6), (2, 7)])
-def test_depthwise_is_the_grouped_convolution(side, stride, size):
+def test_depthwise_is_the_grouped_convolution(side, stride, size, monkeypatch):
   x = jax.random.normal(jax.random.key(0), (2, size, size + 1, 3))
   module = Depthwise(side, stride)
   variables = module.init(jax.random.key(1), x)
   conv = nn.Conv(3, (side, side), stride, feature_group_count=3, use_bias=False)
-  np.testing.assert_allclose(module.apply(variables, x), conv.apply(variables, x), rtol=1e-4, atol=1e-5)
+
+  def both_ways(apply):
+    """Value, gradients, and the derivative along a direction, for two inputs at once."""
+
+    def loss(variables, x):
+      return jnp.sum(jnp.sin(apply(variables, x)))
+
+    def of_one(x):
+      along = jax.jvp(loss, (variables, x), (variables, jnp.cos(x)))[1]
+      return apply(variables, x), jax.grad(loss, (0, 1))(variables, x), along
+
+    return jax.vmap(of_one)(jnp.stack([x, 2 * x]))
+
+  def close(found, expected):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), found, expected)
+
+  expected = both_ways(conv.apply)
+  close(both_ways(module.apply), expected)
+  monkeypatch.setattr(devices, "platform", lambda: "gpu")
+  close(both_ways(module.apply), expected)
+  program = str(jax.make_jaxpr(module.apply)(variables, x))
+  assert "conv_general_dilated" in program and "scan" not in program
+
+
+def test_gradients_of_depthwise_keep_no_copy_of_the_input_for_each_place():
+  x, module = jnp.ones((4, 16, 16, 8)), Depthwise(5)
+  variables = module.init(jax.random.key(0), x)
+  step = jax.jit(jax.grad(lambda v, x: jnp.sum(module.apply(v, jnp.sin(x)) ** 2), (0, 1)))
+  assert step.lower(variables, x).compile().memory_analysis().temp_size_in_bytes < 10 * x.nbytes
 
 
 @pytest.mark.parametrize(
