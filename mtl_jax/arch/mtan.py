@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from mtl_jax._core.resized import resized
 from mtl_jax.arch._parts import check_parts, dense, for_each, is_float, linear, stages_of
 from mtl_jax.arch.chain import in_order, numbered, split_key
 from mtl_jax.arch.hard_sharing import hard_sharing
@@ -130,7 +131,7 @@ def _placed(before: Any, like: jax.Array) -> list[jax.Array]:
     known = jnp.ones(leaf.shape[:-1]) if mask is None or mask.shape != leaf.shape[:-1] else mask
     weights = known.astype(leaf.dtype)[..., None]
     if len(here) == len(places):
-      return jax.image.resize(leaf * weights, (leaf.shape[0], *places, leaf.shape[-1]), "linear").astype(leaf.dtype)
+      return resized(leaf * weights, places)
     axes = tuple(range(1, leaf.ndim - 1))
     mean = jnp.sum(leaf * weights, axes) / jnp.maximum(jnp.sum(weights, axes), 1)
     return jnp.broadcast_to(mean.reshape(len(mean), *[1] * len(places), -1), (len(mean), *places, leaf.shape[-1]))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import flax.linen as nn
 import jax
 
+from mtl_jax._core.resized import resized
 from mtl_jax.nn._images import check_images
 from mtl_jax.shard import constrain
 
@@ -49,5 +50,4 @@ class DenseHead(nn.Module):
     for i, width in enumerate(self.widths):
       x = constrain(nn.relu(nn.Conv(width, (3, 3), name=f"conv_{i}")(x)))
     x = nn.Dense(self.out, name="out")(x)
-    size, height, width, channels = x.shape
-    return jax.image.resize(x, (size, self.scale * height, self.scale * width, channels), "linear")
+    return resized(x, [self.scale * size for size in x.shape[1:3]])

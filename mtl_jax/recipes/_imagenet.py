@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import jax
-
 from mtl_jax import nn, transfer
+from mtl_jax._core.resized import resized
 from mtl_jax.adapters import from_linen
 from mtl_jax.arch import chain
 from mtl_jax.net import Net
@@ -27,11 +26,8 @@ def trunk(pretrained: bool, size: tuple[int, int], tuned: int = 0, stages: int =
     The trunk, (B, 1280), or maps.
   """
 
-  def resized(params, state, x):
-    shape = (x.shape[0], *size, x.shape[-1])
-    if x.shape == shape:
-      return x, state
-    return jax.image.resize(x, shape, "bilinear", antialias=x.shape[1] > size[0]), state
+  def in_size(params, state, x):
+    return resized(x, size), state
 
   pixels = from_linen(nn.Pixels(127 / 255, 128 / 255))  # what the weights expect
   network = from_linen(nn.EfficientNetLite())
@@ -40,4 +36,4 @@ def trunk(pretrained: bool, size: tuple[int, int], tuned: int = 0, stages: int =
     used = transfer.pretrained(network, transfer.efficientnet_lite0()).stages[:stages]
     kept = stages - tuned
     used = (*map(transfer.fixed, used[:kept]), *map(transfer.in_inference, used[kept:]))
-  return chain(pixels, Net(lambda key, x: ({}, {}), resized), *used)
+  return chain(pixels, Net(lambda key, x: ({}, {}), in_size), *used)

@@ -48,8 +48,9 @@ def best(boxes: jax.Array, scores: jax.Array, most: int, overlap_limit: float) -
   Returns:
     `boxes` (k, 4), `class` (k,) and `score` (k,); class -1, and zeros, where there are no more.
   """
-  num_classes = scores.shape[1]
-  score, place = jax.lax.top_k(scores.reshape(-1), min(max(most, _CANDIDATES), scores.size))
+  num_classes, scores = scores.shape[1], scores.reshape(-1)
+  place = _best_first(scores, max(most, _CANDIDATES))
+  score = scores[place]
   kind, candidates = place % num_classes, boxes[place // num_classes]
   iou, _ = overlap(candidates[:, None], candidates[None])
   covers = jnp.triu((iou > overlap_limit) & (kind[:, None] == kind[None]), k=1)
@@ -60,7 +61,9 @@ def best(boxes: jax.Array, scores: jax.Array, most: int, overlap_limit: float) -
     return after, jnp.any(after != stays)
 
   stays, _ = jax.lax.while_loop(lambda carry: carry[1], step, (jnp.ones_like(covers[0]), jnp.array(True)))
-  score, order = jax.lax.top_k(jnp.where(stays, score, 0.0), min(most, len(score)))
+  score = jnp.where(stays, score, 0.0)
+  order = _best_first(score, most)
+  score = score[order]
   found = score > 0
   return {
     "boxes": _filled(jnp.where(found[:, None], candidates[order], 0.0), most, 0),
@@ -69,8 +72,14 @@ def best(boxes: jax.Array, scores: jax.Array, most: int, overlap_limit: float) -
   }
 
 
+def _best_first(scores: jax.Array, most: int) -> jax.Array:
+  """Where the best scores are, the best first. What `jax.lax.top_k` does TensorFlow runs for no free batch."""
+  return jnp.argsort(-scores)[:most]
+
+
 def _area(low: jax.Array, high: jax.Array) -> jax.Array:
-  return jnp.prod(jnp.maximum(high - low, 0), axis=-1)
+  sides = jnp.maximum(high - low, 0)
+  return sides[..., 0] * sides[..., 1]
 
 
 def _ratio(part: jax.Array, whole: jax.Array) -> jax.Array:
