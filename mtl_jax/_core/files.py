@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,14 +25,27 @@ def using(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-  """A path beside this one to write to, which takes its place at the end: readers see the old file or the new one."""
+  """A path beside this one to write to, which takes its place at the end: readers see the old file or the new one.
+
+  What is written may be a directory; one that is there already, and not empty, is an error of the file system.
+  """
   partial = path.with_name(path.name + ".partial")
   try:
+    if partial.is_dir():  # what a process that was killed has left
+      remove(partial)
     yield partial
     os.replace(partial, path)
   finally:
     with contextlib.suppress(OSError):
-      partial.unlink()
+      remove(partial)
+
+
+def remove(path: Path) -> None:
+  """Removes a file, or a directory with all that is in it."""
+  if path.is_dir() and not path.is_symlink():
+    shutil.rmtree(path)
+  else:
+    path.unlink()
 
 
 @contextlib.contextmanager
@@ -67,6 +81,21 @@ def locked(directory: Path) -> Iterator[None]:
           for path in made:
             path.rmdir()
       raise
+
+
+@contextlib.contextmanager
+def claimed(path: Path) -> Iterator[bool]:
+  """Whether this program holds a file against all others, from here to the end of the block or of the program."""
+  import fcntl
+
+  with using(path), path.open("a") as file:
+    try:
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+      held = False
+    else:
+      held = True
+    yield held
 
 
 def holds_more_than(directory: Path, *own: str) -> bool:

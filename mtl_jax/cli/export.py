@@ -17,26 +17,33 @@ EXAMPLES = 16
 
 @dataclasses.dataclass(frozen=True)
 class Export:
-  """Write the best model of a run as a file that needs neither this library nor the run, and a card that explains it.
+  """Write the best model of a run as what needs neither this library nor the run, and a card that explains it.
 
-  The file is read again by its own runtime and compared with the model before the command says that it is done.
+  What is written is read again by its own runtime and compared with the model before the command says that it is done.
+  The format safetensors is for this library: the directory opens wherever that of the run does, such as in `predict`.
 
   For example
 
     mtl-jax export runs/digits-pcgrad-0
-    mtl-jax export runs/digits-pcgrad-0 --format onnx --tasks digit --output digit.onnx
+    mtl-jax export runs/digits-pcgrad-0 --format onnx --tasks left --output left.onnx
+    mtl-jax export runs/digits-pcgrad-0 --format tflite --quantize int8
   """
 
   run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
   """The run directory."""
-  format: Literal["onnx", "stablehlo"] = "stablehlo"
-  """stablehlo: for JAX alone, on CPU, GPU and TPU; onnx: for ONNX Runtime, by the extra `onnx`."""
+  format: Literal["onnx", "safetensors", "savedmodel", "stablehlo", "tflite"] = "stablehlo"
+  """stablehlo: for JAX alone, on CPU, GPU and TPU; onnx: for ONNX Runtime; savedmodel: a directory for TensorFlow;
+  tflite: for LiteRT; safetensors: a directory for this library and the hub of Hugging Face. All but stablehlo, which is
+  the extra `export`, are extras of their own names."""
   output: Path | None = None
-  """The file to write, beside it FILE.json (default: model.FORMAT)."""
+  """The file or directory to write, beside it OUTPUT.json (default: model.FORMAT)."""
   tasks: tuple[str, ...] = ()
   """Keep these tasks only (default: all)."""
   batch_size: int | None = None
-  """The number of examples that the file takes at once (default: any, which onnx cannot store of every model)."""
+  """The number of examples that it takes at once (default: any, which not every format can store of every model;
+  tflite: 1)."""
+  quantize: Literal["int8", "fp16"] | None = None
+  """Weights in fewer bits, in onnx and tflite; how far outputs are then off is told."""
   input: Path | None = None
   """Examples to compare by, a file or folder as `predict` reads it (default: the first of the recipe's test data)."""
   recipe: str | None = None
@@ -47,12 +54,14 @@ class Export:
     from mtl_jax._core.npz import check_writable
     from mtl_jax.experiment.files import files_of, own_files
     from mtl_jax.experiment.trained import open_trained, recipe_of
-    from mtl_jax.export import FORMATS, export
+    from mtl_jax.export import FORMATS, check_quantize, export
     from mtl_jax.train.run_dir import read_config
 
     only(dotted, [])
     output = self.output or Path(f"model{FORMATS[self.format].suffix}")
-    check_writable(output)
+    check_quantize(self.format, self.quantize)
+    if not output.is_dir():
+      check_writable(output)
     recipe = recipe_of(self.run, self.recipe)
     trained = open_trained(self.run, recipe)
     if self.input is None:
@@ -60,13 +69,13 @@ class Export:
     else:
       arrays = files_of(own_files(recipe, trained), trained, self.input).read(self.input, ())[0]
     about = {"run": {"recipe": read_config(self.run).get("recipe"), "summary": recipe.summary}}
-    done = export(
-      trained, output, arrays, format=self.format, tasks=self.tasks or None, batch=self.batch_size, about=about
-    )
-    size = done.path.stat().st_size / 1e6
+    wishes = {"tasks": self.tasks or None, "batch": self.batch_size, "quantize": self.quantize}
+    done = export(trained, output, arrays, format=self.format, **wishes, about=about)
+    at_once = f"{done.batch} at a time" if done.batch else "any number at a time"
     print(
-      f"{done.path}: {size:.1f} MB; read again by its own runtime, on {done.examples} examples it differs from the "
-      f"model by at most {done.difference:.1e}\n{done.card}: inputs, outputs, classes, units, versions"
+      f"{done.path}: {done.size / 1e6:.1f} MB; takes examples {at_once}; read again by its own runtime, on "
+      f"{done.examples} examples it differs from the model by at most {done.difference:.1e}\n"
+      f"{done.card}: inputs, outputs, classes, units, test scores, versions"
     )
 
 

@@ -19,8 +19,7 @@ from mtl_jax.experiment.config import Experiment, in_step, problem_of, step_opti
 from mtl_jax.objective import objective
 from mtl_jax.recipes import Splits
 from mtl_jax.train import Fit, Loop, Metrics, Programs, TrainState, calibrate, compile_programs, fit
-from mtl_jax.train.log import write_json
-from mtl_jax.train.run_dir import Resume, write_calibration
+from mtl_jax.train.run_dir import Resume, write_calibration, write_test
 from mtl_jax.transfer import from_run
 
 
@@ -79,7 +78,7 @@ def train_run(
   if run_dir is not None:
     values = calibrate(problem, result.params, result.net_state, splits.valid, mesh=mesh)
     if shard.is_first():
-      write_json(run_dir / "test.json", {"best_step": result.best_step, "test": test})
+      write_test(run_dir, result.best_step, test)
       write_calibration(run_dir, result.best_step, values)
   return result, test
 

@@ -23,12 +23,25 @@ class Deployed(NamedTuple):
     inputs: Shape and dtype of one example of each input, by its path, `x` or `x/image`.
     outputs: The same of each output.
     tasks: The names of the tasks.
+    trained: The model that it is made of, with all of its tasks.
   """
 
   function: Callable[[Mapping[str, jax.Array]], dict[str, jax.Array]]
   inputs: dict[str, jax.ShapeDtypeStruct]
   outputs: dict[str, jax.ShapeDtypeStruct]
   tasks: tuple[str, ...]
+  trained: Trained
+
+  def like(self, count: Any) -> dict[str, jax.ShapeDtypeStruct]:
+    """The shapes of inputs of so many examples.
+
+    Args:
+      count: The number, or what stands for it.
+
+    Returns:
+      `{path: jax.ShapeDtypeStruct}`.
+    """
+    return {name: jax.ShapeDtypeStruct((count, *leaf.shape), leaf.dtype) for name, leaf in self.inputs.items()}
 
 
 def deployed(trained: Trained, tasks: Sequence[str] | None = None) -> Deployed:
@@ -47,7 +60,7 @@ def deployed(trained: Trained, tasks: Sequence[str] | None = None) -> Deployed:
   chosen = list(trained.problem.tasks if tasks is None else tasks)
   if not chosen:
     raise UserError("export: the model was opened without its tasks, or none is named: there is nothing to give.")
-  trained = trained.only(chosen)
+  whole, trained = trained, trained.only(chosen)
   net, own, inputs = trained.problem.net, trained.problem.tasks, trained.problem.inputs
   known = trained.entries()
   held = jax.tree.map(_held, {key: known[key] for key in keys_read(inputs)})
@@ -59,10 +72,10 @@ def deployed(trained: Trained, tasks: Sequence[str] | None = None) -> Deployed:
     predictions = predict(trained.params, trained.state, batch)
     return flat({task: own[task].output(prediction) for task, prediction in predictions.items()})
 
-  ones = {path: jax.ShapeDtypeStruct((1, *leaf.shape), leaf.dtype) for path, leaf in shapes.items()}
-  given = jax.eval_shape(function, ones)
+  model = Deployed(function, shapes, {}, tuple(chosen), whole)
+  given = jax.eval_shape(function, model.like(1))
   outputs = {name: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype) for name, leaf in given.items()}
-  return Deployed(function, shapes, outputs, tuple(chosen))
+  return model._replace(outputs=outputs)
 
 
 def _held(leaf: Any) -> jax.ShapeDtypeStruct:

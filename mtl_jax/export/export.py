@@ -1,13 +1,8 @@
-"""`export`: a file of a trained model, a card beside it, and the proof that both say the same."""
+"""`export`: a trained model as a file or directory, a card beside it, and the proof that both say the same."""
 
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
-import json
-import subprocess
-import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,47 +14,35 @@ from mtl_jax._core.checks import check_numbers
 from mtl_jax._core.errors import UserError, check_choice, reason
 from mtl_jax._core.files import replacing, using
 from mtl_jax.data.arrays import leaves_of
+from mtl_jax.export.card import card_of
 from mtl_jax.export.deployed import Deployed, deployed
 from mtl_jax.export.formats import FORMATS
 from mtl_jax.train import Trained
 from mtl_jax.train.log import write_json
 
 TOLERANCE = 1e-4
-"""What an exported model may differ by, in units of an output's largest value, at least 1."""
-
-_BARE = """
-import sys
-
-class Absent:
-  def find_spec(self, name, path=None, target=None):
-    if name.partition(".")[0] in ("mtl_jax", "flax"):
-      raise ImportError(name + " is not here")
-
-sys.meta_path.insert(0, Absent())
-"""
-_MAIN = """
-file, given, found = sys.argv[1:]
-with numpy.load(given) as arrays:
-  outputs = run(file, dict(arrays))
-numpy.savez(found, **outputs)
-"""
+"""What an exported model may differ by, in units of an output's largest value, at least 1; not so a quantized one."""
 
 
 class Exported(NamedTuple):
   """What was written.
 
   Attributes:
-    path: The file.
+    path: The file, or directory.
     card: The card, JSON.
     difference: The largest difference of an output from the model's, in units of the largest value of that output, at
       least 1.
     examples: On how many examples they were compared.
+    batch: The number of examples that it takes at once; None: any.
+    size: In bytes.
   """
 
   path: Path
   card: Path
   difference: float
   examples: int
+  batch: int | None
+  size: int
 
 
 def export(
@@ -70,50 +53,80 @@ def export(
   format: str = "stablehlo",
   tasks: Sequence[str] | None = None,
   batch: int | None = None,
+  quantize: str | None = None,
   about: Mapping[str, Any] | None = None,
 ) -> Exported:
-  """Writes a trained model as a file for another runtime, with what its outputs mean on a card beside it.
+  """Writes a trained model as a file, or directory, for another runtime, and a card beside it that explains it.
 
-  The file is then read by its own runtime, in a process that can import neither this library nor Flax, and run on the
-  examples given. Only where it says what the model says do file and card appear.
+  What is written is then read by its own runtime, in a process that can import neither this library nor Flax, and run
+  on the examples given. Only where it says what the model says do file and card appear. Where weights are quantized it
+  cannot say just the same: how far it is off is told, and must be a number.
 
   Inputs are the arrays that the model reads, by their paths, `x` or `x/image`, of any number of examples; outputs are
   those of `Trained.predict`, `<task>.<output>`, in the units and classes of the labels.
 
   Args:
     trained: The model, of `mtl.load`, with its tasks.
-    path: The file; the card has the same name with `.json` behind it.
+    path: The file, or for some formats the directory; the card has the same name with `.json` behind it.
     arrays: Some real examples, `{key: (N, ...)}`, as those trained on, to compare by; labels are not needed.
     format: One of `mtl.export.FORMATS`.
     tasks: The tasks to keep; None: all.
-    batch: The number of examples that the file takes; None: any, which not every format can store of every model.
+    batch: The number of examples that it takes at once; None: any, which not every format can store of every model, or
+      that of `Format.batch`.
+    quantize: Weights in fewer bits, `"int8"` or `"fp16"`, where the format knows it; None: as they are.
     about: What else the card says, as JSON.
 
   Returns:
     What was written.
 
   Raises:
-    UserError: The format is unknown or needs an extra; an operation cannot be stored, which is named; the file says
-      something else than the model; or it cannot be written.
+    UserError: The format is unknown, needs an extra or knows no such quantization; an operation cannot be stored, which
+      is named; what is written says something else than the model; or it cannot be written.
   """
   check_choice("export", "format", format, FORMATS)
   path, kind = Path(path), FORMATS[format]
+  check_quantize(format, quantize)
   model = deployed(trained, tasks)
   check_numbers({"batch_size": 1 if batch is None else batch})
+  batch = kind.batch if batch is None else batch
   given = _examples(arrays, model, batch)
   expected = {name: np.asarray(value) for name, value in jax.jit(model.function)(given).items()}
-  card = path.with_name(path.name + ".json")
+  card, count = path.with_name(path.name + ".json"), _count(given)
   with using(path), replacing(path) as partial:
-    partial.write_bytes(_made(format, model, batch))
-    found = _run_elsewhere(kind.program, partial, given)
-    difference = _difference(format, found, expected)
-    record = _card(trained, model, format, batch, path.name, hashlib.sha256(partial.read_bytes()).hexdigest())
-    write_json(card, record | {"checked": {"examples": _count(given), "difference": difference}, **(about or {})})
-  return Exported(path, card, difference, _count(given))
+    if path.is_dir() and any(path.iterdir()):
+      raise UserError(f"{path} is a directory that is not empty: choose another name, or delete it.")
+    _write(format, model, partial, batch, quantize)
+    found = kind.run(model, partial, given, count if batch is None else batch)
+    difference = _difference(format, found, expected, TOLERANCE if quantize is None else np.inf)
+    record = card_of(model, format, batch, quantize) | {"file": path.name, "sha256": _digest(partial)}
+    write_json(card, record | {"checked": {"examples": count, "difference": difference}, **(about or {})})
+  return Exported(path, card, difference, count, batch, sum(file.stat().st_size for file in _files(path)))
+
+
+def check_quantize(format: str, quantize: str | None) -> None:
+  """Raises a `UserError` where a format cannot quantize weights, or not so."""
+  known = FORMATS[format].quantize
+  if quantize is not None and quantize not in known:
+    others = f"choose from {', '.join(known)}" if known else "leave it out, or choose another format"
+    raise UserError(f"export: {format} cannot be quantized to {quantize!r}: {others}.")
+
+
+def _digest(path: Path) -> str:
+  """The SHA-256 of a file; of a directory that of the lines that `sha256sum` writes of all of its files, sorted."""
+  if path.is_file():
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+  names = sorted(f"./{file.relative_to(path).as_posix()}" for file in _files(path))
+  lines = (f"{hashlib.sha256((path / name).read_bytes()).hexdigest()}  {name}\n" for name in names)
+  return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _files(path: Path) -> list[Path]:
+  """A file, or all those in a directory."""
+  return [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
 
 
 def _examples(arrays: Mapping[str, Any], model: Deployed, batch: int | None) -> dict[str, np.ndarray]:
-  """The inputs among arrays, in the dtypes of the model; with `batch` so many, some of them again if need be."""
+  """The inputs among arrays, in the dtypes of the model; with `batch` a multiple of it, some twice if need be."""
   leaves = leaves_of(dict(arrays))
   given = {}
   for name, leaf in model.inputs.items():
@@ -127,16 +140,19 @@ def _examples(arrays: Mapping[str, Any], model: Deployed, batch: int | None) -> 
     raise UserError("export: there are no examples to compare by, expected at least one.")
   if batch is None:
     return given
-  return {name: np.ascontiguousarray(np.resize(values, (batch, *values.shape[1:]))) for name, values in given.items()}
+  count = -(-_count(given) // batch) * batch
+  return {name: np.ascontiguousarray(np.resize(values, (count, *values.shape[1:]))) for name, values in given.items()}
 
 
-def _made(format: str, model: Deployed, batch: int | None) -> bytes:
-  """The file; one clear line where the format cannot hold the model."""
+def _write(format: str, model: Deployed, path: Path, batch: int | None, quantize: str | None) -> None:
+  """Writes what is stored; one clear line where the format cannot hold the model."""
   kind = FORMATS[format]
   try:
-    return kind.made(model, batch)
+    kind.write(model, path, batch, quantize)
   except ImportError as error:
     raise UserError(f"export to {format} needs an extra: pip install 'mtl-jax[{kind.extra}]'.") from error
+  except (UserError, OSError):
+    raise
   except Exception as error:  # whatever a format makes of operations or free shapes that it does not know
     told = f"{batch} examples" if batch else "any number of examples (one number may do: batch)"
     raise UserError(f"this model cannot be exported to {format} for {told}: {reason(error)}.") from error
@@ -146,22 +162,7 @@ def _count(arrays: Mapping[str, np.ndarray]) -> int:
   return len(next(iter(arrays.values())))
 
 
-def _run_elsewhere(program: str, path: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-  """What the file computes in a process of its own, which knows the format alone."""
-  with tempfile.TemporaryDirectory() as directory:
-    given, found = Path(directory, "given.npz"), Path(directory, "found.npz")
-    np.savez(given, **arrays)  # pyright: ignore[reportArgumentType]
-    code = _BARE + program + "\nimport numpy\n" + _MAIN
-    words = [sys.executable, "-c", code, str(path.absolute()), str(given), str(found)]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    if done.returncode:
-      told = (done.stderr.strip().splitlines() or ["no message"])[-1]
-      raise UserError(f"export: the file cannot be run in its own runtime: {told}")
-    with np.load(found) as outputs:
-      return dict(outputs)
-
-
-def _difference(format: str, found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> float:
+def _difference(format: str, found: Mapping[str, Any], expected: Mapping[str, np.ndarray], tolerance: float) -> float:
   """How far outputs are from those of the model; raises a `UserError` where they are others."""
   if found.keys() != expected.keys():
     raise UserError(f"export: {format} gives the outputs {', '.join(found)}, expected {', '.join(expected)}.")
@@ -172,29 +173,9 @@ def _difference(format: str, found: Mapping[str, np.ndarray], expected: Mapping[
     if value.dtype.kind != "f":  # classes: nearly equal scores may be ranked otherwise
       continue
     scale = max(1.0, float(np.abs(value).max(initial=0.0)))
-    apart = np.abs(found[name].astype(np.float64) - value) / scale
-    own = float(apart.max(initial=0.0)) if np.isfinite(apart).all() else np.inf
-    if own > TOLERANCE:
-      raise UserError(f"export: {format} differs in {name} by {own:.1e} of its largest value, expected {TOLERANCE:g}.")
+    apart = np.abs(np.asarray(found[name], np.float64) - value) / scale
+    own = float(apart.max(initial=0.0)) if np.isfinite(apart).all() else np.nan
+    if not own <= tolerance:
+      raise UserError(f"export: {format} differs in {name} by {own:.1e} of its largest value, expected {tolerance:g}.")
     worst = max(worst, own)
   return worst
-
-
-def _card(trained: Trained, model: Deployed, format: str, batch: int | None, name: str, digest: str) -> dict[str, Any]:
-  """What a reader of the file needs to know."""
-
-  def told(shapes: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: {"shape": [batch, *leaf.shape], "dtype": str(leaf.dtype)} for key, leaf in shapes.items()}
-
-  packages = ("mtl-jax", "jax", "flax")
-  return {
-    "format": format,
-    "file": name,
-    "sha256": digest,
-    "tasks": list(model.tasks),
-    "inputs": told(model.inputs),
-    "outputs": told(model.outputs),
-    "step": trained.step,
-    "data": json.loads(json.dumps(trained.data.about)),
-    "versions": {package: importlib.metadata.version(package) for package in packages},
-  }

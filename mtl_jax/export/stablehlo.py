@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import jax
 from jax import export as jax_export
 
@@ -13,23 +15,26 @@ PROGRAM = """
 import jax, numpy
 from jax import export
 
-def run(path, arrays):
+def opened(path):
   with open(path, "rb") as file:
-    exported = export.deserialize(bytearray(file.read()))
-  return {name: numpy.asarray(value) for name, value in jax.jit(exported.call)(arrays).items()}
+    call = jax.jit(export.deserialize(bytearray(file.read())).call)
+  return lambda arrays: {name: numpy.asarray(value) for name, value in call(arrays).items()}
 """
 
 
-def made(model: Deployed, batch: int | None) -> bytes:
-  """The function for CPU, GPU and TPU.
+def write(model: Deployed, path: Path, batch: int | None, quantize: str | None) -> None:
+  """Writes the function for CPU, GPU and TPU.
 
   Args:
     model: The model.
+    path: The file.
     batch: The number of examples; None: any.
-
-  Returns:
-    The file.
+    quantize: None.
   """
-  (count,) = jax_export.symbolic_shape("b") if batch is None else (batch,)
-  like = {key: jax.ShapeDtypeStruct((count, *leaf.shape), leaf.dtype) for key, leaf in model.inputs.items()}
-  return bytes(jax_export.export(jax.jit(model.function), platforms=PLATFORMS)(like).serialize())
+  like = model.like(count_of(batch))
+  path.write_bytes(jax_export.export(jax.jit(model.function), platforms=PLATFORMS)(like).serialize())
+
+
+def count_of(batch: int | None) -> object:
+  """The number of examples in the shapes of a function to be stored, or what stands for any."""
+  return jax_export.symbolic_shape("b")[0] if batch is None else batch

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+
+from mtl_jax._core.errors import UserError
 
 
 def named_leaves(tree: Any, place: str = "") -> dict[str, Any]:
@@ -43,6 +45,17 @@ def below(name: str, places: Iterable[str]) -> bool:
 def kinds(leaves: dict[str, Any]) -> dict[str, str]:
   """Their dtypes and shapes."""
   return {name: f"{jnp.dtype(leaf.dtype)}{list(leaf.shape)}" for name, leaf in leaves.items()}
+
+
+def check_kinds(what: str, found: Mapping[str, str], expected: Mapping[str, str]) -> None:
+  """Raises a `UserError` where stored leaves are others than a model has."""
+  different = sorted(k for k in found.keys() | expected.keys() if found.get(k) != expected.get(k))
+  if different:
+    name = different[0]
+    raise UserError(
+      f"{what} is of another model: {name!r} is {found.get(name, 'missing')}, expected "
+      f"{expected.get(name, 'nothing of that name')} (and {len(different) - 1} more differences)."
+    )
 
 
 def of_kind(kind: str) -> jax.ShapeDtypeStruct:

@@ -6,6 +6,7 @@ import contextlib
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -14,7 +15,6 @@ import numpy as np
 
 from mtl_jax._core.errors import UserError, nearest
 from mtl_jax._core.inputs import Inputs, initial_input, input_keys
-from mtl_jax._core.packed import unpacked
 from mtl_jax._core.shapes import shapes
 from mtl_jax.data import Description
 from mtl_jax.data.views import entries_of
@@ -23,10 +23,24 @@ from mtl_jax.problem import Problem
 from mtl_jax.tasks import Task
 from mtl_jax.train._calibrate import calibrated
 from mtl_jax.train._evaluate import Metrics, make_evaluate, predict_all, predictor
-from mtl_jax.train._packing import packed_heads
-from mtl_jax.train._weights import newest, places_of_best
-from mtl_jax.train.checkpoint import Checkpoints, shapes_of
-from mtl_jax.train.run_dir import DATA, read_calibration, read_data, tasks_of
+from mtl_jax.train._weights import best_model
+from mtl_jax.train.run_dir import DATA, read_calibration, read_config, read_data, read_model, read_test, tasks_of
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class Kept(NamedTuple):
+  """What a run keeps beside its best model.
+
+  Attributes:
+    config: Its configuration.
+    calibration: What calibrates the outputs of tasks, `{task: {name: value}}`.
+    test: What the model reaches on the test data, `{task: {metric: value}}`.
+  """
+
+  config: Mapping[str, Any] = _NOTHING
+  calibration: Mapping[str, Mapping[str, float]] = _NOTHING
+  test: Mapping[str, Mapping[str, float]] = _NOTHING
 
 
 class Trained(NamedTuple):
@@ -38,6 +52,7 @@ class Trained(NamedTuple):
     state: The net's state that goes with them.
     step: The step they are from.
     data: The description of the data that it is trained on.
+    kept: What else the run says of it; nothing where it is of no run.
   """
 
   problem: Problem
@@ -45,6 +60,7 @@ class Trained(NamedTuple):
   state: Any
   step: int
   data: Description
+  kept: Kept = Kept()
 
   def predict(self, arrays: Mapping[str, Any]) -> dict[str, dict[str, np.ndarray]]:
     """What each task's `output` says of every example: `{task: {name: (N, ...)}}`.
@@ -133,7 +149,8 @@ def load(
   newest checkpoint, just the best model is read. The training data and the optimizer are not needed.
 
   Args:
-    run_dir: The `run_dir` of `mtl.fit`, or of `mtl-jax train`; nothing in it is changed.
+    run_dir: The `run_dir` of `mtl.fit`, or of `mtl-jax train`, or the directory of a model that was exported as
+      safetensors, with all of its tasks or some; nothing in it is changed.
     net: The net that was trained, or the problem in place of net, tasks and inputs.
     tasks: Its tasks, which tell what `predict` and `evaluate` make of its outputs. None: the parameters are all that
       is wanted.
@@ -160,28 +177,25 @@ def load(
   """
   run_dir = Path(run_dir)
   problem = net if isinstance(net, Problem) else Problem(net, tasks or {}, inputs)
-  trained_on = tasks_of(run_dir)
-  if problem.tasks and set(problem.tasks) != set(trained_on):
+  trained_on, model = tasks_of(run_dir), read_model(run_dir)
+  kept = trained_on if model is None else list(model.tasks)
+  if problem.tasks and set(problem.tasks) not in (set(trained_on), set(kept)):
     raise UserError(f"the run in {run_dir} has the tasks {_listed(trained_on)}, found {_listed(problem.tasks)}.")
   data = read_data(run_dir)
   with making_of(run_dir):
-    keys = input_keys(trained_on, problem.inputs)
+    keys = input_keys([name for name in trained_on if name in (problem.tasks or trained_on)], problem.inputs)
     example = initial_input(keys, lambda task: entries_of(data.arrays, task))
     _, heads = shapes(lambda: _model(problem.net, example))
-  for name in trained_on:
+  for name in kept:
     if name not in heads:
       known = _listed(heads)
       raise UserError(f"the run in {run_dir} has the task {name!r}{nearest(name, heads)}, the net only {known}.")
-
-  def best(notes: dict[str, Any]) -> dict[str, Any]:
-    """The shapes of the best model, where it is."""
-    model = shapes_of(lambda: packed_heads(_model(problem.net, example)[0], notes.get("packing", [])))
-    return dict(zip(places_of_best(notes), model, strict=True))
-
-  step, parts, notes = newest(run_dir, best, Checkpoints.restore_parts, warn)
-  params, state = map(unpacked, parts.values())
-  step = notes["best"]["step"] or step
-  return Trained(calibrated(problem, read_calibration(run_dir, step)), params, state, step, data)
+  if set(kept) < set(heads).intersection(trained_on):
+    problem = problem.only(kept) if problem.tasks else Problem(problem.net.only(kept), {}, problem.inputs)
+  step, params, state = best_model(run_dir, lambda: problem.net.init(*_given(example)), warn)
+  values = read_calibration(run_dir, step)
+  about = Kept(read_config(run_dir), values, read_test(run_dir, step))
+  return Trained(calibrated(problem, values), params, state, step, data, about)
 
 
 @contextlib.contextmanager
@@ -206,10 +220,15 @@ def making_of(run_dir: Path) -> Iterator[None]:
     ) from error
 
 
+def _given(example: Any) -> tuple[jax.Array, Any]:
+  """What an `init` is given, for inputs like an example."""
+  return jax.random.key(0), jax.tree.map(lambda leaf: jnp.asarray(np.zeros((1, *leaf.shape), leaf.dtype)), example)
+
+
 def _model(net: Net, example: Any) -> Any:
   """Parameters and state of a net, and its predictions, for inputs like an example."""
-  x = jax.tree.map(lambda leaf: jnp.asarray(np.zeros((1, *leaf.shape), leaf.dtype)), example)
-  params, state = net.init(jax.random.key(0), x)
+  key, x = _given(example)
+  params, state = net.init(key, x)
   return (params, state), net.apply(params, state, x)[0]
 
 

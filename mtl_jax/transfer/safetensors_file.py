@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from mtl_jax._core.errors import UserError, nearest, reason
+from mtl_jax._core.errors import UserError, nearest
 from mtl_jax._core.files import replacing, using
 from mtl_jax._core.frozen import Frozen
 from mtl_jax._core.packed import unpacked
 from mtl_jax._core.paths import by_path, compiled
+from mtl_jax._core.tensors import tensor_bytes, tensors_in
 from mtl_jax.transfer._filled import filled
-
-_DTYPES = {
-  **{"BF16": jnp.bfloat16, "F16": np.float16, "F32": np.float32, "F64": np.float64, "C64": np.complex64, "BOOL": bool},
-  **{"I8": np.int8, "I16": np.int16, "I32": np.int32, "I64": np.int64},
-  **{"U8": np.uint8, "U16": np.uint16, "U32": np.uint32, "U64": np.uint64},
-}
 
 
 def read_safetensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
@@ -40,18 +33,7 @@ def read_safetensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
   path = Path(path)
   with using(path):
     content = path.read_bytes()
-  return arrays_in(path, content)
-
-
-def arrays_in(path: Path, content: bytes) -> dict[str, np.ndarray]:
-  """The same of what such a file holds; its path is for messages."""
-  package = _package("safetensors")
-  try:
-    # The package's own reader into numpy knows no bfloat16.
-    found = {name: (_DTYPES[info["dtype"]], info) for name, info in package.deserialize(content)}
-    return {name: np.frombuffer(info["data"], dtype).reshape(info["shape"]) for name, (dtype, info) in found.items()}
-  except Exception as error:  # an error of its own, or a dtype that is not known
-    raise UserError(f"{path} is no file of safetensors that can be read ({reason(error)}): get it anew.") from error
+  return tensors_in(path, content)
 
 
 def save_safetensors(
@@ -72,7 +54,7 @@ def save_safetensors(
     UserError: Two leaves have one name, nothing is left to write, a pattern is no regular expression, or the file
       cannot be written.
 
-  >>> import tempfile
+  >>> import tempfile, jax.numpy as jnp
   >>> params = {"shared": {"w": jnp.ones(2)}, "task": {"a": {"w": jnp.zeros(3)}}}
   >>> with tempfile.TemporaryDirectory() as directory:
   ...   names = save_safetensors(f"{directory}/heads.safetensors", params, only="task/")
@@ -80,17 +62,16 @@ def save_safetensors(
   >>> names, float(again["task"]["a"]["w"].sum())
   (['task/a/w'], 0.0)
   """
-  numpy, path, params = _package("safetensors.numpy"), Path(path), unpacked(params)
+  path, params = Path(path), unpacked(params)
   leaves = by_path(params)
   if len(leaves) != len(jax.tree.leaves(params)):
     raise UserError("save_safetensors: two leaves have one path: no name may hold a slash.")
   chosen = [name for name in leaves if (only is None or _matches(only, name)) and not _matches(frozen, name)]
   if not chosen:
     raise UserError(f"save_safetensors: nothing is left to write with only={only!r} and frozen={frozen!r}.")
-  # In C order: arrays of another are stored wrong without a word.
-  arrays = {name: np.asarray(jax.device_get(leaves[name]), order="C") for name in chosen}
+  content = tensor_bytes({name: leaves[name] for name in chosen})
   with using(path), replacing(path) as partial:
-    partial.write_bytes(numpy.save(arrays))
+    partial.write_bytes(content)
   return chosen
 
 
@@ -118,10 +99,3 @@ def load_into(params: Any, path: str | os.PathLike[str]) -> Any:
 def _matches(patterns: Frozen, name: str) -> bool:
   found = [patterns] if isinstance(patterns, str) else patterns
   return any(compiled("save_safetensors", pattern).search(name) for pattern in found)
-
-
-def _package(name: str) -> Any:
-  try:
-    return importlib.import_module(name)
-  except ImportError as error:
-    raise UserError("files of safetensors need a package: pip install 'mtl-jax[pretrained]'.") from error

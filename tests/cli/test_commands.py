@@ -110,6 +110,27 @@ def test_export(trained, tmp_path, capsys, no_data, test_data):
   assert set(stored.call({"x": test_data["x"]})) == {"tilt.value", "tilt.low", "tilt.high"}
 
 
+def test_a_model_as_safetensors_is_used_like_its_run(trained, tmp_path, capsys, test_data):
+  np.savez(tmp_path / "in.npz", x=test_data["x"][:9])
+  model, given = tmp_path / "model", ["--input", str(tmp_path / "in.npz")]
+  words = ["--format", "safetensors", "--tasks", "left", "tilt", *given, "--output", str(model)]
+  assert main(["export", str(trained), *words]) == 0
+  assert "on 9 examples it differs from the model by at most 0.0e+00" in capsys.readouterr().out
+  card, test = (json.loads(path.read_text()) for path in (tmp_path / "model.json", trained / "test.json"))
+  assert card["test"] == {name: test["test"][name] for name in ("left", "tilt")}
+  for place in (trained, model):
+    assert main(["predict", str(place), *given, "--output", str(tmp_path / f"{place.name}.npz")]) == 0
+  with np.load(tmp_path / "run.npz") as expected, np.load(tmp_path / "model.npz") as found:
+    assert {name.partition(".")[0] for name in found.files} == {"left", "tilt"}
+    for name in found.files:
+      np.testing.assert_array_equal(found[name], expected[name])
+  capsys.readouterr()
+  assert main(["evaluate", str(model)]) == 0
+  shown = capsys.readouterr().out
+  assert f"{test['test']['left']['accuracy']:.4f}" in shown and f"{test['test']['tilt']['mae']:.4f}" in shown
+  assert "right" not in shown
+
+
 def test_predict_takes_whole_numbers_and_writes_just_the_file_it_names(trained, tmp_path, capsys, test_data):
   test = test_data
   for name, values in (("whole", test["x"][:9] > 0.5), ("real", (test["x"][:9] > 0.5).astype(np.float64))):
@@ -215,6 +236,8 @@ def _times(*directories):
     ("predict {run} --input {tmp}/none.npz", "cannot read"),
     ("export {run} --input {tmp}/good.npz --output {tmp}/model --tasks tild", "no task 'tild' (did you mean 'tilt'?)"),
     ("export {run} --input {tmp}/good.npz --output {tmp}/none/model", "there is no directory {tmp}/none"),
+    ("export {run} --input {tmp}/good.npz --output {tmp}", "{tmp} is a directory that is not empty: choose another"),
+    ("export {run} --quantize fp16", "stablehlo cannot be quantized to 'fp16': leave it out, or choose another format"),
     ("predict {run} --input {tmp}/shape.npz", "input 'x' has shape (3, 5), expected (N, 12, 12, 1)"),
     ("predict {run} --input {tmp}/key.npz", "has no array 'x', only 'y'"),
     ("predict {run} --input {tmp}/array.npy", "array.npy: it is no .npz file, or only a part of one"),

@@ -12,6 +12,8 @@ import pytest
 import mtl_jax as mtl
 from mtl_jax import UserError
 from mtl_jax import export as exports
+from mtl_jax.export import stablehlo
+from mtl_jax.export.elsewhere import elsewhere
 from tests.train._run import NET, TASKS, arrays, run
 
 
@@ -62,25 +64,28 @@ def test_some_of_the_tasks(trained, examples, tmp_path):
 
 
 def test_a_file_for_one_number_of_examples(trained, examples, tmp_path):
-  written = exports.export(trained, tmp_path / "model", examples, tasks=["size"], batch=8)
-  assert written.examples == 8 and json.loads(written.card.read_text())["inputs"]["x"]["shape"] == [8, 6]
+  """It is compared on all examples, in as many calls as that takes."""
+  written = exports.export(trained, tmp_path / "model", examples, tasks=["size"], batch=4)
+  assert (written.examples, written.batch) == (8, 4)
+  assert json.loads(written.card.read_text())["inputs"]["x"]["shape"] == [4, 6]
   stored = jax.export.deserialize(bytearray(written.path.read_bytes()))
-  assert stored.in_avals[0].shape == (8, 6)
+  assert stored.in_avals[0].shape == (4, 6)
 
 
 def faulty(change):
   """A format whose runtime gives other outputs."""
-  real = exports.FORMATS["stablehlo"]
-  return real._replace(program=real.program + f"\nright = run\ndef run(path, arrays):\n  return {change}\n")
+  after = f"\nright = opened\ndef opened(path):\n  run = right(path)\n  return lambda arrays: {change}\n"
+  return exports.FORMATS["stablehlo"]._replace(run=elsewhere(stablehlo.PROGRAM + after))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
   ("change", "expected"),
   [
-    ("{k: v + 1 for k, v in right(path, arrays).items()}", "differs in .* by"),
-    ("{k: v[:2] for k, v in right(path, arrays).items()}", r"gives .* as \(2,.*expected \(5,"),
-    ("{'other': v for v in right(path, arrays).values()}", "gives the outputs other, expected"),
+    ("{k: v + 1 for k, v in run(arrays).items()}", "differs in .* by"),
+    ("{k: v + numpy.float32('nan') for k, v in run(arrays).items()}", "differs in .* by nan"),
+    ("{k: v[:2] for k, v in run(arrays).items()}", r"gives .* as \(2,.*expected \(5,"),
+    ("{'other': v for v in run(arrays).values()}", "gives the outputs other, expected"),
     ("__import__('flax')", "cannot be run in its own runtime: .*flax is not here"),
   ],
 )
@@ -95,6 +100,10 @@ def test_bad_wishes(trained, examples, tmp_path):
   export = inspect.unwrap(exports.export)
   with pytest.raises(UserError, match="unknown format 'onx'.*onnx"):
     export(trained, tmp_path / "model", examples, format="onx")
+  with pytest.raises(UserError, match="stablehlo cannot be quantized to 'int8': leave it out"):
+    export(trained, tmp_path / "model", examples, quantize="int8")
+  with pytest.raises(UserError, match="onnx cannot be quantized to 'int4': choose from int8, fp16"):
+    export(trained, tmp_path / "model", examples, format="onnx", quantize="int4")
   with pytest.raises(UserError, match="no task 'sise'"):
     export(trained, tmp_path / "model", examples, tasks=["sise"])
   with pytest.raises(UserError, match="no 'x', only y"):
