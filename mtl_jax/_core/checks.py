@@ -21,6 +21,8 @@ _LEAST = {
   "log_every": 1,
   "patience": 1,
   "seeds": 1,
+  "jobs": 1,
+  "worker": 0,
   "seed": 0,
   "num_processes": 1,
   "process_id": 0,

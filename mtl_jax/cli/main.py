@@ -121,9 +121,9 @@ def _check_options(argv: list[str]) -> None:
   """One clear line for an option that the command does not have."""
   if not argv or argv[0] not in COMMANDS:
     return
-  known = ["--" + field.name.replace("_", "-") for field in dataclasses.fields(commands_for(argv)[argv[0]])] + [
-    "--help"
-  ]
+  fields = dataclasses.fields(commands_for(argv)[argv[0]])
+  names = [f"no-{field.name}" if field.default is True else field.name for field in fields]
+  known = [*("--" + name.replace("_", "-") for name in names), "--help"]
   for word in argv[1:]:
     option = word.partition("=")[0].replace("_", "-")
     if word.startswith("--") and option not in known:

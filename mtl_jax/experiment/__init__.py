@@ -5,13 +5,26 @@ What the commands of `mtl-jax` do, as functions:
 - `configure`: a recipe with its options, an `Experiment`; `RunConfig`: what of it is kept as JSON.
 - `train_run`: trains it, and tests the model.
 - `compare`: several balancers against single-task training; `Comparison`, `Method`: what it finds.
+- `join`: trains for a comparison that another program has begun; `Others`: such programs, for `compare`.
 - `open_trained`: a run opened again, with its best model.
 """
 
-from mtl_jax.experiment.compare import compare
+from mtl_jax.experiment.compare import compare, join
 from mtl_jax.experiment.comparison import Comparison, Method
 from mtl_jax.experiment.config import Experiment, RunConfig, configure
 from mtl_jax.experiment.run import train_run
+from mtl_jax.experiment.runs import Others
 from mtl_jax.experiment.trained import open_trained
 
-__all__ = ["Comparison", "Experiment", "Method", "RunConfig", "compare", "configure", "open_trained", "train_run"]
+__all__ = [
+  "Comparison",
+  "Experiment",
+  "Method",
+  "Others",
+  "RunConfig",
+  "compare",
+  "configure",
+  "join",
+  "open_trained",
+  "train_run",
+]
