@@ -20,6 +20,8 @@ def test_import_is_light():
     "tensorboardX",
     "pyarrow",
     "array_record",
+    "starlette",
+    "uvicorn",
   ]
   code = f"import mtl_jax, sys; print([m for m in {heavy} if m in sys.modules])"
   done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""What a reader of an exported model needs to know, as JSON and as a page."""
+"""What a reader of a model that is exported or served needs to know, as JSON and as a page."""
 
 from __future__ import annotations
 
@@ -15,22 +15,18 @@ from mtl_jax.export.deployed import Deployed
 _PACKAGES = ("mtl-jax", "jax", "flax")
 
 
-def card_of(model: Deployed, format: str, batch: int | None, quantize: str | None) -> dict[str, Any]:
+def card_of(model: Deployed, batch: int | None = None) -> dict[str, Any]:
   """The card.
 
   Args:
     model: The model.
-    format: The format in which it is stored.
     batch: The number of examples that it takes; None: any.
-    quantize: How its weights are quantized; None: not at all.
 
   Returns:
     JSON: tasks, inputs, outputs, what the data say of themselves, such as classes and units, what the model reaches on
     test data where its run tells, and versions.
   """
   return {
-    "format": format,
-    "quantize": quantize,
     "tasks": list(model.tasks),
     "inputs": _shapes(model.inputs, batch),
     "outputs": _shapes(model.outputs, batch),
@@ -50,7 +46,7 @@ def readme(model: Deployed) -> str:
   Returns:
     The page; it names no licence, which is for whoever publishes the model to choose.
   """
-  card, recipe = card_of(model, "safetensors", None, None), model.trained.kept.config.get("recipe")
+  card, recipe = card_of(model), model.trained.kept.config.get("recipe")
   known = {name: values for name, values in card["data"].items() if len(json.dumps(values)) <= _LONG}
   trained_by = f", trained by `mtl-jax train {recipe}`" if isinstance(recipe, str) else ""
   tested = [[task, metric, f"{value:.4g}"] for task, own in card["test"].items() for metric, value in own.items()]

@@ -98,7 +98,9 @@ def export(
     _write(format, model, partial, batch, quantize)
     found = kind.run(model, partial, given, count if batch is None else batch)
     difference = _difference(format, found, expected, TOLERANCE if quantize is None else np.inf)
-    record = card_of(model, format, batch, quantize) | {"file": path.name, "sha256": _digest(partial)}
+    record = (
+      {"format": format, "quantize": quantize} | card_of(model, batch) | {"file": path.name, "sha256": _digest(partial)}
+    )
     write_json(card, record | {"checked": {"examples": count, "difference": difference}, **(about or {})})
   return Exported(path, card, difference, count, batch, sum(file.stat().st_size for file in _files(path)))
 

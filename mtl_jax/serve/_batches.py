@@ -99,8 +99,8 @@ class Batches:
     try:
       yield waiting.done
     finally:
-      self.room.held -= count - waiting.taken
-      with contextlib.suppress(ValueError):
+      if waiting.taken < count:
+        self.room.held -= count - waiting.taken
         self._queue.remove(waiting)
 
   async def work(self) -> None:

@@ -21,6 +21,9 @@ from mtl_jax.experiment.files import entries_like, files_of
 from mtl_jax.recipes import Files
 from mtl_jax.train import Trained
 
+PACKED = (".gz", ".bz2", ".zst", ".lz4", ".br", ".parquet")
+"""Names of files that a reader would unpack, nobody knows to how much."""
+
 
 class Examples(NamedTuple):
   """Examples that a model can read.
@@ -100,8 +103,10 @@ class Reader:
       tasks: The tasks that are asked; none: all.
 
     Raises:
-      UserError: It cannot be read; as in `_checked`.
+      UserError: It is packed, or cannot be read; as in `_checked`.
     """
+    if name.lower().endswith(PACKED):
+      raise UserError(f"{safe_name(name)}: files that are packed are not taken: send what is in it.")
     with tempfile.TemporaryDirectory(prefix="mtl-serve-") as directory:
       path = Path(directory, safe_name(name))
       path.write_bytes(body)
@@ -120,14 +125,11 @@ class Reader:
       tasks: The tasks that are asked; none: those whose inputs are there.
 
     Raises:
-      UserError: There is no such task, or it is named twice; an input is missing, of another shape or kind, or not
-        finite.
+      UserError: There is no such task; an input is missing, of another shape or kind, or not finite.
     """
     for name in tasks:
       if name not in self._keys:
         raise UserError(f"there is no task {_shown(name)}{nearest(name[:99], self._keys)}: {_listed(self._keys)}.")
-    if len({*tasks}) < len(tasks):
-      raise UserError("a task is named more than once, expected each once.")
     read = entries_like(self._known, arrays, list(self._known))
     there = [task for task, keys in self._keys.items() if read.keys() >= {*keys}]
     asked = [task for task in self._keys if task in tasks] if tasks else there or list(self._keys)

@@ -96,14 +96,14 @@ class Service:
           read = functools.partial(self._reader.json, body, tasks)
         else:
           read = functools.partial(self._reader.file, body, name, tasks)
-        examples = await self._run(read)
+        examples = await self._in_thread(read)
         if len(examples.names) > self._limits.queue:
           raise HTTPException(413, f"there are {len(examples.names)} examples, expected at most {self._limits.queue}.")
         outputs = await self.model.answer(examples.arrays, len(examples.names), examples.tasks)
-        return await self._run(functools.partial(self._told, examples, outputs, picture))
+        return await self._in_thread(functools.partial(self._told, examples, outputs, picture))
 
-  async def _run(self, function: Callable[[], Any]) -> Any:
-    """Runs something in a thread; where nobody waits for it any more, it has not begun or is the last of its kind."""
+  async def _in_thread(self, function: Callable[[], Any]) -> Any:
+    """Runs something in one of a few threads; what has been given up before it began is not run."""
     return await asyncio.get_running_loop().run_in_executor(self._threads, function)
 
   def _parameters(self, request: Request) -> tuple[list[str], str, bool]:

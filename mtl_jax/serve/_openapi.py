@@ -28,7 +28,7 @@ def openapi(
     version: Of this library.
   """
   names = {"type": "string", "enum": list(tasks)}
-  some = {"type": "array", "items": names, "minItems": 1, "uniqueItems": True, "description": "The tasks to answer."}
+  some = {"type": "array", "items": names, "minItems": 1, "description": "The tasks to answer."}
   needed = [{"required": list(paths)} for paths in dict.fromkeys(tasks.values())]
   example = {
     "type": "object",
@@ -108,10 +108,16 @@ def _input(leaf: Any) -> dict[str, Any]:
   for size in reversed(leaf.shape):
     lists = {"type": "array", "items": lists, "minItems": size, "maxItems": size}
   size = math.prod(leaf.shape) * leaf.dtype.itemsize
-  told = f"Little-endian {leaf.dtype} in shape {list(leaf.shape)}."
-  length = 4 * math.ceil(size / 3)
-  text = {"type": "string", "contentEncoding": "base64", "minLength": length, "maxLength": length, "description": told}
+  told = f"Little-endian {leaf.dtype} in shape {list(leaf.shape)}, finite."
+  text = {"type": "string", "contentEncoding": "base64", "pattern": _base64(size), "description": told}
   return {"anyOf": [lists, text]}
+
+
+def _base64(size: int) -> str:
+  """The pattern of the base64 of so many bytes."""
+  any_of = "[A-Za-z0-9+/]"
+  rest = ("", f"{any_of}[AQgw]==", f"{any_of}{{2}}[AEIMQUYcgkosw048]=")[size % 3]
+  return f"^{any_of}{{{size // 3 * 4}}}{rest}$"
 
 
 def _number(dtype: Any) -> dict[str, Any]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.metadata
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mtl_jax._core.checks import check_numbers
 from mtl_jax._core.errors import UserError
 from mtl_jax.recipes import Files
 from mtl_jax.serve.limits import Limits
@@ -48,32 +49,19 @@ def app(
     The application, of Starlette. It logs a line for each request to `logging.getLogger("mtl_jax.serve")`.
 
   Raises:
-    UserError: There is no such task, or the extra `serve` is not installed.
+    UserError: There is no such task, a limit is out of range, or the extra `serve` is not installed.
   """
   try:
     from mtl_jax.serve import _http
   except ImportError as error:
     raise UserError("a service needs an extra: pip install 'mtl-jax[serve]'.") from error
   from mtl_jax.export import deployed
+  from mtl_jax.export.card import card_of
   from mtl_jax.serve._model import Model
 
+  limits = limits or Limits()
+  check_numbers(dataclasses.asdict(limits))
   model = deployed(trained, tasks)
   trained = trained.only(model.tasks)
-  service = _http.Service(Model(trained, limits or Limits()), files, {**_card(trained, model), **(about or {})})
+  service = _http.Service(Model(trained, limits), files, {**card_of(model), **(about or {})})
   return _http.application(service)
-
-
-def _card(trained: Trained, model: Any) -> dict[str, Any]:
-  """What is served."""
-
-  def told(leaves: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: {"shape": [None, *leaf.shape], "dtype": str(leaf.dtype)} for key, leaf in leaves.items()}
-
-  return {
-    "tasks": list(model.tasks),
-    "inputs": told(model.inputs),
-    "outputs": told(model.outputs),
-    "step": trained.step,
-    "data": trained.data.about,
-    "versions": {package: importlib.metadata.version(package) for package in ("mtl-jax", "jax", "flax")},
-  }

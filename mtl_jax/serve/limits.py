@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 
-from mtl_jax._core.checks import check_numbers
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Limits:
@@ -17,9 +15,6 @@ class Limits:
     queue: Examples that may wait, and requests that may be on their way; what comes beyond is refused with 503.
     max_bytes: The largest body of a request, and the largest file of arrays when unpacked.
     timeout: Seconds after which a request that has not been answered is given up with 504.
-
-  Raises:
-    UserError: A number is out of range.
   """
 
   max_batch_size: int = 32
@@ -32,6 +27,3 @@ class Limits:
   """The largest body of a request, and the largest file of arrays when unpacked."""
   timeout: float = 30.0
   """Seconds after which a request that has not been answered is given up with status 504."""
-
-  def __post_init__(self):
-    check_numbers(dataclasses.asdict(self))

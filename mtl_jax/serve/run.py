@@ -7,7 +7,8 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from mtl_jax._core.errors import UserError
@@ -50,7 +51,8 @@ def run(app: Starlette, host: str = "127.0.0.1", port: int = 8000) -> None:
 
     model.stop = stop
     name = f"[{host}]" if ":" in host else host
-    with _logging() as log, _signals():
+    with _logging() as log, _signals(stop), warnings.catch_warnings():
+      warnings.filterwarnings("ignore", "Glyph .* missing from font")  # of names that clients send, in pictures
       log.info("listening on http://%s:%d", name, listener.getsockname()[1])
       server.run(sockets=[listener])
       log.info("stopped")
@@ -63,15 +65,14 @@ def _listening(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host, port), family=family, backlog=2048)
   except OSError as error:
-    raise UserError(
-      f"cannot listen on {host}, port {port}: {error.strerror}: choose another --port or --host."
-    ) from error
+    told = (error.strerror or str(error)).partition(" (while")[0]  # what follows says the address again
+    raise UserError(f"cannot listen on {host}, port {port}: {told}: choose another --port or --host.") from error
 
 
 @contextlib.contextmanager
-def _signals() -> Iterator[None]:
-  """Uvicorn stops at a signal and then raises it again, for whoever had it before: here nobody, since all is done."""
-  old = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
+def _signals(stop: Callable[[], None]) -> Iterator[None]:
+  """Stops at a signal before uvicorn listens to them; after it has stopped at one it raises that again, for nothing."""
+  old = {number: signal.signal(number, lambda *_: stop()) for number in (signal.SIGTERM, signal.SIGINT)}
   try:
     yield
   finally:

@@ -4,6 +4,8 @@ import base64
 import io
 import json
 import logging
+import socket
+import sys
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from starlette.testclient import TestClient
 
 import mtl_jax as mtl
 from mtl_jax import serve
+from mtl_jax.cli.main import main
 from tests.serve.conftest import LIMITS, wait_for, with_limits
 
 RNG = np.random.default_rng(0)
@@ -75,7 +78,8 @@ def test_files_of_the_recipe(client, trained):
 
 
 def test_some_tasks(client):
-  for options in ({"json": lists(X[:1]) | {"tasks": ["mean"]}}, {"json": lists(X[:1]), "params": {"tasks": "mean"}}):
+  asked = [{"json": lists(X[:1]) | {"tasks": ["mean"]}}, {"json": lists(X[:1]), "params": {"tasks": ["mean", "mean"]}}]
+  for options in asked:
     assert [*client.post("/predict", **options).json()["answers"][0]] == ["name", "mean"]
 
 
@@ -134,7 +138,6 @@ BOMB = npz(np.savez_compressed, x=np.zeros((9000, 3, 4, 1), np.uint8))
       "there is no task 'men' (did you mean 'mean'?): 'bright', 'mean'",
       {"json": lists(X[:1]) | {"tasks": ["men"]}},
     ),
-    (422, "a task is named more than once", {"json": lists(X[:1]) | {"tasks": ["mean", "mean"]}}),
     (422, "'tasks' holds something else than the names of tasks", {"json": lists(X[:1]) | {"tasks": [1]}}),
     (422, "'tasks' is a list, expected a list with something", {"json": lists(X[:1]) | {"tasks": []}}),
     (422, "there is no parameter 'task' (did you mean 'tasks'?)", {"json": lists(X[:1]), "params": {"task": "mean"}}),
@@ -145,6 +148,11 @@ BOMB = npz(np.savez_compressed, x=np.zeros((9000, 3, 4, 1), np.uint8))
       422,
       "cannot read x.npz: it is no .npz file",
       {"content": b"no zip", "headers": {}, "params": {"name": "/etc/x.npz"}},
+    ),
+    (
+      422,
+      "rows.csv.GZ: files that are packed are not taken",
+      {"content": b"x", "headers": {}, "params": {"name": "a/rows.csv.GZ"}},
     ),
     (422, "x.npz has no array 'x', only 'y'", {"content": npz(y=X), "headers": {}, "params": {"name": "x.npz"}}),
     (
@@ -249,4 +257,34 @@ def test_bad_wishes(trained):
     ({"max_wait_ms": -1}, "is -1"),
   ):
     with pytest.raises(mtl.UserError, match=message):
-      serve.Limits(**options)
+      serve.app(*trained, limits=with_limits(**options))
+
+
+@pytest.mark.parametrize(
+  ("words", "message"),
+  [
+    ("--port 99999", "--port is 99999, expected at most 65535"),
+    ("--queue 0", "--queue is 0, expected at least 1"),
+    ("--timeout 0", "--timeout is 0.0, expected above 0 and finite"),
+    ("--max-wait-ms -1", "--max-wait-ms is -1.0, expected at least 0"),
+    ("--max-batch-sise 3", "serve has no option --max-batch-sise (did you mean '--max-batch-size'?)"),
+    ("--tasks men", "no task 'men' (did you mean 'mean'?)"),
+    ("--port {taken}", "cannot listen on 127.0.0.1, port {taken}: Address already in use: choose another --port"),
+    ("--host 203.0.113.1", "cannot listen on 203.0.113.1, port 8000"),
+  ],
+)
+def test_mistakes_of_the_command(place, capsys, words, message):
+  with socket.create_server(("127.0.0.1", 0)) as other:
+    taken = other.getsockname()[1]
+    command = ["serve", str(place / "run"), "--recipe", str(place / "my.py"), *words.format(taken=taken).split()]
+    assert main(command) == 2
+  (line,) = capsys.readouterr().err.splitlines()
+  assert message.format(taken=taken) in line
+
+
+def test_without_the_extra_it_is_named(trained, monkeypatch):
+  monkeypatch.setitem(sys.modules, "starlette.applications", None)
+  monkeypatch.delitem(sys.modules, "mtl_jax.serve._http")
+  monkeypatch.delattr(serve, "_http")
+  with pytest.raises(mtl.UserError, match=r"pip install 'mtl-jax\[serve\]'"):
+    serve.app(*trained)

@@ -10,9 +10,13 @@ from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_wine
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import cross_val_score
+from starlette.testclient import TestClient
 
 import mtl_jax as mtl
 from mtl_jax.cli.main import main
+from mtl_jax.experiment import open_trained
+from mtl_jax.experiment.files import own_files
+from mtl_jax.experiment.trained import recipe_of
 from mtl_jax.recipes import find
 from mtl_jax.table.baselines import baselines
 from mtl_jax.table.told import verdict
@@ -88,6 +92,12 @@ def test_new_rows_are_predicted_in_the_words_and_units_of_the_table(trained, win
   model = mtl.table.load(trained)
   answers = model.predict(tmp_path / "new.csv")
   assert answers["cultivar"] == [one["cultivar"] for one in found]
+  with TestClient(mtl.serve.app(opened := open_trained(trained), own_files(recipe_of(trained), opened))) as client:
+    while client.get("/health").status_code == 503:
+      pass
+    asked = client.post("/predict", content=(tmp_path / "new.csv").read_bytes(), params={"name": "new.csv"})
+  for told, one in zip(asked.json()["answers"], found, strict=True):
+    assert told["cultivar"] == one["cultivar"] and told["alcohol_low"] == pytest.approx(float(one["alcohol_low"]), 1e-5)
   capsys.readouterr()
   assert main(["evaluate", str(trained), "--data", str(wine)]) == 0
   assert f"{model.evaluate(wine)['cultivar']['accuracy']:.4f}" in capsys.readouterr().out
