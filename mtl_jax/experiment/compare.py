@@ -13,7 +13,7 @@ from mtl_jax.arch import Architecture, as_arch
 from mtl_jax.balance import Balancer, as_balancer, rescale
 from mtl_jax.experiment.comparison import SINGLE, Comparison, write
 from mtl_jax.experiment.config import Experiment, RunConfig, configure
-from mtl_jax.experiment.finished import Finished, begin, holds_comparison
+from mtl_jax.experiment.finished import Finished, begin, holds_comparison, unless_in_vain
 from mtl_jax.experiment.runs import Others, planned
 from mtl_jax.recipes import Recipe
 
@@ -77,7 +77,8 @@ def compare(
     _check_place(out_dir, resume)  # once more: now nobody else fills it
     plan = planned(base, methods, single_task, seeds, skip, say)
     begin(out_dir, plan.described() | {"kept": kept or {}})
-    results = plan.made(Finished(out_dir), progress, say, others or Others())
+    with unless_in_vain(out_dir):
+      results = plan.made(Finished(out_dir), progress, say, others or Others())
     comparison = plan.judged(results)
     with using(out_dir):
       write(out_dir, base.config, seeds, comparison, results)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mtl_jax._core.errors import UserError
-from mtl_jax._core.files import claimed, using
+from mtl_jax._core.files import claimed, remove, using
 from mtl_jax.experiment.comparison import Run
 from mtl_jax.train.log import flatten, write_json
 
@@ -81,6 +81,19 @@ def holds_comparison(out_dir: Path) -> bool:
   """Whether a comparison has been begun in a directory."""
   with using(out_dir):
     return (out_dir / STARTED).exists()
+
+
+@contextlib.contextmanager
+def unless_in_vain(out_dir: Path) -> Iterator[None]:
+  """After a mistake of the user by which no run was finished, nothing of the comparison stays."""
+  try:
+    yield
+  except UserError:
+    with contextlib.suppress(OSError):
+      if not any((out_dir / RUNS).glob("*.json")):
+        remove(out_dir / RUNS)
+        (out_dir / STARTED).unlink()
+    raise
 
 
 def begin(out_dir: Path, comparison: Mapping[str, Any]) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 from mtl_jax.data import describe
 from mtl_jax.data import table as tables
 from mtl_jax.experiment import Comparison, Experiment, train_run
-from mtl_jax.experiment.runs import alone
 from mtl_jax.experiment.comparison import SINGLE, Run, judge, run_of, write
 from mtl_jax.experiment.config import problem_of
+from mtl_jax.experiment.runs import alone
 from mtl_jax.recipes import Splits
 from mtl_jax.table.baselines import baselines
 from mtl_jax.tasks import balanced
