@@ -7,6 +7,7 @@ from mtl_jax.cli.describe import Describe
 from mtl_jax.cli.export import Export
 from mtl_jax.cli.plan import Plan
 from mtl_jax.cli.recipes import Recipes
+from mtl_jax.cli.reproduce import Reproduce
 from mtl_jax.cli.serve import Serve
 from mtl_jax.cli.table import Table
 from mtl_jax.cli.train import Train
@@ -22,6 +23,7 @@ COMMANDS = {
   "predict": Predict,
   "export": Export,
   "serve": Serve,
+  "reproduce": Reproduce,
   "recipes": Recipes,
 }
 

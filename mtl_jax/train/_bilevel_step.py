@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from mtl_jax._core.errors import UserError
 from mtl_jax._jaxpr.convolutions import canonical
 from mtl_jax.balance.balancer import Stats
 from mtl_jax.bilevel.method import Bilevel, Levels

@@ -14,11 +14,13 @@ from mtl_jax._core.files import holds_more_than, locked, using
 from mtl_jax.data import description
 from mtl_jax.data.description import Description
 from mtl_jax.train._fingerprint import differences
+from mtl_jax.train.environment import environment
 from mtl_jax.train.log import flatten, write_json
 
 CONFIG = "config.json"
 DATA = "data.json"
 FINGERPRINT = "fingerprint.json"
+ENVIRONMENT = "environment.json"
 CALIBRATION = "calibration.json"
 TEST = "test.json"
 MODEL = "model"
@@ -46,7 +48,8 @@ def open_run(
     config: What determines the run, as JSON; in `config.json`.
     resume: Go on with the run in the directory; a run that never started starts.
     data: Of the training data, in `data.json`. A run of an older version, which has none, gets it when it goes on.
-    fingerprint: Of the training data and the optimizer, in `fingerprint.json`; likewise.
+    fingerprint: Of the training data and the optimizer, in `fingerprint.json`; likewise. Versions and devices are kept
+      in `environment.json`.
 
   Yields:
     None; other processes cannot open the run until then.
@@ -64,7 +67,7 @@ def open_run(
       _check(run_dir, config, resume, data, fingerprint)  # once more: now nobody else makes it
       if not _holds_run(run_dir):
         write_json(run_dir / CONFIG, config)
-      for name, value in ((DATA, data.as_json()), (FINGERPRINT, fingerprint)):
+      for name, value in ((DATA, data.as_json()), (FINGERPRINT, fingerprint), (ENVIRONMENT, environment())):
         if not (run_dir / name).exists():
           write_json(run_dir / name, value)
     shard.wait_for_all("run directory made")
@@ -197,12 +200,21 @@ def write_test(run_dir: Path, step: int, values: Mapping[str, Mapping[str, float
   write_json(run_dir / TEST, {"best_step": step, "test": values})
 
 
-def read_test(run_dir: Path, step: int) -> dict[str, dict[str, float]]:
-  """What the model of a step reaches on the test data; nothing where that is not known."""
+def read_test(run_dir: Path, step: int | None = None) -> dict[str, dict[str, float]]:
+  """What the model of a step, or None: the best one, reaches on the test data; nothing where that is not known."""
   path = run_dir / TEST
   match _read_json(path, ": delete it") if path.exists() else None:
-    case {"best_step": found, "test": {**values}} if found == step:
+    case {"best_step": found, "test": {**values}} if step in (None, found):
       return values
+  return {}
+
+
+def read_environment(run_dir: Path) -> dict[str, Any]:
+  """What a run was begun with, as `environment` tells; nothing of a run of an older version."""
+  path = run_dir / ENVIRONMENT
+  match _read_json(path, ": delete it") if path.exists() else None:
+    case {**found}:
+      return found
   return {}
 
 

@@ -55,6 +55,12 @@ def test_a_dropped_task_is_absent(balancer, engine, cut, label):
   assert not any(same(again.params["task"]["t1"], found.params["task"]["t1"]))
 
 
+def test_a_bilevel_step_drops_no_task():
+  net, tasks, *_ = problem(2)
+  with pytest.raises(mtl.UserError, match="nonfinite is 'drop', expected 'skip', for example"):
+    mtl.make_bilevel_step(mtl.objective(net, tasks), mtl.bilevel.auto_lambda(), TX, nonfinite="drop")
+
+
 def test_where_all_are_dropped_nothing_changes():
   drop, state, batch = _made("mgda", None, "drop")
   after, _ = drop(state, batch | {f"y_t{i}": jnp.full_like(batch[f"y_t{i}"], np.nan) for i in range(3)})
