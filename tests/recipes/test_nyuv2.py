@@ -22,10 +22,13 @@ def arrays(count):
 ABOUT = {"classes": [f"class {i}" for i in range(13)], "depth": {"unit": "m", "mean": 3.0, "std": 1.5}}
 
 
-@pytest.mark.parametrize("arch", [None, "mtan", "cross_stitch"])
-def test_shapes_of_architectures(arch):
+@pytest.mark.parametrize(
+  ("arch", "net"),
+  [(None, "unet"), ("mtan", "unet"), ("cross_stitch", "unet"), (None, "segnet"), ("mtan", "segnet")],
+)
+def test_shapes_of_architectures(arch, net):
   batch = arrays(2)
-  recipe = nyuv2(width=4).adapt(mtl.data.describe(batch, ABOUT))
+  recipe = nyuv2(width=4, net=net).adapt(mtl.data.describe(batch, ABOUT))
   net = recipe.network(list(recipe.tasks), arch and mtl.arch.as_arch(arch))
   batch = jax.eval_shape(recipe.transform, batch, jax.random.key(0))
   params, state = jax.eval_shape(net.init, jax.random.key(0), batch["x"])
