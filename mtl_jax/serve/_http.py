@@ -158,8 +158,8 @@ def answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = No
 
 
 def rendered(value: Any) -> bytes:
-  """Strict JSON in UTF-8; halves of characters, which clients may send in names, as JSON escapes them."""
-  return json.dumps(finite(value), ensure_ascii=False, allow_nan=False).encode(errors="backslashreplace")
+  """Strict JSON in UTF-8."""
+  return json.dumps(finite(value), ensure_ascii=False, allow_nan=False).encode()
 
 
 def _constant(body: bytes, kind: str, headers: Mapping[str, str] | None = None) -> Callable[[Request], Any]:
