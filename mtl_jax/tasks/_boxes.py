@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 _CANDIDATES = 400
 """So many of the best scores of an image are looked at: their overlaps are a square matrix."""
@@ -33,48 +34,57 @@ def overlap(one: Any, other: Any) -> tuple[jax.Array, jax.Array]:
 
 
 def best(boxes: jax.Array, scores: jax.Array, most: int, overlap_limit: float) -> dict[str, jax.Array]:
-  """The detections of one image that no better one of their class covers, best first, in arrays of fixed size.
+  """The detections of each image that no better one of their class covers, best first, in arrays of fixed size.
 
   Greedy suppression is the fixed point of "a candidate stays if none that stays and is better covers it": iterated for
-  all candidates at once, it settles after as many rounds as the longest chain of candidates that cover each other
-  (Zheng et al., *Enhancing Geometric Factors in Model Learning and Inference*, 2021).
+  all candidates of all images at once, it settles after as many rounds as the longest chain of candidates that cover
+  each other (Zheng et al., *Enhancing Geometric Factors in Model Learning and Inference*, 2021).
 
   Args:
-    boxes: (P, 4), one per place.
-    scores: (P, C).
+    boxes: (B, P, 4), one per place.
+    scores: (B, P, C).
     most: The number k of detections to give.
     overlap_limit: The intersection over union above which one covers the other.
 
   Returns:
-    `boxes` (k, 4), `class` (k,) and `score` (k,); class -1, and zeros, where there are no more.
+    `boxes` (B, k, 4), `class` (B, k) and `score` (B, k); class -1, and zeros, where there are no more.
   """
-  num_classes, scores = scores.shape[1], scores.reshape(-1)
-  place = _best_first(scores, max(most, _CANDIDATES))
-  score = scores[place]
-  kind, candidates = place % num_classes, boxes[place // num_classes]
-  iou, _ = overlap(candidates[:, None], candidates[None])
-  covers = jnp.triu((iou > overlap_limit) & (kind[:, None] == kind[None]), k=1)
+  num_classes, scores = scores.shape[-1], scores.reshape(scores.shape[0], -1)
+  score, place = _best_first(scores, max(most, _CANDIDATES))
+  row = jax.lax.div(place, num_classes)  # `//` and `%` would ask for signs, which are all the same here
+  kind, candidates = place - num_classes * row, _taken(boxes, row)
+  iou, _ = overlap(candidates[:, :, None], candidates[:, None])
+  better = np.triu(np.ones(iou.shape[1:], bool), k=1)[None]
+  covers = (iou > overlap_limit) & (kind[:, :, None] == kind[:, None]) & better
 
   def step(carry):
     stays, _ = carry
-    after = ~jnp.any(covers & stays[:, None], axis=0)
+    after = ~jnp.any(covers & stays[:, :, None], axis=1)
     return after, jnp.any(after != stays)
 
-  stays, _ = jax.lax.while_loop(lambda carry: carry[1], step, (jnp.ones_like(covers[0]), jnp.array(True)))
-  score = jnp.where(stays, score, 0.0)
-  order = _best_first(score, most)
-  score = score[order]
+  stays, _ = jax.lax.while_loop(lambda carry: carry[1], step, (place >= 0, jnp.array(True)))
+  score, order = _best_first(jnp.where(stays, score, 0.0), most)
   found = score > 0
   return {
-    "boxes": _filled(jnp.where(found[:, None], candidates[order], 0.0), most, 0),
-    "class": _filled(jnp.where(found, kind[order], -1), most, -1),
+    "boxes": _filled(jnp.where(found[..., None], _taken(candidates, order), 0.0), most, 0),
+    "class": _filled(jnp.where(found, _taken(kind, order), -1), most, -1),
     "score": _filled(score, most, 0),
   }
 
 
-def _best_first(scores: jax.Array, most: int) -> jax.Array:
-  """Where the best scores are, the best first. What `jax.lax.top_k` does TensorFlow runs for no free batch."""
-  return jnp.argsort(-scores)[:most]
+def _best_first(scores: jax.Array, most: int) -> tuple[jax.Array, jax.Array]:
+  """The best of scores (B, N), best first, and where they are.
+
+  That is `jax.lax.top_k`, which TensorFlow runs for no free number of examples.
+  """
+  order = jnp.argsort(-scores, axis=1)[:, :most]
+  return _taken(scores, order), order
+
+
+def _taken(values: jax.Array, places: jax.Array) -> jax.Array:
+  """Of values (B, N, ...) those at places (B, k)."""
+  places = places.reshape(*places.shape, *[1] * (values.ndim - 2))
+  return jnp.take_along_axis(values, places, axis=1, mode="promise_in_bounds")
 
 
 def _area(low: jax.Array, high: jax.Array) -> jax.Array:
@@ -87,5 +97,6 @@ def _ratio(part: jax.Array, whole: jax.Array) -> jax.Array:
 
 
 def _filled(values: jax.Array, count: int, value: int) -> jax.Array:
-  """The values and as many fillings behind them as make `count`."""
-  return jnp.pad(values, [(0, count - len(values))] + [(0, 0)] * (values.ndim - 1), constant_values=value)
+  """The values (B, N, ...) and as many fillings behind them as make `count`."""
+  missing = (values.shape[0], count - values.shape[1], *values.shape[2:])
+  return jnp.concatenate([values, jnp.full(missing, value, values.dtype)], axis=1) if missing[1] else values

@@ -118,9 +118,7 @@ def detection(
     scores = jax.nn.sigmoid(prediction[..., :num_classes])
     found = jnp.clip(_centres.boxes_of(prediction[..., num_classes:]), 0, 1)
     places = (prediction.shape[0], -1)
-    return jax.vmap(lambda b, s: _boxes.best(b, s, most, overlap_limit))(
-      found.reshape(*places, 4), scores.reshape(*places, num_classes)
-    )
+    return _boxes.best(found.reshape(*places, 4), scores.reshape(*places, num_classes), most, overlap_limit)
 
   def record(outputs):
     chosen = np.flatnonzero((np.asarray(outputs["class"]) >= 0) & (np.asarray(outputs["score"]) >= threshold))
