@@ -76,7 +76,7 @@ def measured(case: str) -> dict[str, Any]:
         key = " ".join(filter(None, [format, quantize]))
         found[key] = of_format(trained, Path(directory), arrays, test, format, quantize)
         print(case, key, found[key], file=sys.stderr)
-    if "objects" in trained.problem.tasks:
+    if "objects" in trained.problem.tasks and "refused" not in found["tflite"]:
       found["mAP"] = precision(trained, Path(directory), splits.test)
   return found
 

@@ -106,7 +106,15 @@ def export(
 
 
 def check_quantize(format: str, quantize: str | None) -> None:
-  """Raises a `UserError` where a format cannot quantize weights, or not so."""
+  """Fails where a format cannot quantize weights, or not so.
+
+  Args:
+    format: One of `mtl.export.FORMATS`.
+    quantize: As in `export`.
+
+  Raises:
+    UserError: It cannot.
+  """
   known = FORMATS[format].quantize
   if quantize is not None and quantize not in known:
     others = f"choose from {', '.join(known)}" if known else "leave it out, or choose another format"

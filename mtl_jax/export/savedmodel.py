@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import jax
 import numpy as np
 from jax import export as jax_export
 
+from mtl_jax._jaxpr.sorting import sorting
 from mtl_jax.export.deployed import Deployed
 from mtl_jax.export.stablehlo import count_of
 
@@ -44,13 +46,26 @@ def write(model: Deployed, path: Path, batch: int | None, quantize: str | None) 
     batch: The number of examples; None: any.
     quantize: None.
   """
+  # TensorFlow finds the best k in no array of free size, and LiteRT sorts none.
+  save(model, path, batch, sorting(model.function) if batch is None else model.function)
+
+
+def save(model: Deployed, path: Path, batch: int | None, function: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+  """The same, of a function in the place of the model's.
+
+  Args:
+    model: The model.
+    path: The directory.
+    batch: The number of examples; None: any.
+    function: The function.
+  """
   # What jax2tf calls, which itself stores the newest StableHLO that JAX writes.
   tf, xla = importlib.import_module("tensorflow"), importlib.import_module("tensorflow.compiler.tf2xla.python.xla")
   stablehlo: Any = importlib.import_module("jaxlib.mlir.dialects.stablehlo")
   like = model.like(count_of(batch))
 
   def positional(*arrays: Any) -> dict[str, Any]:
-    return model.function(dict(zip(like, arrays, strict=True)))
+    return function(dict(zip(like, arrays, strict=True)))
 
   exported = jax_export.export(jax.jit(positional), platforms=("cpu",))(*like.values())
   code = stablehlo.serialize_portable_artifact_str(exported.mlir_module(), VERSION)

@@ -34,7 +34,7 @@ def write(model: Deployed, path: Path, batch: int | None, quantize: str | None) 
   """
   tf: Any = importlib.import_module("tensorflow")
   with tempfile.TemporaryDirectory() as directory:
-    savedmodel.write(model, Path(directory), batch, None)
+    savedmodel.save(model, Path(directory), batch, model.function)
     converter = tf.lite.TFLiteConverter.from_saved_model(directory)
     if quantize is not None:
       converter.optimizations = [tf.lite.Optimize.DEFAULT]

@@ -73,12 +73,9 @@ def best(boxes: jax.Array, scores: jax.Array, most: int, overlap_limit: float) -
 
 
 def _best_first(scores: jax.Array, most: int) -> tuple[jax.Array, jax.Array]:
-  """The best of scores (B, N), best first, and where they are.
-
-  That is `jax.lax.top_k`, which TensorFlow runs for no free number of examples.
-  """
-  order = jnp.argsort(-scores, axis=1)[:, :most]
-  return _taken(scores, order), order
+  """The best of scores (B, N), best first, and where they are."""
+  score, place = jax.lax.top_k(scores, min(most, scores.shape[1]))
+  return score, place
 
 
 def _taken(values: jax.Array, places: jax.Array) -> jax.Array:

@@ -22,7 +22,7 @@ RUNTIMES = {
   "savedmodel": ("tensorflow",),
   "tflite": ("tensorflow", "ai_edge_litert"),
 }
-KINDS = [(name, quantize) for name, format in FORMATS.items() for quantize in (None, *format.quantize)]
+KINDS = [(name, way) for name in ("stablehlo", *RUNTIMES) for way in (None, *FORMATS[name].quantize)]
 IDS = ["-".join(filter(None, kind)) for kind in KINDS]
 
 
