@@ -45,6 +45,8 @@ class Table:
   """The column by which rows are divided."""
   keep_duplicates: bool = False
   """Keep rows that have been there before."""
+  scaling: Literal["quantile", "standard"] = "quantile"
+  """How numbers are scaled: so that they are normally distributed, or to mean 0 and standard deviation 1."""
   networks: tuple[Literal["mlp", "periodic", "resnet"], ...] = ("mlp", "periodic", "resnet")
   """Those to choose from."""
   width: int = 128
@@ -55,6 +57,8 @@ class Table:
   """The share of units that are dropped when training."""
   class_weights: bool = False
   """Let rare classes count as much as frequent ones."""
+  focal: float = 0.0
+  """The exponent by which examples that are classified well count less; 2 is usual where classes are rare."""
   balancer: str = "equal"
   """How task gradients are combined."""
   arch: str | None = None

@@ -34,6 +34,7 @@ class TableShape:
     layers: Its layers, or blocks.
     dropout: The share of units that are dropped when training.
     class_weights: Whether rare classes count as much as frequent ones.
+    focal: The exponent by which examples that are classified well count less, see `mtl.tasks.classification`.
   """
 
   network: Network = "mlp"
@@ -41,6 +42,7 @@ class TableShape:
   layers: int = 2
   dropout: float = 0.1
   class_weights: bool = False
+  focal: float = 0.0
 
 
 def of_table(
@@ -51,6 +53,7 @@ def of_table(
   name: str = "table",
   summary: str = "A table of your own: see mtl-jax train --table.",
   ignore: Sequence[str] = (),
+  scaling: tables.Scaling = "quantile",
   read: Callable[[Path], Table] = table_of,
 ) -> Recipe:
   """The recipe of any table in parts.
@@ -62,6 +65,7 @@ def of_table(
     name: Of the recipe.
     summary: One line for the list of recipes.
     ignore: Columns that are not read.
+    scaling: Of numbers, as in `mtl.data.table.fit`.
     read: Reads a file of new rows.
 
   Returns:
@@ -74,7 +78,7 @@ def of_table(
 
   def data(seed: int) -> Splits:
     table, origin, *parts = rows()
-    prepared = tables.fit(table, parts[0], wanted, ignore, origin)
+    prepared = tables.fit(table, parts[0], wanted, ignore, origin, scaling)
     whole = prepared.arrays(table, origin)
     train, valid, test = (take(whole, numbers) for numbers in parts)
     return Splits(train, valid, test, prepared.as_json())
@@ -120,7 +124,7 @@ def _adapted(bare: Recipe, described: Description, shape: TableShape, read: Call
   return dataclasses.replace(
     bare,
     net=net,
-    tasks={name: target.task(shape.class_weights) for name, target in prepared.targets.items()},
+    tasks={name: target.task(shape.class_weights, shape.focal) for name, target in prepared.targets.items()},
     files=Files(read_file, write, ".csv", records=records),
   )
 

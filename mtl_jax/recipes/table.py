@@ -24,11 +24,13 @@ def table(
   fold: int | None = None,
   folds: int = 5,
   duplicates: bool = False,
+  scaling: tables.Scaling = "quantile",
   network: Network = "mlp",
   width: int = 128,
   layers: int = 2,
   dropout: float = 0.1,
   class_weights: bool = False,
+  focal: float = 0.0,
 ) -> Recipe:
   """The rows of CSV or Parquet files.
 
@@ -45,11 +47,13 @@ def table(
     fold: With a number, that of the folds which is tested on.
     folds: The number of folds.
     duplicates: Keep rows that have been there before.
+    scaling: Of numbers, as in `mtl.data.table.fit`.
     network: As in `mtl.recipes.TableShape`.
     width: As in `mtl.recipes.TableShape`.
     layers: As in `mtl.recipes.TableShape`.
     dropout: As in `mtl.recipes.TableShape`.
     class_weights: As in `mtl.recipes.TableShape`.
+    focal: As in `mtl.recipes.TableShape`.
 
   Returns:
     The recipe, with a task per target.
@@ -63,5 +67,5 @@ def table(
       raise UserError("the run is of a table that was in memory, and no files are named.")
     return rows_of(read(files), read(test_files) if test_files else None, split, by, fold, folds, duplicates)
 
-  shape = TableShape(network, width, layers, dropout, class_weights)
-  return of_table(rows, targets, shape, ignore=ignore, read=read)
+  shape = TableShape(network, width, layers, dropout, class_weights, focal)
+  return of_table(rows, targets, shape, ignore=ignore, scaling=scaling, read=read)

@@ -22,11 +22,13 @@ class Estimator:
 
   Attributes:
     types: The types of the targets by their names, see `mtl.table.fit`; None: the values tell.
+    scaling: As in `mtl.table.fit`.
     networks: As in `mtl.table.fit`.
     width: As in `mtl.table.fit`.
     layers: As in `mtl.table.fit`.
     dropout: As in `mtl.table.fit`.
     class_weights: As in `mtl.table.fit`.
+    focal: As in `mtl.table.fit`.
     balancer: As in `mtl.table.fit`.
     arch: As in `mtl.table.fit`.
     steps: As in `mtl.table.fit`.
@@ -40,11 +42,13 @@ class Estimator:
   """
 
   types: Mapping[str, str] | None = None
+  scaling: str = "quantile"
   networks: Sequence[str] = ("mlp",)
   width: int = 128
   layers: int = 2
   dropout: float = 0.1
   class_weights: bool = False
+  focal: float = 0.0
   balancer: str = "equal"
   arch: str | None = None
   steps: int | None = None

@@ -48,11 +48,13 @@ def fit(
   split: tables.Split = "random",
   by: str | None = None,
   duplicates: bool = False,
+  scaling: tables.Scaling = "quantile",
   networks: Sequence[Network] = NETWORKS,
   width: int = 128,
   layers: int = 2,
   dropout: float = 0.1,
   class_weights: bool = False,
+  focal: float = 0.0,
   balancer: str = "equal",
   arch: str | None = None,
   steps: int | None = None,
@@ -82,11 +84,13 @@ def fit(
     split: `"random"`, `"stratified"`, `"grouped"` or `"time"`, see `mtl.data.table.split`.
     by: The column by which rows are divided.
     duplicates: Keep rows that have been there before.
+    scaling: `"quantile"`: numbers become normally distributed; `"standard"`: of mean 0 and standard deviation 1.
     networks: Those to try: `"mlp"`; `"periodic"`, the same with periodic features of numbers; `"resnet"`.
     width: The width of the trunk.
     layers: Its layers, or residual blocks.
     dropout: The share of units that are dropped when training.
     class_weights: Let rare classes count as much as frequent ones.
+    focal: The exponent by which examples that are classified well count less, see `mtl.tasks.classification`.
     balancer: A name in `mtl.balance.names()`.
     arch: A name in `mtl.arch.names()`; None: all targets share the trunk.
     steps: The number of steps; None: thirty passes over the rows.
@@ -122,8 +126,9 @@ def fit(
   out = None if run_dir is None else Path(run_dir)
   if out is not None and holds_more_than(out):
     raise UserError(f"{out} is not empty: choose another directory for the run.")
-  shape = TableShape(networks[0], width, layers, dropout, class_weights)
-  source = _Source.of(table, test, tables.parse(targets), on, tuple(names), tuple(ignore), split, by, duplicates)
+  shape = TableShape(networks[0], width, layers, dropout, class_weights, focal)
+  options = (on, tuple(names), tuple(ignore), split, by, duplicates, scaling)
+  source = _Source.of(table, test, tables.parse(targets), *options)
   parts = [dataclasses.replace(source, fold=(number, folds)) for number in range(folds or 0)]
   least = min(len(part.rows.train) for part in (source, *parts))  # and folds that cannot be made are told now
   splits = source.recipe(shape).data(0)
@@ -171,7 +176,7 @@ class _Source:
   @classmethod
   def of(cls, table: Any, test: Any, wanted: Mapping[str, Any], *rest: Any) -> _Source:
     """Reads the files that there are."""
-    options = dict(zip(("on", "names", "ignore", "split", "by", "duplicates"), rest, strict=True))
+    options = dict(zip(("on", "names", "ignore", "split", "by", "duplicates", "scaling"), rest, strict=True))
     read = functools.partial(table_of, on=options["on"], names=options["names"])
     options |= {"files": files_of(table) or (), "test_files": files_of(test) or ()}
     own = read(table) if options["duplicates"] else without_duplicates(read(table))
@@ -186,7 +191,7 @@ class _Source:
 
   def recipe(self, shape: TableShape) -> Recipe:
     """The recipe, with a network of that shape."""
-    return of_table(lambda: self.rows, self.wanted, shape, ignore=self.options["ignore"])
+    return of_table(lambda: self.rows, self.wanted, shape, **{key: self.options[key] for key in ("ignore", "scaling")})
 
   def words(self, shape: TableShape) -> tuple[str, ...]:
     """As on the command line."""

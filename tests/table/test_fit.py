@@ -47,7 +47,7 @@ def trained(wine, tmp_path_factory):
   """A run by the command line."""
   run = tmp_path_factory.mktemp("run") / "wine"
   words = ["train", "--table", str(wine), "--targets", "cultivar,alcohol:regression", "--steps", "200"]
-  assert main([*words, "--networks", "mlp", "--width", "32", "--run-dir", str(run)]) == 0
+  assert main([*words, "--networks", "mlp", "--width", "32", "--focal", "1.0", "--run-dir", str(run)]) == 0
   return run
 
 

@@ -5,11 +5,13 @@
 - `parse`: targets and their types from words; `Target`: a column to be predicted, with its labels and its task.
 - `fit`: learns from training rows how a table becomes arrays, a `Preparation`; `read_preparation`: from JSON again.
 - `Split`: how rows are divided to train, tune and test on; `split`, `fold`, `with_test`: the table so divided, `Rows`.
+- `Scaling`: how numbers are scaled.
 - `Origin`, `origin_of`: where rows are from, so that messages name file and line.
 - `distinct`: the rows that have not been there before.
 """
 
 from mtl_jax.data.table.arrow import write
+from mtl_jax.data.table.curve import Scaling
 from mtl_jax.data.table.frame import as_table, read
 from mtl_jax.data.table.origin import Origin, origin_of
 from mtl_jax.data.table.preparation import Preparation, fit
@@ -22,6 +24,7 @@ __all__ = [
   "Origin",
   "Preparation",
   "Rows",
+  "Scaling",
   "Split",
   "Target",
   "as_table",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from mtl_jax.data.table.arrow import arrow
+from mtl_jax.data.table.curve import Scaling
 
 if TYPE_CHECKING:
   import pyarrow as pa
@@ -28,11 +29,13 @@ class Found(NamedTuple):
       from, such as a column of one value, or one that only names the row.
     note: What a user may want to know of it.
     format: The format of dates in text.
+    scaling: How its numbers shall be scaled.
   """
 
   kind: Kind
   note: str = ""
   format: str | None = None
+  scaling: Scaling = "quantile"
 
 
 def look(values: pa.ChunkedArray, name: str) -> Found:

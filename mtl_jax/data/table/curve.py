@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Literal
 
 import numpy as np
 
 KNOTS = 100
+REACH = 8.0
+"""How many standard deviations from the mean a straight line ends."""
+Scaling = Literal["quantile", "standard"]
+"""How numbers are scaled: so that they are normally distributed, or to mean 0 and standard deviation 1."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,3 +52,25 @@ def to_normal(values: np.ndarray) -> Curve:
     kept = np.unique(np.searchsorted(below, np.linspace(below[0], below[-1], KNOTS)))
     found, below = found[kept], below[kept]
   return Curve(tuple(found.tolist()), tuple(ndtri(below).tolist()))
+
+
+def to_standard(values: np.ndarray) -> Curve:
+  r"""The straight line that gives the values mean 0 and standard deviation 1; beyond 8 of these it is constant.
+
+  $$ x \mapsto \min(\max((x - \mu) / \sigma, -8), 8) $$
+
+  Args:
+    values: The numbers, (N,), finite, at least two distinct.
+
+  Returns:
+    The curve.
+
+  >>> to_standard(np.array([0.0, 2.0])).knots
+  (-7.0, 9.0)
+  """
+  mean, std = float(np.mean(values)), float(np.std(values))
+  return Curve((mean - REACH * std, mean + REACH * std), (-REACH, REACH))
+
+
+SCALINGS: Mapping[str, Callable[[np.ndarray], Curve]] = {"quantile": to_normal, "standard": to_standard}
+"""The curve of each scaling."""

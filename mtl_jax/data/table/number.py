@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from mtl_jax.data.table.columns import Found, dates, numbers
-from mtl_jax.data.table.curve import Curve, to_normal
+from mtl_jax.data.table.curve import SCALINGS, Curve
 
 if TYPE_CHECKING:
   import pyarrow as pa
@@ -44,7 +44,7 @@ class Number:
     there = given[np.abs(given) <= np.finfo(np.float32).max]
     offset = float(np.median(there)) if len(there) and not _told_apart(there) else 0.0
     there = there - offset
-    curve = to_normal(there) if len(np.unique(there)) > 1 else Curve((0.0, 1.0), (0.0, 0.0))
+    curve = SCALINGS[found.scaling](there) if len(np.unique(there)) > 1 else Curve((0.0, 1.0), (0.0, 0.0))
     rest = (_AS_IT_IS,) * (6 if is_date else 0)
     return cls((curve, *rest), offset, len(there) < len(given), is_date, found.format)
 

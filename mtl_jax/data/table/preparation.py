@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from mtl_jax._core.errors import UserError, nearest
+from mtl_jax._core.errors import UserError, check_choice, nearest
 from mtl_jax.data.table.arrow import column
 from mtl_jax.data.table.columns import dates, is_text, look, numbers
-from mtl_jax.data.table.curve import Curve
+from mtl_jax.data.table.curve import SCALINGS, Curve, Scaling
 from mtl_jax.data.table.encoders import KINDS, Column, Number, Text, Word
 from mtl_jax.data.table.origin import Origin, origin_of
 from mtl_jax.data.table.target import Target, Type
@@ -138,6 +138,7 @@ def fit(
   targets: Mapping[str, Type | None],
   ignore: Sequence[str] = (),
   what: Origin | None = None,
+  scaling: Scaling = "quantile",
 ) -> Preparation:
   """Learns from the training rows how a table becomes arrays.
 
@@ -147,14 +148,16 @@ def fit(
     targets: The columns to be predicted and their types, None where the values tell.
     ignore: Columns that are not read.
     what: Where the rows are from, for messages; None: nowhere else.
+    scaling: `"quantile"`: numbers become normally distributed; `"standard"`: of mean 0 and standard deviation 1.
 
   Returns:
     The preparation.
 
   Raises:
-    UserError: An unknown column, a target that cannot be learned, or no column to learn from.
+    UserError: An unknown scaling or column, a target that cannot be learned, or no column to learn from.
   """
   what = origin_of("the table", table.num_rows, 0, "row") if what is None else what
+  check_choice("table.fit", "scaling", scaling, SCALINGS)
   check_named(list(targets), table, what)
   for name in ignore:
     if name not in table.column_names:
@@ -162,7 +165,8 @@ def fit(
   known = {name: fit_target(name, kind, table, train, what) for name, kind in targets.items()}
   rows = table.take(train)
   found = {name: look(rows[name], name) for name in table.column_names if name not in (*targets, *ignore)}
-  columns = {name: KINDS[one.kind].fit(rows[name], one) for name, one in found.items() if one.kind != "none"}
+  read = {name: one._replace(scaling=scaling) for name, one in found.items() if one.kind != "none"}
+  columns = {name: KINDS[one.kind].fit(rows[name], one) for name, one in read.items()}
   if not columns:
     raise UserError(f"{what}: no column is left to learn from beside the targets {', '.join(targets)}.")
   notes = {name: f"{'' if name in columns else 'not read: '}{one.note}" for name, one in found.items() if one.note}

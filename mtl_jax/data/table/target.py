@@ -98,11 +98,12 @@ class Target:
       return found | {f"{self.name}_probability_{self.classes[1]}": each}
     return found | {f"{self.name}_probability_{word}": each[:, i] for i, word in enumerate(self.classes)}
 
-  def task(self, class_weights: bool = False) -> Task:
+  def task(self, class_weights: bool = False, focal: float = 0.0) -> Task:
     """The task.
 
     Args:
       class_weights: Let rare classes count as much as frequent ones.
+      focal: Of classes, as in `mtl.tasks.classification`.
 
     Returns:
       The task.
@@ -112,8 +113,8 @@ class Target:
       return regression(label, mask=mask, mean=self.mean, std=self.std)
     weights = balanced_weights(np.repeat(np.arange(len(self.counts)), self.counts)) if class_weights else None
     if len(self.classes) == 2:
-      return binary(label, mask=mask, class_weights=weights)
-    return classification(label, len(self.classes), mask=mask, class_weights=weights)
+      return binary(label, mask=mask, class_weights=weights, focal=focal)
+    return classification(label, len(self.classes), mask=mask, class_weights=weights, focal=focal)
 
   def _codes(self, values: pa.ChunkedArray, what: Origin) -> tuple[np.ndarray, np.ndarray]:
     pa = arrow()

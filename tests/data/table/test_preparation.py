@@ -1,5 +1,7 @@
 """From rows to arrays: learned from training rows alone, for any order of columns, with one line for mistakes."""
 
+import inspect
+
 import numpy as np
 import pytest
 
@@ -193,3 +195,27 @@ def test_answers_are_in_the_words_and_units_of_the_table(prepared):
   found = prepared.answers(outputs)
   assert list(found) == ["income", "income_probability_low", "hours", "hours_low", "hours_high"]
   assert found["income"] == ["high", "low"]
+
+
+def test_numbers_of_mean_zero_and_standard_deviation_one():
+  from sklearn.preprocessing import StandardScaler
+
+  prepared = tables.fit(tables.as_table(people()), np.arange(40), TARGETS, scaling="standard")
+  assert tables.read_preparation(prepared.as_json()) == prepared
+  (knots,), (heights,) = prepared.curves()
+  age = np.array([float(a) for a in people()["age"] if a is not None])
+  train = np.array([float(a) for a in people()["age"][:40] if a is not None])
+  expected = StandardScaler().fit(train[:, None]).transform(age[:, None])[:, 0]
+  offset = prepared.columns["age"].offset
+  np.testing.assert_allclose(np.interp(age - offset, knots, heights), expected, rtol=1e-5, atol=1e-6)
+  assert np.interp(1e9, knots, heights) == 8.0
+  with pytest.raises(UserError, match="unknown scaling .standart. .did you mean .standard..."):
+    inspect.unwrap(tables.fit)(tables.as_table(people()), np.arange(40), TARGETS, scaling="standart")
+
+
+def test_targets_that_are_rare_may_be_focused_on(prepared):
+  batch = {"income": np.array([0, 1, 1]), "has_income": np.ones(3, np.float32)}
+  logits = np.array([[-1.0], [0.5], [3.0]], np.float32)
+  plain, focused = (prepared.targets["income"].task(focal=gamma).loss(logits, batch) for gamma in (0.0, 2.0))
+  ratio = np.asarray(focused) / np.asarray(plain)
+  assert ratio[2] < ratio[0] < ratio[1] < 1.0
