@@ -63,7 +63,7 @@ def section(record: Mapping[str, Any]) -> str:
     f"## {record['recipe']}",
     record["summary"] + f" {record['tasks']} tasks; {examples['train']:,} examples to train, {examples['valid']:,} to "
     f"tune and {examples['test']:,} to test on; {record['steps']:,} steps of {record['batch_size']}, "
-    f"{record['seeds']} seeds, {record['minutes']:.0f} minutes.",
+    f"{record['seeds']} seed{'s' * (record['seeds'] > 1)}, {record['minutes']:.0f} minutes.",
     f"`{record['command']}`; {record['machine']}.",
     "\n".join("| " + " | ".join(line) + " |" for line in table),
   ]

@@ -45,6 +45,7 @@ def attention_transfer(pretrained: bool = True, height: int = 192) -> Recipe:
   return Recipe(
     name="attention_transfer",
     summary="Blood cells in photographs: a class and a count, by pretrained towers that attend to each other.",
+    expected="364 photographs; BCCD from MTL_JAX_DATA; accuracy 0.74, counts off by 2.9, one seed, 6 minutes.",
     data=lambda seed: Splits(*map(labelled, source.bccd().values())),
     net=net,
     arch=functools.partial(task_attention, shared_stages=STAGES + 2 - TUNED),
