@@ -29,6 +29,7 @@ from mtl_jax.train._evaluate import Inputs, Metrics
 from mtl_jax.train._fingerprint import fingerprint_of
 from mtl_jax.train._finish import Nonfinite, check_nonfinite
 from mtl_jax.train._loop import Loop
+from mtl_jax.train._memory import out_of_memory
 from mtl_jax.train._preemption import Preempted, never, notices
 from mtl_jax.train._programs import batch_placement, compile_programs
 from mtl_jax.train._progress import Progress
@@ -159,7 +160,7 @@ def fit(
 
   Raises:
     UserError: Bad data or options, told in one line; a run directory that holds another run, is in use, or cannot be
-      written to.
+      written to; a device that has too little memory.
     NonFiniteError: With `nonfinite="stop"`, or after five rollbacks; names the tasks and the step.
     Preempted: The program was sent SIGTERM, as machines are before they are taken away. The step has been finished, a
       checkpoint of it written, and the run goes on with `resume=True`. It is a `SystemExit`, with code 75. Without
@@ -283,8 +284,10 @@ def fit(
       running.go(log, bar, noticed)
     except UserError:
       raise
-    except Exception:
+    except Exception as error:
       failing()  # before anything waits for the other processes
+      if (short := out_of_memory(error, batch_size)) is not None:
+        raise short from error
       raise
   if running.stopped and run_dir is not None:
     preempted = Preempted(running.done, run_dir)

@@ -10,7 +10,8 @@ import pytest
 import mtl_jax as mtl
 from mtl_jax.train.log import read_log
 from tests.engine._problem import problem
-from tests.train._run import arrays, digest
+from tests.train._run import arrays, digest, run
+from tests.train._run import programs as run_programs
 from tests.train.test_absent import same, without
 
 TX = optax.adam(1e-2)
@@ -91,6 +92,18 @@ def test_a_gradient_that_is_not_finite_changes_nothing():
   state = mtl.init_train_state(net, tasks, "equal", optax.sgd(0.1), {"x": jnp.ones(1)}, jax.random.key(0))
   after, _ = jax.jit(step)(state, {"x": jnp.ones(1)})
   assert all(same(after.params, state.params)) and int(after.skipped) == 1
+
+
+def test_too_little_memory_is_one_line_with_advice():
+  def step(state, batch):
+    raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.")
+
+  short = run_programs("stop")._replace(step=step)
+  with pytest.raises(mtl.UserError, match=r"memory for a step of 32 examples .*RESOURCE_EXHAUSTED.*accumulate=2.*plan"):
+    run(steps=3, loop={"programs": short})
+  other = short._replace(step=lambda state, batch: 1 / 0)
+  with pytest.raises(ZeroDivisionError):
+    run(steps=3, loop={"programs": other})
 
 
 # At this rate gradient descent on the linear task diverges, at a quarter of it no more.
