@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 
+from mtl_jax._core.errors import UserError
 from mtl_jax._core.inputs import Inputs
 from mtl_jax.data.mixture import as_mixture
 from mtl_jax.net import Net
@@ -71,6 +72,18 @@ def calibrated(problem: Problem, values: Mapping[str, Mapping[str, float]]) -> P
 
   Returns:
     The problem; `mtl.train.predict_all` of it gives calibrated outputs.
+
+  Raises:
+    UserError: The values are not those that a task's calibration has, or none above 0 and finite.
   """
+  for name in values.keys() & problem.tasks.keys():
+    _check(name, problem.tasks[name], values[name])
   tasks = {name: task.calibrated(values[name]) if name in values else task for name, task in problem.tasks.items()}
   return dataclasses.replace(problem, tasks=tasks)
+
+
+def _check(name: str, task: Task, values: Mapping[str, float]) -> None:
+  expected = {} if task.calibration is None else task.calibration.fitted
+  if values.keys() != expected.keys() or not all(0 <= value < math.inf for value in values.values()):
+    wanted = ", ".join(expected) or "nothing, it has no calibration"
+    raise UserError(f"task {name!r} is calibrated by {dict(values)}, expected {wanted}, of 0 and above.")

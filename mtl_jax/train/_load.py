@@ -24,7 +24,16 @@ from mtl_jax.tasks import Task
 from mtl_jax.train._calibrate import calibrated
 from mtl_jax.train._evaluate import Metrics, make_evaluate, predict_all, predictor
 from mtl_jax.train._weights import best_model
-from mtl_jax.train.run_dir import DATA, read_calibration, read_config, read_data, read_model, read_test, tasks_of
+from mtl_jax.train.run_dir import (
+  CALIBRATION,
+  DATA,
+  read_calibration,
+  read_config,
+  read_data,
+  read_model,
+  read_test,
+  tasks_of,
+)
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -195,7 +204,11 @@ def load(
   step, params, state = best_model(run_dir, lambda: problem.net.init(*_given(example)), warn)
   values = read_calibration(run_dir, step)
   about = Kept(read_config(run_dir), values, read_test(run_dir, step))
-  return Trained(calibrated(problem, values), params, state, step, data, about)
+  try:
+    problem = calibrated(problem, values)
+  except UserError as error:
+    raise UserError(f"{run_dir / CALIBRATION}: {error} Delete it, and outputs are not calibrated.") from error
+  return Trained(problem, params, state, step, data, about)
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """The best model of a run, loaded by whoever has the net."""
 
+import json
 import shutil
 
 import flax.linen as nn
@@ -113,3 +114,15 @@ def test_keys_in_a_nets_state(tmp_path):
   fit = mtl.fit(net, tasks, mtl.balance.equal(), tx, data, steps=1, batch_size=2, run_dir=tmp_path, progress=False)
   loaded = mtl.load(tmp_path, net)
   assert loaded.state["shared"]["key"] == fit.net_state["shared"]["key"]
+
+
+@pytest.mark.parametrize(
+  "values",
+  [{"kind": {}}, {"kind": {"temperature": -1.0}}, {"size": {"temperature": 1.0}}, {"size": {"radius": float("inf")}}],
+)
+def test_a_calibration_that_is_none_is_one_line(trained, tmp_path, values):
+  run_dir = shutil.copytree(trained[1], tmp_path / "run")
+  (run_dir / "calibration.json").write_text(json.dumps({"step": 10, "tasks": values}))
+  (name,) = values
+  with pytest.raises(mtl.UserError, match=rf"calibration.json: task '{name}' is calibrated by .*expected .*Delete it"):
+    mtl.load(run_dir, NET, TASKS)

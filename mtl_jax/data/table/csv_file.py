@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,26 +46,27 @@ def read_csv(path: Path, given: Sequence[str], pa: Any) -> pa.Table:
     wrong.append(row)
     return "skip"
 
-  reader = pa.csv.open_csv(
-    path,
-    read_options=pa.csv.ReadOptions(
-      use_threads=False,  # so that rows have numbers
-      block_size=2**24,
-      column_names=names,
-      skip_rows=0 if given else 1,
-    ),
-    parse_options=pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=is_wrong),
-    convert_options=pa.csv.ConvertOptions(
-      column_types={name: pa.binary() for name in names}, strings_can_be_null=False, check_utf8=False
-    ),
-  )
-  batches, size = [], 0
-  for batch in reader:
-    if wrong:
-      break
-    batches.append(batch)
-    size += batch.nbytes
-    check_memory(path, size)
+  with _without_tracebacks():
+    reader = pa.csv.open_csv(
+      path,
+      read_options=pa.csv.ReadOptions(
+        use_threads=False,  # so that rows have numbers
+        block_size=2**24,
+        column_names=names,
+        skip_rows=0 if given else 1,
+      ),
+      parse_options=pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=is_wrong),
+      convert_options=pa.csv.ConvertOptions(
+        column_types={name: pa.binary() for name in names}, strings_can_be_null=False, check_utf8=False
+      ),
+    )
+    batches, size = [], 0
+    for batch in reader:
+      if wrong:
+        break
+      batches.append(batch)
+      size += batch.nbytes
+      check_memory(path, size)
   if wrong:
     row = wrong[0]
     raise UserError(
@@ -74,6 +77,22 @@ def read_csv(path: Path, given: Sequence[str], pa: Any) -> pa.Table:
   if not table.num_rows:
     raise UserError(f"{path} has a header and no rows.")
   return pa.table({name: _decoded(path, name, table[name], 1 if given else 2, pa) for name in names})
+
+
+@contextlib.contextmanager
+def _without_tracebacks() -> Iterator[None]:
+  """Of a wrong row that is not UTF-8 pyarrow prints a traceback, beside the error that it raises."""
+  before = sys.unraisablehook
+
+  def hear(unraisable: Any) -> None:
+    if not isinstance(unraisable.exc_value, UnicodeDecodeError):
+      before(unraisable)
+
+  sys.unraisablehook = hear
+  try:
+    yield
+  finally:
+    sys.unraisablehook = before
 
 
 def _first_line(path: Path) -> tuple[list[str], str]:

@@ -74,6 +74,7 @@ def test_formulas_and_quotes_are_text(tmp_path):
     ("a,b\n1,2\n3,4,5\n", "a.csv line 3 has 3 cells, expected 2"),
     (b"a,b\n1,2\n3,\xff\n", "a.csv line 3, column 'b': the text is not UTF-8"),
     (b"a,\xff\n1,2\n", "a.csv line 1 is not UTF-8"),
+    (b"a,b\n1,2\n3\xff,4,5\n", r"Row #3: Expected 2 columns, got 3"),
     ("a,b\n1,2\n".encode("utf-16"), "not UTF-8"),
   ],
 )
