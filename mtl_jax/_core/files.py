@@ -5,13 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import struct
 import warnings
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from mtl_jax._core.errors import UserError
 
 LOCK = ".lock"
+NO_ZIP = (zipfile.BadZipFile, NotImplementedError, ValueError, OSError, EOFError, struct.error)
+"""What `zipfile` raises for what is no zip file, a part of one, or one of a future version."""
 
 
 @contextlib.contextmanager

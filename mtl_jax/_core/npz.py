@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mtl_jax._core.errors import UserError, nearest, reason
-from mtl_jax._core.files import replacing
+from mtl_jax._core.files import NO_ZIP, replacing
 
 
 def read_npz(
@@ -34,9 +34,9 @@ def read_npz(
   if most is not None:
     _check_unpacked(path, most)
   try:
-    with np.load(path, allow_pickle=False) as file:
-      known = file.files
-      found = {key: np.asarray(file[key]) for key in (*keys, *optional) if key in known}
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+      known = archive.files
+      found = {key: np.asarray(archive[key]) for key in (*keys, *optional) if key in known}
   except Exception as error:  # whatever the layers below make of damaged files
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     raise UserError(f"cannot read {path} as .npz: {reason.rstrip('.')}.") from error
@@ -52,7 +52,7 @@ def _check_unpacked(path: Path, most: int) -> None:
   try:
     with zipfile.ZipFile(path) as archive:
       declared = sum(member.file_size for member in archive.infolist())
-  except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+  except NO_ZIP as error:
     raise UserError(f"cannot read {path} as .npz: {reason(error).rstrip('.')}.") from error
   if declared > most:
     raise UserError(f"{path} has {declared} bytes unpacked, expected at most {most}: divide it.")

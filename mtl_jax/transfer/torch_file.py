@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mtl_jax._core.errors import UserError, reason
-from mtl_jax._core.files import using
+from mtl_jax._core.files import NO_ZIP, using
 from mtl_jax.transfer._torch_pickle import Storage, Tensor, unpickle
 
 _MAGIC = 0x1950A86A20F9469CFC6C  # what PyTorch's files began with before they were zip files
@@ -72,7 +72,7 @@ def _zipped(content: bytes) -> tuple[Any, Callable[[Any], bytes]]:
   try:
     archive = zipfile.ZipFile(io.BytesIO(content))
     (main,) = (name for name in archive.namelist() if name.endswith("data.pkl"))
-  except (zipfile.BadZipFile, ValueError) as error:
+  except NO_ZIP as error:
     raise UserError(f"it is a zip file without one data.pkl ({reason(error)})") from error
   root = main.removesuffix("data.pkl")
 

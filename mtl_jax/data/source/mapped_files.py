@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from mtl_jax._core.errors import UserError
-from mtl_jax._core.files import using
+from mtl_jax._core.files import NO_ZIP, using
 from mtl_jax.data.arrays import check_lengths, take
 from mtl_jax.data.source.protocol import spec_of_rows
 
@@ -101,7 +101,9 @@ def members(path: Path) -> dict[str, int]:
   try:
     with using(path), path.open("rb") as file, zipfile.ZipFile(file) as archive:
       return {info.filename.removesuffix(".npy"): _begin(path, file, info) for info in archive.infolist()}
-  except (zipfile.BadZipFile, struct.error) as error:
+  except UserError:
+    raise
+  except NO_ZIP as error:
     raise UserError(
       f"{path} is no .npz file, or only a part of one: write it with np.savez(path, key=array)."
     ) from error
