@@ -49,7 +49,7 @@ def image_text(width: int = 96, blocks: int = 4, embedding: int = 32, dropout: f
       words = text.pack({"tokens": tokens}, {"sentiment": labels}, length=WORDS, most=1).arrays
       digits = {"image": images[f"{where}_x"][own][..., None], "digit": images[f"{where}_y"][own].astype(np.int32)}
       reviews = {"sentiment": words.pop("sentiment")[:, 0], "text": words}
-      return mixture({"digit": digits, "sentiment": reviews}, rates={"digit": 2, "sentiment": 1})
+      return mixture({"digit": digits, "sentiment": reviews}, rates={"digit": 1, "sentiment": 1})
 
     return Splits(*map(of, rows), about={"tokenizer": tokenizer})
 
@@ -71,7 +71,7 @@ def image_text(width: int = 96, blocks: int = 4, embedding: int = 32, dropout: f
   recipe = Recipe(
     name="image_text",
     summary="Handwritten digits and the sentiment of film reviews through one body of convolutions.",
-    expected="60,000 images and 6920 reviews; MNIST and SST-2 from MTL_JAX_DATA.",
+    expected="60,000 images and 6920 reviews; MNIST and SST-2 from MTL_JAX_DATA; accuracies of 0.98 and 0.78, 5 minutes.",
     data=data,
     net=net,
     tasks={
@@ -80,7 +80,7 @@ def image_text(width: int = 96, blocks: int = 4, embedding: int = 32, dropout: f
     },
     optimizer=lambda rate, steps: optax.chain(adamw_cosine(rate, steps), rates({"embedding/": 5.0})),  # they begin at 1
     learning_rate=2e-3,
-    steps=1200,
+    steps=2400,
     batch_size=96,
     eval_every=200,
     inputs={"digit": ("image",), "sentiment": ("text",)},
