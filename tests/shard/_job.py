@@ -1,4 +1,7 @@
-"""One process of a run, `python -m tests.shard._job COUNT RANK PORT DIRECTORY [DOOMED SIGNAL]`; DOOMED sends itself a signal."""
+"""One process of a run, `python -m tests.shard._job COUNT RANK PORT DIRECTORY [DOOMED SIGNAL]`.
+
+DOOMED sends itself a signal.
+"""
 
 import dataclasses
 import os
