@@ -14,8 +14,9 @@ from mtl_jax.experiment.trained import recipe_of
 from mtl_jax.recipes import Recipe
 from mtl_jax.train import Loop, best_weights
 from mtl_jax.train.environment import changes, environment
+from mtl_jax.train.kept import read_test
 from mtl_jax.train.log import read_log
-from mtl_jax.train.run_dir import RESUMED, read_config, read_environment, read_test
+from mtl_jax.train.run_dir import RESUMED, read_config, read_environment
 
 
 class Reproduced(NamedTuple):

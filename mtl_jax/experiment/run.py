@@ -19,7 +19,8 @@ from mtl_jax.experiment.config import Experiment, in_step, problem_of, step_opti
 from mtl_jax.objective import objective
 from mtl_jax.recipes import Splits
 from mtl_jax.train import Fit, Loop, Metrics, Programs, TrainState, calibrate, compile_programs, fit
-from mtl_jax.train.run_dir import Resume, write_calibration, write_test
+from mtl_jax.train.kept import write_calibration, write_test
+from mtl_jax.train.run_dir import Resume
 from mtl_jax.transfer import from_run
 
 

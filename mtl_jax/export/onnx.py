@@ -48,12 +48,26 @@ def write(model: Deployed, path: Path, batch: int | None, quantize: str | None) 
   # Traced first by JAX itself: jax2onnx puts operations of its own in the place of functions of Flax and JAX, and knows
   # those of JAX better.
   traced = jax.make_jaxpr(positional)(*like)
-  with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"), _quiet(), _named():
+  with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"), _closed(), _quiet(), _named():
     made = to_onnx(jax.extend.core.jaxpr_as_fun(traced), inputs=like, input_names=names, output_names=outputs)
   _pooled_by_place(made)
   if quantize is not None:
     made = QUANTIZED[quantize](made)
   path.write_bytes(made.SerializeToString())
+
+
+@contextlib.contextmanager
+def _closed() -> Iterator[None]:
+  """With a name that jax2onnx 0.17 looks for, and that JAX 0.11 and newer have merged into another."""
+  core: Any = importlib.import_module("jax._src.core")
+  merged = not hasattr(core, "ClosedJaxpr")
+  if merged:
+    core.ClosedJaxpr = core.Jaxpr
+  try:
+    yield
+  finally:
+    if merged:
+      del core.ClosedJaxpr
 
 
 @contextlib.contextmanager

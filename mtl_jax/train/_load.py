@@ -24,16 +24,8 @@ from mtl_jax.tasks import Task
 from mtl_jax.train._calibrate import calibrated
 from mtl_jax.train._evaluate import Metrics, make_evaluate, predict_all, predictor
 from mtl_jax.train._weights import best_model
-from mtl_jax.train.run_dir import (
-  CALIBRATION,
-  DATA,
-  read_calibration,
-  read_config,
-  read_data,
-  read_model,
-  read_test,
-  tasks_of,
-)
+from mtl_jax.train.kept import CALIBRATION, read_calibration, read_test
+from mtl_jax.train.run_dir import DATA, read_config, read_data, read_model, tasks_of
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 

@@ -11,8 +11,9 @@ from mtl_jax._core.errors import UserError
 from mtl_jax._core.files import using
 from mtl_jax.train._in_file import FILE, content_of
 from mtl_jax.train._load import Trained
+from mtl_jax.train.kept import write_calibration, write_test
 from mtl_jax.train.log import write_json
-from mtl_jax.train.run_dir import CONFIG, DATA, MODEL, Model, write_calibration, write_test
+from mtl_jax.train.run_dir import CONFIG, DATA, MODEL, Model
 
 
 def write_model(trained: Trained, directory: str | Path, tasks: Sequence[str] | None = None) -> None:

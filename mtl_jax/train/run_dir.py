@@ -21,8 +21,6 @@ CONFIG = "config.json"
 DATA = "data.json"
 FINGERPRINT = "fingerprint.json"
 ENVIRONMENT = "environment.json"
-CALIBRATION = "calibration.json"
-TEST = "test.json"
 MODEL = "model"
 """The key for what a directory that holds a model alone, and no checkpoints, says of it."""
 RESUMED = "resumed"
@@ -107,7 +105,7 @@ def read_config(run_dir: Path) -> dict[str, Any]:
   path = run_dir / CONFIG
   if not _holds_run(run_dir):
     raise UserError(f"{run_dir} holds no run: there is no {CONFIG} in it.")
-  config = _read_json(path, "")
+  config = read_json(path, "")
   if not isinstance(config, dict):
     raise UserError(f"{path} holds {type(config).__name__}, expected an object with the configuration of a run.")
   return config
@@ -166,53 +164,17 @@ def read_data(run_dir: Path) -> Description:
   with using(path):
     if not path.exists():
       raise UserError(f"{run_dir} has no {DATA}, the description of its training data: {anew}.")
-  stored = _read_json(path, f": delete it and {anew} anew")
+  stored = read_json(path, f": delete it and {anew} anew")
   try:
     return description.read(stored)
   except UserError as error:
     raise UserError(f"{path} describes no data ({error}): delete it and {anew} anew.") from error
 
 
-def write_calibration(run_dir: Path, step: int, values: Mapping[str, Mapping[str, float]]) -> None:
-  """Keeps what calibrates the outputs of the model of a step, `{task: {name: value}}`."""
-  write_json(run_dir / CALIBRATION, {"step": step, "tasks": values})
-
-
-def read_calibration(run_dir: Path, step: int) -> dict[str, dict[str, float]]:
-  """What calibrates the outputs of the model of a step; nothing where the run has it for another one, or not yet.
-
-  Raises:
-    UserError: The file is damaged.
-  """
-  path = run_dir / CALIBRATION
-  if not path.exists():
-    return {}
-  stored: Any = _read_json(path, ": delete it, and outputs are not calibrated")
-  try:
-    values = {name: {key: float(v) for key, v in own.items()} for name, own in stored["tasks"].items()}
-  except (KeyError, TypeError, ValueError, AttributeError) as error:
-    raise UserError(f"{path} holds no calibration: delete it, and outputs are not calibrated.") from error
-  return values if stored.get("step") == step else {}
-
-
-def write_test(run_dir: Path, step: int, values: Mapping[str, Mapping[str, float]]) -> None:
-  """Keeps what the model of a step reaches on the test data, `{task: {metric: value}}`."""
-  write_json(run_dir / TEST, {"best_step": step, "test": values})
-
-
-def read_test(run_dir: Path, step: int | None = None) -> dict[str, dict[str, float]]:
-  """What the model of a step, or None: the best one, reaches on the test data; nothing where that is not known."""
-  path = run_dir / TEST
-  match _read_json(path, ": delete it") if path.exists() else None:
-    case {"best_step": found, "test": {**values}} if step in (None, found):
-      return values
-  return {}
-
-
 def read_environment(run_dir: Path) -> dict[str, Any]:
   """What a run was begun with, as `environment` tells; nothing of a run of an older version."""
   path = run_dir / ENVIRONMENT
-  match _read_json(path, ": delete it") if path.exists() else None:
+  match read_json(path, ": delete it") if path.exists() else None:
     case {**found}:
       return found
   return {}
@@ -228,7 +190,8 @@ def check_data(run_dir: Path, data: Description) -> None:
     raise UserError(f"the run in {run_dir} was started with other data: {some(different)}.")
 
 
-def _read_json(path: Path, advice: str) -> Any:
+def read_json(path: Path, advice: str) -> Any:
+  """What a file of JSON holds; `advice` ends the message where it holds none."""
   with using(path):
     text = path.read_bytes()
   try:
@@ -277,7 +240,7 @@ def _read_fingerprint(run_dir: Path) -> Mapping[str, Any]:
   with using(path):
     if not path.exists():
       return {}
-  stored = _read_json(path, ": delete it and resume the run (--resume), which writes it anew")
+  stored = read_json(path, ": delete it and resume the run (--resume), which writes it anew")
   if not isinstance(stored, dict) or not all(isinstance(part, dict) for part in stored.values()):
     raise UserError(f"{path} holds no fingerprint: delete it and resume the run (--resume), which writes it anew.")
   return stored
