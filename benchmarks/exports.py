@@ -156,12 +156,9 @@ def page(rows: dict[str, dict[str, Any]]) -> str:
     f"the largest value of that output, at least 1; the bar is {BAR:g} for what is not quantized. Times are medians of "
     "a call from numpy arrays to numpy arrays, in a process that has the runtime and not this library; JAX is the "
     f"jitted model. The load of the machine was {os.getloadavg()[2]:.0f}: other programs make times rough. Where 8 or "
-    "16 bits change which box is the best, boxes are compared with others. In nyuv2, above the bar, it is the normals: "
-    f"they are made of length 1, some from short vectors.\n\n{table(header, lines)}\n\n"
+    f"16 bits change which box is the best, boxes are compared with others.\n\n{table(header, lines)}\n\n"
     + (
-      "Refused, for any number of examples where the table has `as told`, else at all:\n\n"
-      + "\n".join(refusals)
-      + "\n\n"
+      "\n".join(["Refused, for any number of examples where the table has `as told`, else at all:\n", *refusals, "\n"])
       if refusals
       else ""
     )
