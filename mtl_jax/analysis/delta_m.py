@@ -11,9 +11,10 @@ from mtl_jax._core.errors import UserError
 def delta_m(metrics: Mapping[str, Any], baseline: Mapping[str, Any], directions: Mapping[str, Any]) -> float:
   r"""The mean relative change over tasks against single-task baselines, in percent; negative is better.
 
-  $$ \Delta_m = \frac{100}{T} \sum_i \frac{1}{K_i} \sum_k s_{ik} \frac{M_{m,ik} - M_{b,ik}}{M_{b,ik}} $$
+  $$ \Delta_m = \frac{100}{T} \sum_i \frac{1}{K_i} \sum_k s_{ik} \frac{M_{m,ik} - M_{b,ik}}{|M_{b,ik}|} $$
 
-  with $s = -1$ where higher is better and $+1$ where lower is better.
+  with $s = -1$ where higher is better and $+1$ where lower is better. Deviation: the paper divides by the baseline
+  itself, which is the same unless it is negative, such as R² of a model that is worse than the mean.
 
   Args:
     metrics: Of the multi-task model, `{task: value}` or `{task: {metric: value}}`.
@@ -42,7 +43,7 @@ def delta_m(metrics: Mapping[str, Any], baseline: Mapping[str, Any], directions:
       if b[key] == 0:
         where = f"task {task!r}" + (f", {key!r}," if key else "")
         raise UserError(f"delta_m: the baseline of {where} is 0: a relative change has no meaning.")
-      changes.append((-1.0 if d[key] else 1.0) * (m[key] - b[key]) / b[key])
+      changes.append((-1.0 if d[key] else 1.0) * (m[key] - b[key]) / abs(b[key]))
     total += sum(changes) / len(changes)
   return 100.0 * total / len(metrics)
 

@@ -25,6 +25,13 @@ def test_delta_m_averages_metrics_within_tasks_first():
   assert mtl.delta_m(metrics, baseline, directions) == pytest.approx(100 * (0.2 + 0.1) / 2)
 
 
+def test_better_is_negative_whatever_the_sign_of_the_baseline():
+  for up in (True, False):
+    for base in (-2.0, 2.0):
+      better = base + (0.5 if up else -0.5)
+      assert mtl.delta_m({"a": better}, {"a": base}, {"a": up}) == pytest.approx(-25.0)
+
+
 def test_delta_m_errors():
   with pytest.raises(mtl.UserError, match="the tasks differ"):
     mtl.delta_m({"a": 1.0}, {"b": 1.0}, {"a": True})
