@@ -34,15 +34,15 @@ def main(recipe: str = "multimnist", steps: int = 600, every: int = 100, rounds:
   splits = data_of(experiment)
   programs = compile_run(experiment, splits)
 
-  def run(every: int) -> float:
-    """Seconds per step."""
+  def run(saved: int) -> float:
+    """Seconds per step, with a checkpoint at every so many steps."""
     moments = []
 
     def stepping(state, batch):
       moments.append(time.perf_counter())
       return programs.step(state, batch)
 
-    loop = mtl.train.Loop(programs=programs._replace(step=stepping), checkpoint_every=every, log_every=every)
+    loop = mtl.train.Loop(programs=programs._replace(step=stepping), checkpoint_every=saved, log_every=every)
     with tempfile.TemporaryDirectory() as folder:
       fit_run(
         experiment, splits._replace(valid=None), run_dir=Path(folder, "run"), loop=loop, progress=False, score=None
