@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from mtl_jax._core import devices
 from mtl_jax._core.checks import check_compute_dtype
 from mtl_jax._core.errors import UserError, nearest
-from mtl_jax._core.inputs import Inputs, Keys, input_keys, input_of
+from mtl_jax._core.inputs import Inputs, input_keys, input_of, tasks_by_keys
 from mtl_jax._core.packed import assembled
 from mtl_jax._core.partition import joined
 from mtl_jax._core.rows import values_of
@@ -179,7 +179,7 @@ def objective(
 
 def _whole(net, tasks, keys, lower, loss, amounts, train, step) -> Objective:
   """The objective of a net that is one function."""
-  groups = _groups(keys)
+  groups = tasks_by_keys(keys)
 
   def losses(params, state, batch, key):
     predictions = {}
@@ -199,7 +199,7 @@ def _whole(net, tasks, keys, lower, loss, amounts, train, step) -> Objective:
 
 def _cut(net, tasks, keys, lower, loss, amounts, train, step) -> Objective:
   """The objective of a net that is a trunk, then independent heads."""
-  cut, groups, mode = net.cut, _groups(keys), {"train": train, "step": step}
+  cut, groups, mode = net.cut, tasks_by_keys(keys), {"train": train, "step": step}
   # An input of auxiliary tasks alone has no branch: the terms run the trunk on it.
   main = [key for key, names in groups.items() if any(tasks[name].balance for name in names)]
 
@@ -259,14 +259,6 @@ def _cut(net, tasks, keys, lower, loss, amounts, train, step) -> Objective:
     return by_name, {"state": {"shared": shared, "task": entries}, "terms": terms}
 
   return Objective(losses, (), branches, beside=beside if has_terms else None)
-
-
-def _groups(keys: Mapping[str, Keys]) -> dict[Keys, list[str]]:
-  """The tasks by their inputs."""
-  groups: dict[Keys, list[str]] = {}
-  for name, key in keys.items():
-    groups.setdefault(key, []).append(name)
-  return groups
 
 
 def at_step(objective: Objective | Callable[..., Any], step: Any) -> Any:

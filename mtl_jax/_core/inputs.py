@@ -44,6 +44,18 @@ def input_keys(tasks: Iterable[str], inputs: Inputs) -> dict[str, Keys]:
   return dict.fromkeys(tasks, _ordered(inputs))
 
 
+def tasks_by_keys(keys: Mapping[str, Keys]) -> dict[Keys, list[str]]:
+  """The tasks that read the same inputs, from `input_keys`.
+
+  >>> tasks_by_keys({"a": "image", "b": "text", "c": "image"})
+  {'image': ['a', 'c'], 'text': ['b']}
+  """
+  groups: dict[Keys, list[str]] = {}
+  for name, own in keys.items():
+    groups.setdefault(own, []).append(name)
+  return groups
+
+
 def _ordered(given: str | Sequence[str]) -> Keys:
   if isinstance(given, str):
     return given

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from mtl_jax._core.inputs import Keys, input_keys, keys_read
+from mtl_jax._core.inputs import input_keys, keys_read, tasks_by_keys
 from mtl_jax.serve._batches import Batches, sizes_up_to
 from mtl_jax.serve.limits import Limits
 from mtl_jax.train import Trained
@@ -45,7 +45,8 @@ class Model:
     self.stop: Callable[[], None] = lambda: None  # is called where the model can never be ready
     self._sizes = sizes_up_to(limits.max_batch_size)
     self._worker = ThreadPoolExecutor(1, "mtl-serve")  # one: a device computes one batch at a time
-    self.branches = [self._branch(names) for names in _grouped(trained)]
+    keys = input_keys(trained.problem.tasks, trained.problem.inputs)
+    self.branches = [self._branch(names) for names in tasks_by_keys(keys).values()]
 
   def _branch(self, names: Sequence[str]) -> Branch:
     own = self.trained.only(names)
@@ -107,14 +108,6 @@ class Model:
       return
     self.ready = True
     log.info("ready after %.1f s: %d programs", loop.time() - begun, len(self._sizes) * len(self.branches))
-
-
-def _grouped(trained: Trained) -> list[list[str]]:
-  """The tasks, by the inputs that they read."""
-  groups: dict[Keys, list[str]] = {}
-  for name, keys in input_keys(trained.problem.tasks, trained.problem.inputs).items():
-    groups.setdefault(keys, []).append(name)
-  return list(groups.values())
 
 
 def _zeros(size: int, leaf: Any) -> np.ndarray:
