@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import flax.linen as nn
@@ -28,7 +29,7 @@ def convolved(
     Maps of this width.
   """
   init = nn.initializers.he_normal()
-  x = nn.Conv(width, (3, 3), (stride, stride), use_bias=False, kernel_init=init, name=names[0])(x)
+  x = Conv(width, (3, 3), (stride, stride), use_bias=False, kernel_init=init, name=names[0])(x)
   return constrain(nn.relu(BatchNorm(name=names[1])(x, train)))
 
 
@@ -52,3 +53,7 @@ def convolve(x: jax.Array, kernel: jax.Array, strides: Any, padding: Any, **more
     return jax.lax.conv_general_dilated(x, kernel, strides, padding, **more)
   down, right = strides
   return jnp.matmul(x[:, ::down, ::right], kernel.reshape(kernel.shape[2:]), precision=more.get("precision"))
+
+
+Conv = functools.partial(nn.Conv, conv_general_dilated=convolve)
+"""A convolution of maps, so computed."""

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mtl_jax.nn._convolution import convolve, convolved
+from mtl_jax.nn._convolution import Conv, convolved
 from mtl_jax.nn._images import check_images
 
 
@@ -45,5 +45,5 @@ class CountHead(nn.Module):
     """
     check_images("CountHead", x)
     x = convolved(x, self.width, train)
-    density = nn.Conv(1, (1, 1), kernel_init=nn.initializers.normal(0.01), conv_general_dilated=convolve)(x)
+    density = Conv(1, (1, 1), kernel_init=nn.initializers.normal(0.01))(x)
     return jax.nn.logsumexp(density.reshape(x.shape[0], -1), axis=1) - jnp.log(density[0].size).astype(x.dtype)

@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mtl_jax.nn._convolution import convolve, convolved
+from mtl_jax.nn._convolution import Conv, convolved
 from mtl_jax.nn._images import check_images
 
 
@@ -54,11 +54,4 @@ class DetectionHead(nn.Module):
     def bias(key, shape, dtype=jnp.float32):
       return jnp.where(jnp.arange(shape[0]) < self.num_classes, logit, 0.0).astype(dtype)
 
-    scores = nn.Conv(
-      self.num_classes + 4,
-      (1, 1),
-      kernel_init=nn.initializers.normal(0.01),
-      bias_init=bias,
-      conv_general_dilated=convolve,
-    )
-    return scores(x)
+    return Conv(self.num_classes + 4, (1, 1), kernel_init=nn.initializers.normal(0.01), bias_init=bias)(x)

@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 
 from mtl_jax.nn._batch_norm import BatchNorm
-from mtl_jax.nn._convolution import convolve
+from mtl_jax.nn._convolution import Conv
 from mtl_jax.nn._depthwise import Depthwise
 from mtl_jax.nn._images import check_images
 from mtl_jax.nn._stages import chosen
@@ -127,15 +127,7 @@ class _Conv(nn.Module):
   def __call__(self, x: jax.Array, train: bool) -> jax.Array:
     init = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
     sides, strides = (self.side, self.side), (self.stride, self.stride)
-    conv = nn.Conv(
-      self.channels,
-      sides,
-      strides,
-      use_bias=False,
-      kernel_init=init,
-      conv_general_dilated=convolve,
-      name="Conv_0",
-    )
+    conv = Conv(self.channels, sides, strides, use_bias=False, kernel_init=init, name="Conv_0")
     return _normalized(conv(x), self.momentum, train, self.activate)
 
 

@@ -9,7 +9,7 @@ import jax
 
 from mtl_jax._core.errors import UserError
 from mtl_jax.nn._batch_norm import BatchNorm
-from mtl_jax.nn._convolution import convolve
+from mtl_jax.nn._convolution import Conv
 from mtl_jax.nn._images import check_images
 from mtl_jax.nn._stages import chosen
 from mtl_jax.shard import constrain
@@ -107,15 +107,8 @@ class ResNet(nn.Module):
 
 
 def _conv(channels: int, side: int, stride: int = 1, name: str | None = None) -> nn.Conv:
-  return nn.Conv(
-    channels,
-    (side, side),
-    (stride, stride),
-    use_bias=False,
-    kernel_init=nn.initializers.he_normal(),
-    conv_general_dilated=convolve,
-    name=name,
-  )
+  init = nn.initializers.he_normal()
+  return Conv(channels, (side, side), (stride, stride), use_bias=False, kernel_init=init, name=name)
 
 
 class _Block(nn.Module):
