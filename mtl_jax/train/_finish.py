@@ -135,7 +135,7 @@ def finish(
     fine = jnp.isfinite(grad_norm) & ~jnp.any(bad)
     new = _guard(state, after, bad, fine, empty, stop=nonfinite in WAITING)
   if lost is not None:
-    new = _counted(new, lost, state.step)
+    new = new._replace(**_counted(new, jnp.any(lost), lost, state.step))
   new = new._replace(step=state.step + 1)
   metrics = {
     "losses": by_name(names, losses),
@@ -222,11 +222,12 @@ def _norm(grads: Any) -> jax.Array:
   return optax.tree.norm([jnp.concatenate(small), *(leaf for leaf in leaves if leaf.size >= _SMALL)])
 
 
-def _counted(state: TrainState, lost: jax.Array, step: jax.Array) -> TrainState:
-  """The state with the tasks that a step left out counted."""
-  is_first = jnp.any(lost) & (state.first_nonfinite < 0)
-  first = jnp.where(is_first, step, state.first_nonfinite)
-  return state._replace(nonfinite=state.nonfinite + lost.astype(jnp.int32), first_nonfinite=first)
+def _counted(state: TrainState, happened: jax.Array, guilty: jax.Array, step: jax.Array) -> dict[str, jax.Array]:
+  """The counters of the state after a mishap in a step, if it happened, by these tasks."""
+  return {
+    "nonfinite": state.nonfinite + jnp.where(happened, guilty, False).astype(jnp.int32),
+    "first_nonfinite": jnp.where(happened & (state.first_nonfinite < 0), step, state.first_nonfinite),
+  }
 
 
 def _guard(
@@ -248,10 +249,8 @@ def _guard(
   else:
     kept = jax.tree.map(lambda a, b: jnp.where(taken, a, b), after(old), old)
   mishap = ~fine & running
-  first = jnp.where(mishap & (old.first_nonfinite < 0), old.step, old.first_nonfinite)
   return kept._replace(
     skipped=old.skipped + mishap.astype(jnp.int32),
-    nonfinite=old.nonfinite + jnp.where(mishap, bad_losses, False).astype(jnp.int32),
-    first_nonfinite=first,
+    **_counted(old, mishap, bad_losses, old.step),
     empty=old.empty if empty is None else old.empty + (empty & running).astype(jnp.int32),
   )

@@ -30,7 +30,7 @@ from mtl_jax.train._fingerprint import fingerprint_of
 from mtl_jax.train._finish import Nonfinite, check_nonfinite
 from mtl_jax.train._loop import Loop
 from mtl_jax.train._memory import out_of_memory
-from mtl_jax.train._preemption import Preempted, never, notices
+from mtl_jax.train._preemption import never, notices
 from mtl_jax.train._programs import batch_placement, compile_programs
 from mtl_jax.train._progress import Progress
 from mtl_jax.train._running import Running, warn
@@ -289,10 +289,9 @@ def fit(
       if (short := out_of_memory(error, batch_size)) is not None:
         raise short from error
       raise
-  if running.stopped and run_dir is not None:
-    preempted = Preempted(running.done, run_dir)
-    warn(str(preempted))
-    raise preempted
+  if running.stopped is not None:
+    warn(str(running.stopped))
+    raise running.stopped
   state, best_model, best = running.state, running.best_model, running.best
   if valid is not None and best.step == 0:
     warn("no evaluation had a finite score: the last parameters are returned in place of the best.")

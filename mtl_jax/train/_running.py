@@ -21,6 +21,7 @@ from mtl_jax.train._evaluate import Metrics
 from mtl_jax.train._finish import WAITING
 from mtl_jax.train._loop import Loop
 from mtl_jax.train._packing import packing_of
+from mtl_jax.train._preemption import Preempted
 from mtl_jax.train._programs import Programs
 from mtl_jax.train._progress import Progress
 from mtl_jax.train._rollback import MOST, slowed
@@ -65,7 +66,7 @@ class Running:
     history: The lines of the log.
     done: How many steps it has made.
     rollbacks: How often it has gone back to a checkpoint.
-    stopped: Whether it was stopped before its last step, so that it can go on elsewhere.
+    stopped: That it was stopped before its last step, so that it can go on elsewhere; None: it was not.
     clock: Its steps' times.
     kept: Its directory and checkpoints there; None: nothing is written.
   """
@@ -93,7 +94,7 @@ class Running:
   history: list[dict[str, Any]] = dataclasses.field(default_factory=list)
   done: int = 0
   rollbacks: int = 0
-  stopped: bool = False
+  stopped: Preempted | None = None
   clock: Clock = dataclasses.field(default_factory=Clock)
   kept: tuple[Path, Checkpoints] | None = None
 
@@ -157,8 +158,8 @@ class Running:
         self._evaluate(log)
       if is_checkpoint:
         self._save()
-      if stops and not is_last:
-        self.stopped = True
+      if stops and not is_last and self.kept is not None:
+        self.stopped = Preempted(step, self.kept[0])
         return
       self.clock.restart()
     if self.nonfinite in ("skip", "drop") and int(self.state.first_nonfinite) >= 0:
