@@ -53,9 +53,8 @@ class Export:
     """Runs the command."""
     from mtl_jax._core.npz import check_writable
     from mtl_jax.experiment.files import files_of, own_files
-    from mtl_jax.experiment.trained import open_trained, recipe_of
+    from mtl_jax.experiment.trained import about_run, open_trained, recipe_of
     from mtl_jax.export import FORMATS, check_quantize, export
-    from mtl_jax.train.run_dir import read_config
 
     only(dotted, [])
     output = self.output or Path(f"model{FORMATS[self.format].suffix}")
@@ -68,9 +67,8 @@ class Export:
       arrays = _first(recipe.data(0).only(list(trained.problem.tasks)).test, trained)
     else:
       arrays = files_of(own_files(recipe, trained), trained, self.input).read(self.input, ())[0]
-    about = {"run": {"recipe": read_config(self.run).get("recipe"), "summary": recipe.summary}}
     wishes = {"tasks": self.tasks or None, "batch": self.batch_size, "quantize": self.quantize}
-    done = export(trained, output, arrays, format=self.format, **wishes, about=about)
+    done = export(trained, output, arrays, format=self.format, **wishes, about=about_run(trained, recipe))
     at_once = f"{done.batch} at a time" if done.batch else "any number at a time"
     print(
       f"{done.path}: {done.size / 1e6:.1f} MB; takes examples {at_once}; read again by its own runtime, on "

@@ -36,14 +36,13 @@ class Serve(Limits):
   def execute(self, dotted: Dotted) -> None:
     """Runs the command."""
     from mtl_jax.experiment.files import own_files
-    from mtl_jax.experiment.trained import open_trained, recipe_of
+    from mtl_jax.experiment.trained import about_run, open_trained, recipe_of
     from mtl_jax.serve import app, run
-    from mtl_jax.train.run_dir import read_config
 
     only(dotted, [])
     recipe = recipe_of(self.run, self.recipe)
     trained = open_trained(self.run, recipe)
     limits = Limits(**{field.name: getattr(self, field.name) for field in dataclasses.fields(Limits)})
-    about = {"run": {"recipe": read_config(self.run).get("recipe"), "summary": recipe.summary}}
-    made = app(trained, own_files(recipe, trained), tasks=self.tasks or None, limits=limits, about=about)
+    options = {"tasks": self.tasks or None, "limits": limits, "about": about_run(trained, recipe)}
+    made = app(trained, own_files(recipe, trained), **options)
     run(made, self.host, self.port)

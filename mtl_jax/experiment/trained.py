@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from mtl_jax import recipes
 from mtl_jax._core.errors import UserError
@@ -47,6 +48,11 @@ def arch_of(run_dir: Path) -> Architecture | None:
   config = read_config(run_dir)
   name, options = config.get("arch"), config.get("arch_options") or []
   return None if name is None else build_arch(str(name), [str(word) for word in options])
+
+
+def about_run(trained: Trained, recipe: Recipe) -> dict[str, Any]:
+  """What a card says of the run that a model is of, beside what the model says of itself."""
+  return {"run": {"recipe": trained.kept.config.get("recipe"), "summary": recipe.summary}}
 
 
 def open_trained(run_dir: Path, recipe: Recipe | None = None, warn: Callable[[str], None] = warnings.warn) -> Trained:
