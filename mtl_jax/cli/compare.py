@@ -114,7 +114,7 @@ class Compare(Beginning):
       return any(worker.working() for worker in workers)
 
     try:
-      yield Others(begin, working, alone=not here) if commands and (self.jobs > 1 or not here) else None
+      yield Others(begin, working, alone=not here) if commands else None
       deadline = time.monotonic() + SECONDS
       while working() and time.monotonic() < deadline:  # nothing is left to train, so they are about to end
         time.sleep(0.1)

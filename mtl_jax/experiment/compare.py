@@ -14,7 +14,7 @@ from mtl_jax.balance import Balancer, as_balancer, rescale
 from mtl_jax.experiment.comparison import SINGLE, Comparison, write
 from mtl_jax.experiment.config import Experiment, RunConfig, configure
 from mtl_jax.experiment.finished import Finished, begin, holds_comparison, unless_in_vain
-from mtl_jax.experiment.runs import Others, planned
+from mtl_jax.experiment.runs import Others, Plan, planned
 from mtl_jax.recipes import Recipe
 
 
@@ -65,23 +65,21 @@ def compare(
     UserError: No balancers or seeds, an unknown name or option, or a directory that is in use, not empty, not writable
       or of another comparison.
   """
-  base = configure(recipe, **options)
-  methods = _methods(base, _balancers(balancers, base.config), archs)
-  check_numbers({"seeds": seeds})
+  plan_of = _planner(recipe, balancers, archs, seeds, options)
   if out is None:
-    plan = planned(base, methods, single_task, seeds, skip, say)
+    plan = plan_of(single_task, skip, say)
     return plan.judged(plan.made(Finished(), progress, say))
   out_dir = Path(out)
   _check_place(out_dir, resume)
   with locked(out_dir):
     _check_place(out_dir, resume)  # once more: now nobody else fills it
-    plan = planned(base, methods, single_task, seeds, skip, say)
+    plan = plan_of(single_task, skip, say)
     begin(out_dir, plan.described() | {"kept": kept or {}})
     with unless_in_vain(out_dir):
-      results = plan.made(Finished(out_dir), progress, say, others or Others())
+      results = plan.made(Finished(out_dir), progress, say, others)
     comparison = plan.judged(results)
     with using(out_dir):
-      write(out_dir, base.config, seeds, comparison, results)
+      write(out_dir, plan.base.config, seeds, comparison, results)
     return comparison
 
 
@@ -117,16 +115,28 @@ def join(
   Raises:
     UserError: As in `compare`; or nobody has begun this comparison there.
   """
-  base = configure(recipe, **options)
-  methods = _methods(base, _balancers(balancers, base.config), archs)
-  check_numbers({"seeds": seeds})
+  plan_of = _planner(recipe, balancers, archs, seeds, options)
   out_dir = Path(out)
   if not holds_comparison(out_dir):
     raise UserError(f"{out_dir} holds no comparison to join: begin it first.")
-  plan = planned(base, methods, single_task, seeds, skip, say)
+  plan = plan_of(single_task, skip, say)
   begin(out_dir, plan.described() | {"kept": kept or {}})
   for title, seed, run in plan.making(Finished(out_dir), False, first):
     say(plan.told(title, seed, run))
+
+
+def _planner(
+  recipe: str | Recipe,
+  balancers: Sequence[str] | Mapping[str, Balancer | str],
+  archs: Sequence[str] | Mapping[str, Architecture | str] | None,
+  seeds: int,
+  options: Mapping[str, Any],
+) -> Callable[[bool, bool, Callable[[str], None]], Plan]:
+  """Checks what can be without data; `plan_of(single_task, skip, say)` then makes these."""
+  base = configure(recipe, **options)
+  methods = _methods(base, _balancers(balancers, base.config), archs)
+  check_numbers({"seeds": seeds})
+  return lambda single_task, skip, say: planned(base, methods, single_task, seeds, skip, say)
 
 
 def _methods(

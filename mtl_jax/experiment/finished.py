@@ -14,7 +14,8 @@ from typing import Any
 from mtl_jax._core.errors import UserError
 from mtl_jax._core.files import claimed, remove, using
 from mtl_jax.experiment.comparison import Run
-from mtl_jax.train.log import flatten, write_json
+from mtl_jax.train.log import changed_settings, flatten, write_json
+from mtl_jax.train.run_dir import read_json
 
 STARTED = "started.json"
 """What determines the comparison."""
@@ -106,13 +107,9 @@ def begin(out_dir: Path, comparison: Mapping[str, Any]) -> None:
   if not holds_comparison(out_dir):
     write_json(path, comparison)
     return
-  with using(path):
-    text = path.read_bytes()
-  try:
-    before, now = (flatten(json.loads(found)) for found in (text, json.dumps(comparison)))
-  except (ValueError, AttributeError, RecursionError) as error:
-    raise UserError(f"{path} is damaged ({error}): choose another directory.") from error
-  different = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+  before = read_json(path, ": choose another directory")
+  if not isinstance(before, dict):
+    raise UserError(f"{path} holds {type(before).__name__}, expected an object: choose another directory.")
+  different = changed_settings(flatten(before), flatten(json.loads(json.dumps(comparison))))
   if different:
-    told = "; ".join(f"{key} was {before.get(key)!r}, is {now.get(key)!r}" for key in different)
-    raise UserError(f"the comparison in {out_dir} was begun with other options: {told}.")
+    raise UserError(f"the comparison in {out_dir} was begun with other options: {'; '.join(different.values())}.")

@@ -6,7 +6,7 @@ import contextlib
 import json
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,19 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
   for key, value in tree.items():
     flat |= flatten(value, f"{prefix}{key}/") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
   return flat
+
+
+def changed_settings(
+  before: Mapping[str, Any], now: Mapping[str, Any], meant: Callable[[Any], Any] = lambda value: value
+) -> dict[str, str]:
+  """What is other in flat settings, in words by its key; `meant`: what of a value counts.
+
+  >>> changed_settings({"steps": 3, "seed": 0}, {"steps": 5, "seed": 0})
+  {'steps': 'steps was 3, is 5'}
+  """
+  both = sorted(before.keys() | now.keys())
+  different = [key for key in both if meant(before.get(key)) != meant(now.get(key))]
+  return {key: f"{key} was {before.get(key)!r}, is {now.get(key)!r}" for key in different}
 
 
 class Log:

@@ -15,7 +15,7 @@ from mtl_jax.data import description
 from mtl_jax.data.description import Description
 from mtl_jax.train._fingerprint import differences
 from mtl_jax.train.environment import environment
-from mtl_jax.train.log import flatten, write_json
+from mtl_jax.train.log import changed_settings, flatten, write_json
 
 CONFIG = "config.json"
 DATA = "data.json"
@@ -143,15 +143,14 @@ def read_model(run_dir: Path) -> Model | None:
   Raises:
     UserError: The directory holds neither; or what it says is damaged.
   """
-  match read_config(run_dir).get(MODEL):
-    case None:
-      return None
-    case {"step": int(step), "tasks": [_, *_] as tasks, "sha256": str(sha256)} if all(
-      name in tasks_of(run_dir) for name in tasks
-    ):
+  found = read_config(run_dir).get(MODEL)
+  if found is None:
+    return None
+  known = tasks_of(run_dir)
+  match found:
+    case {"step": int(step), "tasks": [_, *_] as tasks, "sha256": str(sha256)} if all(name in known for name in tasks):
       return Model(step, tuple(tasks), sha256)
-    case found:
-      raise UserError(f"{run_dir / CONFIG} describes no model ({MODEL}), found {found!r}: export it anew.")
+  raise UserError(f"{run_dir / CONFIG} describes no model ({MODEL}), found {found!r}: export it anew.")
 
 
 def read_data(run_dir: Path) -> Description:
@@ -223,13 +222,9 @@ def _changed(
 ) -> tuple[list[str], list[int] | None, dict[str, str]]:
   """What is other than when the run was started: settings, numbers of steps, and data and optimizer."""
   before, now = flatten(read_config(run_dir)), flatten(json.loads(json.dumps(config)))
-
-  def value(config, key):
-    found = config.get(key)
-    return None if found == [] else found  # an option that an older version did not have is one that is not given
-
-  different = sorted(k for k in before.keys() | now.keys() if value(before, k) != value(now, k))
-  settings = [f"{k} was {before.get(k)!r}, is {now.get(k)!r}" for k in different if k not in (*STEPS, RESUMED)]
+  # An option that an older version did not have is one that is not given.
+  different = changed_settings(before, now, lambda value: None if value == [] else value)
+  settings = [told for key, told in different.items() if key not in (*STEPS, RESUMED)]
   steps = [before.get("fit/steps"), now["fit/steps"]] if "fit/steps" in different else None
   return settings, steps, differences(_read_fingerprint(run_dir), fingerprint)
 
