@@ -40,6 +40,7 @@ def finish(processes, seconds=120):
   finally:
     for process in processes:
       process.kill()
+      process.communicate()  # closes its pipes
   return found
 
 

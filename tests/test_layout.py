@@ -2,7 +2,12 @@
 
 import ast
 import graphlib
+import re
+import tomllib
 from pathlib import Path
+
+from mtl_jax.export.formats import FORMATS
+from mtl_jax.plan._topology import _COMPILERS
 
 ROOT = Path(__file__).parents[1]
 SHARED = ("mtl_jax._core", "mtl_jax._jaxpr")  # private to the library, not to one package of it
@@ -56,3 +61,17 @@ def test_no_package_imports_private_modules_of_another():
 
 def test_core_depends_on_nothing_else():
   assert {package(other) for module in GRAPH if module.startswith(SHARED) for other in GRAPH[module]} <= set(SHARED)
+
+
+def test_extras_that_are_named_exist():
+  """In messages, in docstrings and in prose: each is one of pyproject.toml, and no library is asked for but by one."""
+  known = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+  named = []
+  for path in [*(ROOT / "mtl_jax").rglob("*.py"), ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+    text = path.read_text()
+    named += [(path, name) for some in re.findall(r"mtl-jax\[([\w,-]+)\]", text) for name in some.split(",")]
+    named += [(path, name) for name in re.findall(r"\bextra\(\"([^\"]+)\"", text)]
+  named += [("export", kind.extra) for kind in FORMATS.values()]
+  named += [("plan", name) for extras in _COMPILERS.values() for name in extras]
+  assert len(named) > 30
+  assert [(path, name) for path, name in named if name not in known] == []

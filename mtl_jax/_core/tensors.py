@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mtl_jax._core.errors import UserError, reason
+from mtl_jax._core.extras import extra
 
 _DTYPES = {
   **{"BF16": jnp.bfloat16, "F16": np.float16, "F32": np.float32, "F64": np.float64, "C64": np.complex64, "BOOL": bool},
@@ -43,7 +44,5 @@ def tensor_bytes(arrays: Mapping[str, Any]) -> bytes:
 
 
 def _package(name: str) -> Any:
-  try:
+  with extra("safetensors", "files of safetensors need a package"):
     return importlib.import_module(name)
-  except ImportError as error:
-    raise UserError("files of safetensors need a package: pip install 'mtl-jax[safetensors]'.") from error

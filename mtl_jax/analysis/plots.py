@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mtl_jax._core.errors import UserError
+from mtl_jax._core.extras import extra
 from mtl_jax.analysis.parts import Part
 
 History = Sequence[Mapping[str, Any]]
@@ -16,11 +16,9 @@ History = Sequence[Mapping[str, Any]]
 
 def figure_of(*args: Any, **kwargs: Any) -> Any:
   """A figure that needs no screen; raises a `UserError` where matplotlib is not installed."""
-  try:
+  with extra("plots", "pictures need matplotlib"):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-  except ImportError as error:
-    raise UserError("pictures need matplotlib: pip install 'mtl-jax[plots]'.") from error
   figure = Figure(*args, layout="constrained", **kwargs)
   FigureCanvasAgg(figure)
   return figure

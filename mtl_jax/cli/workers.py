@@ -7,11 +7,13 @@ import dataclasses
 import importlib
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mtl_jax._core.errors import UserError
+from mtl_jax._core.extras import extra
 from mtl_jax.cli.training import Dotted
 
 SECONDS = 30
@@ -77,10 +79,8 @@ def by_submitit(cluster: str) -> Callable[..., Iterator[Worker]]:
   """Jobs of Slurm, or `"local"` ones, by the library submitit."""
 
   def start(commands: Sequence[Sequence[str]], logs: Path, options: dict[str, Any]) -> Iterator[Worker]:
-    try:
+    with extra("slurm", f"jobs on {cluster} need an extra"):
       submitit: Any = importlib.import_module("submitit")
-    except ImportError as error:
-      raise UserError(f"jobs on {cluster} need an extra: pip install 'mtl-jax[slurm]'.") from error
     try:
       executor = submitit.AutoExecutor(logs, cluster=cluster)
       executor.update_parameters(**({"timeout_min": 60 * 24} | options))
@@ -98,12 +98,8 @@ def by_submitit(cluster: str) -> Callable[..., Iterator[Worker]]:
 
 def by_ray(commands: Sequence[Sequence[str]], logs: Path, options: dict[str, Any]) -> Iterator[Worker]:
   """Tasks of a Ray cluster, that of the environment or a local one."""
-  try:
+  with extra("ray", "jobs on ray need an extra"):
     ray: Any = importlib.import_module("ray")
-  except ImportError as error:
-    raise UserError("jobs on ray need an extra: pip install 'mtl-jax[ray]'.") from error
-  if not ray.is_initialized():
-    ray.init(log_to_driver=False)
 
   def run(words: list[str], log: str) -> int:
     with open(log, "w") as file:
@@ -111,7 +107,14 @@ def by_ray(commands: Sequence[Sequence[str]], logs: Path, options: dict[str, Any
         [sys.executable, "-m", "mtl_jax", *words], stdout=file, stderr=subprocess.STDOUT, check=False
       ).returncode
 
-  remote = ray.remote(**({"num_cpus": 1} | options))(run)
+  try:
+    if not ray.is_initialized():
+      with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "os.fork", RuntimeWarning)  # of JAX; what Ray starts are other programs
+        ray.init(log_to_driver=False, logging_level="warning")
+    remote = ray.remote(**({"num_cpus": 1} | options))(run)
+  except Exception as error:  # whatever the scheduler has to say
+    raise UserError(f"ray takes no jobs: {error}") from error
   for number, words in enumerate(commands):
     found = remote.remote(list(words), str(logs / f"{number}.log"))
     yield Worker(

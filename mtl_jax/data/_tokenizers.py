@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mtl_jax._core.errors import UserError
+from mtl_jax._core.extras import extra
 
 
 def tokenizers(what: str, advice: str = "") -> Any:
@@ -17,12 +17,10 @@ def tokenizers(what: str, advice: str = "") -> Any:
   Raises:
     UserError: It is not installed.
   """
-  try:
+  with extra("text", f"{what} needs an extra", advice):
     import tokenizers
     import tokenizers.models
     import tokenizers.normalizers
     import tokenizers.pre_tokenizers
     import tokenizers.trainers
-  except ImportError as error:
-    raise UserError(f"{what} needs an extra: pip install 'mtl-jax[text]'{advice}.") from error
   return tokenizers

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from mtl_jax._core.errors import UserError, reason
+from mtl_jax._core.extras import extra
 from mtl_jax.data._files import Kind, read_each
 
 __all__ = ["read"]
@@ -56,10 +57,8 @@ def read(
 
 
 def _pixels(file: Path, size: tuple[int, int], channels: int) -> np.ndarray:
-  try:
+  with extra("images", "images need Pillow"):
     from PIL import Image, ImageOps
-  except ImportError as error:
-    raise UserError("images need Pillow: pip install 'mtl-jax[images]'.") from error
   try:
     with Image.open(file) as opened:
       image = ImageOps.exif_transpose(opened)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from mtl_jax._core.errors import UserError
+from mtl_jax._core.extras import extra
 
 __all__ = ["fingerprints", "graphs", "readable", "scaffolds"]
 
@@ -143,12 +144,8 @@ def _kind(bond: Any) -> int:
 
 def _parsed(smiles: Sequence[str] | np.ndarray) -> list[Any]:
   """RDKit's molecules, None for those that it cannot read."""
-  try:
+  with extra("molecules", "molecules written as SMILES need RDKit for fingerprints, scaffolds and graphs"):
     from rdkit import Chem, rdBase
-  except ImportError as error:
-    raise UserError(
-      "molecules written as SMILES need RDKit for fingerprints, scaffolds and graphs: pip install 'mtl-jax[molecules]'."
-    ) from error
   with rdBase.BlockLogs():
     return [Chem.MolFromSmiles(str(one)) for one in smiles]
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from mtl_jax._core.checks import check_numbers
 from mtl_jax._core.errors import UserError, check_choice, reason
+from mtl_jax._core.extras import extra
 from mtl_jax._core.files import replacing, using
 from mtl_jax.data.arrays import leaves_of
 from mtl_jax.export.card import card_of
@@ -158,9 +159,8 @@ def _write(format: str, model: Deployed, path: Path, batch: int | None, quantize
   """Writes what is stored; one clear line where the format cannot hold the model."""
   kind = FORMATS[format]
   try:
-    kind.write(model, path, batch, quantize)
-  except ImportError as error:
-    raise UserError(f"export to {format} needs an extra: pip install 'mtl-jax[{kind.extra}]'.") from error
+    with extra(kind.extra, f"export to {format} needs an extra"):
+      kind.write(model, path, batch, quantize)
   except (UserError, OSError):
     raise
   except Exception as error:  # whatever a format makes of operations or free shapes that it does not know

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mtl_jax._core.checks import check_numbers
-from mtl_jax._core.errors import UserError
+from mtl_jax._core.extras import extra
 from mtl_jax.recipes import Files
 from mtl_jax.serve.limits import Limits
 from mtl_jax.train import Trained
@@ -51,10 +51,8 @@ def app(
   Raises:
     UserError: There is no such task, a limit is out of range, or the extra `serve` is not installed.
   """
-  try:
+  with extra("serve", "a service needs an extra"):
     from mtl_jax.serve import _http
-  except ImportError as error:
-    raise UserError("a service needs an extra: pip install 'mtl-jax[serve]'.") from error
   from mtl_jax.export import deployed
   from mtl_jax.export.card import card_of
   from mtl_jax.serve._model import Model

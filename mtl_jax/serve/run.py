@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from mtl_jax._core.errors import UserError
+from mtl_jax._core.extras import extra
 
 if TYPE_CHECKING:
   from starlette.applications import Starlette
@@ -28,10 +29,8 @@ def run(app: Starlette, host: str = "127.0.0.1", port: int = 8000) -> None:
   Raises:
     UserError: The address cannot be used, the model cannot be compiled, or the extra `serve` is not installed.
   """
-  try:
+  with extra("serve", "a service needs an extra"):
     import uvicorn
-  except ImportError as error:
-    raise UserError("a service needs an extra: pip install 'mtl-jax[serve]'.") from error
   model = app.state.model
   with _listening(host, port) as listener:
     config = uvicorn.Config(

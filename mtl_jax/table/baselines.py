@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mtl_jax._core.errors import UserError
+from mtl_jax._core.extras import extra
 from mtl_jax.data.table import Preparation, Target
 from mtl_jax.recipes import Splits
 from mtl_jax.tasks import Task
@@ -36,10 +36,8 @@ def baselines(prepared: Preparation, splits: Splits, tasks: Mapping[str, Task]) 
   Raises:
     UserError: scikit-learn is not installed.
   """
-  try:
+  with extra("tables", "baselines need an extra"):
     import sklearn  # noqa: F401
-  except ImportError as error:
-    raise UserError("baselines need an extra: pip install 'mtl-jax[tables]'.") from error
   found = {"linear": _linear(prepared, splits, tasks)}
   if any(kind.block != "tokens" for kind in prepared.columns.values()):
     found["boosted trees"] = _trees(prepared, splits, tasks)

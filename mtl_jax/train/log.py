@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mtl_jax._core.errors import UserError
+from mtl_jax._core.extras import extra
 from mtl_jax._core.files import replacing, using
 from mtl_jax._core.finite import finite
 
@@ -67,10 +67,8 @@ class Log:
     self._run_dir, self._path = run_dir, run_dir / METRICS
     self.rewind(since)
     if tensorboard:
-      try:
+      with extra("tensorboard", "TensorBoard logs need an extra"):
         from tensorboardX import SummaryWriter
-      except ImportError as error:
-        raise UserError("TensorBoard logs need an extra: pip install 'mtl-jax[tensorboard]'.") from error
       self._board = SummaryWriter(str(run_dir / "tensorboard"), purge_step=since)
 
   def rewind(self, since: int) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mtl_jax._core.errors import UserError, reason
+from mtl_jax._core.extras import extra
 
 _DAMAGED = "{path}: image {number} cannot be read: {reason}."
 
@@ -27,10 +28,8 @@ def decoded(path: Path, data: np.ndarray, offsets: np.ndarray, damaged: str = _D
   Raises:
     UserError: An image cannot be read, or has another size than the first; Pillow is not installed.
   """
-  try:
+  with extra("images", "images need Pillow"):
     from PIL import Image
-  except ImportError as error:
-    raise UserError("images need Pillow: pip install 'mtl-jax[images]'.") from error
   found = []
   for i, (start, end) in enumerate(zip(offsets[:-1], offsets[1:], strict=True)):
     try:

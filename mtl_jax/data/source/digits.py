@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mtl_jax._core.errors import UserError
+from mtl_jax._core.extras import extra
 
 
 def digits() -> dict[str, np.ndarray]:
@@ -19,9 +19,7 @@ def digits() -> dict[str, np.ndarray]:
   References:
     Alpaydin and Kaynak, *Optical Recognition of Handwritten Digits*, UCI Machine Learning Repository, 1998.
   """
-  try:
+  with extra("tables", "the digits data set needs scikit-learn"):
     from sklearn.datasets import load_digits
-  except ImportError as error:
-    raise UserError("the digits data set needs scikit-learn: pip install 'mtl-jax[tables]'.") from error
   x, y = map(np.asarray, load_digits(return_X_y=True))
   return {"x": (x.reshape(-1, 8, 8) / 16).astype(np.float32), "y": y.astype(np.int32)}

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from mtl_jax._core.errors import UserError, reason, some
+from mtl_jax._core.extras import extra
 from mtl_jax.data.arrays import take
 from mtl_jax.data.source.protocol import spec_of_rows
 
@@ -113,10 +114,8 @@ def parquet(
 
 
 def _opened(path: Path) -> tuple[Path, Any]:
-  try:
+  with extra("parquet", "Parquet files need an extra"):
     import pyarrow.parquet
-  except ImportError as error:
-    raise UserError("Parquet files need an extra: pip install 'mtl-jax[parquet]'.") from error
   if not path.is_file():
     raise UserError(f"there is no Parquet file {path}: check the path.")
   try:

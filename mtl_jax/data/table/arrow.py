@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mtl_jax._core.errors import UserError, nearest, some
+from mtl_jax._core.extras import extra
 from mtl_jax._core.files import replacing
 
 if TYPE_CHECKING:
@@ -21,12 +22,10 @@ def arrow() -> Any:
   Raises:
     UserError: It is not installed.
   """
-  try:
+  with extra("tables", "tables need an extra"):
     import pyarrow.compute
     import pyarrow.csv
     import pyarrow.parquet
-  except ImportError as error:
-    raise UserError("tables need an extra: pip install 'mtl-jax[tables]'.") from error
   return pyarrow
 
 
