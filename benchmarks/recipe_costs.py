@@ -28,9 +28,13 @@ from mtl_jax.experiment.planning import plan_run
 CASES = (
   *("digits", "multimnist", "detect_classify", "detect_classify data=bccd", "attention_transfer"),
   *("nyuv2", "office31", "tox21", "qm9", "census"),
+  *("joint_nlu", "joint_nlu data=snips", "parse", "sentences", "sentences pretrained=False", "image_text"),
+  "speech_language",
 )
 TOPOLOGY = "v5e:2x4"
 STEPS = 5
+LOOKED_AT = 50
+"""Batches in which padding is counted."""
 
 
 def main(cases: tuple[str, ...] = CASES, balancer: str = "pcgrad", kept: Path | None = None, one: str = "") -> None:
@@ -75,7 +79,9 @@ def here(case: str, balancer: str) -> dict[str, Any]:
   problem = in_step(problem_of(experiment, mtl.data.describe(splits.train, splits.about)), splits.train)
   config, transform = experiment.config, experiment.recipe.transform
   tx = experiment.recipe.optimizer(config.learning_rate, config.steps)
-  batch = jax.tree.map(jax.numpy.asarray, next(iter(mtl.data.batches(splits.train, config.batch_size))))
+  batches = iter(mtl.data.batches(splits.train, config.batch_size))
+  tokens = [tokens_of(next(batches)) for _ in range(LOOKED_AT)]
+  batch = jax.tree.map(jax.numpy.asarray, next(batches))
   of_step = {"inputs": problem.inputs}
   state = mtl.init_train_state(problem.net, problem.tasks, experiment.balancer, tx, batch, jax.random.key(0), **of_step)
   step = mtl.make_train_step(mtl.objective(problem.net, problem.tasks, problem.inputs), experiment.balancer, tx)
@@ -92,12 +98,20 @@ def here(case: str, balancer: str) -> dict[str, Any]:
     state, _ = jax.block_until_ready(compiled(state, batch))
     seconds.append(time.perf_counter() - begun)
   median, memory = float(np.median(seconds[1:])), compiled.memory_analysis()
-  count = config.batch_size
+  count, (real, places) = config.batch_size, np.sum(tokens, axis=0)
   return {
     **{"batch": count, "parameters": sum(leaf.size for leaf in jax.tree.leaves(state.params))},
     **{"ms": 1e3 * median, "rate": count / median, "MiB": memory.temp_size_in_bytes / 2**20},
+    **({"tokens": real / LOOKED_AT / median, "padding": 1 - real / places} if places else {}),
     "host": sum(text.count(word) for word in ("callback", "infeed", "outfeed")),
   }
+
+
+def tokens_of(batch: Any) -> tuple[int, int]:
+  """The tokens in a batch of packed sentences, and the places for them."""
+  leaves = jax.tree_util.tree_leaves_with_path(batch)
+  found = [np.asarray(leaf) for path, leaf in leaves if str(getattr(path[-1], "key", "")) == "segments"]
+  return sum(int(np.sum(one > 0)) for one in found), sum(one.size for one in found)
 
 
 def planned(case: str, balancer: str) -> dict[str, Any]:
@@ -116,10 +130,15 @@ def planned(case: str, balancer: str) -> dict[str, Any]:
 
 def page(rows: list[tuple[str, dict[str, Any]]], balancer: str) -> str:
   """The page."""
-  header = ["recipe", "batch", "parameters", "step, ms", "examples/s", "MiB", "v5e: MiB", "sent, MB", "ms", "bound by"]
+  header = [
+    *("recipe", "batch", "parameters", "step, ms", "examples/s", "tokens/s", "padding", "MiB"),
+    *("v5e: MiB", "sent, MB", "ms", "bound by"),
+  ]
   lines = [
     [
-      *(case, f"{own['batch']}", f"{own['parameters']:,}", number(own["ms"]), number(own["rate"]), number(own["MiB"])),
+      *(case, f"{own['batch']}", f"{own['parameters']:,}", number(own["ms"]), number(own["rate"])),
+      *((number(own["tokens"]), f"{100 * own['padding']:.1f} %") if "tokens" in own else ("", "")),
+      number(own["MiB"]),
       number(own["device MiB"]) if own["fits"] else "does not fit",
       *(number(own["sent MB"]), number(own["predicted ms"]), own["bound"]),
     ]
@@ -129,7 +148,9 @@ def page(rows: list[tuple[str, dict[str, Any]]], balancer: str) -> str:
   told = f"Steps that ask the host for something: {', '.join(asked) or 'none'}."
   return (
     f"# What a step of a recipe costs\n\n`python benchmarks/recipe_costs.py`, {balancer}, the engine chosen by itself."
-    f"\n\n{describe('flax')}. Median of {STEPS} steps, augmentation included; MiB are temporary memory. Then, for one "
+    f"\n\n{describe('flax')}. Median of {STEPS} steps, augmentation included; MiB are temporary memory. Examples of "
+    f"recipes of text are rows, which hold several sentences; padding is the share of places without a token, in "
+    f"{LOOKED_AT} batches. Then, for one "
     f"device of {TOPOLOGY}, eight TPU v5e, the same batch divided among them: the memory of the program, what is sent "
     f"in a step, and the time of a step by a roofline, which real steps are slower than.\n\n{table(header, lines)}\n\n"
     f"{told}"

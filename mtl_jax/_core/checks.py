@@ -18,6 +18,7 @@ _LEAST = {
   "accumulate": 1,
   "eval_every": 1,
   "checkpoint_every": 1,
+  "keep": 1,
   "log_every": 1,
   "patience": 1,
   "seeds": 1,

@@ -53,6 +53,8 @@ class Train(Beginning):
   """Stop after this many evaluations without a better score."""
   checkpoint_every: int | None = None
   """Steps between checkpoints (default: at each evaluation)."""
+  keep: int = 2
+  """How many checkpoints stay, the newest, beside the best model."""
   tensorboard: bool = False
   """Also write TensorBoard events."""
   verbose: bool = False
@@ -94,6 +96,7 @@ class Train(Beginning):
         patience=self.patience,
         loop=Loop(
           checkpoint_every=self.checkpoint_every,
+          keep=self.keep,
           tensorboard=self.tensorboard,
           title=f"{short(self.recipe)} {self.balancer}",
         ),

@@ -269,7 +269,7 @@ def fit(
       described = {**loop.config, "fit": settings}
       fingerprint = fingerprint_of(train, tx, state.params, frozen)
       opened.enter_context(open_run(run_dir, described, resume, data.describe(train, loop.about), fingerprint))
-      running.kept = run_dir, opened.enter_context(Checkpoints(run_dir / "checkpoints"))
+      running.kept = run_dir, opened.enter_context(Checkpoints(run_dir / "checkpoints", loop.keep))
       if running.recall():
         running.history = [line for line in read_log(run_dir) if line["step"] <= running.done]
       go_on(run_dir, described, running.done, fingerprint, warn)

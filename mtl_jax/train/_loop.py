@@ -18,6 +18,7 @@ class Loop:
   Attributes:
     log_every: Steps between log lines; metrics are read from the device only then.
     checkpoint_every: Steps between checkpoints; None: at each evaluation.
+    keep: How many checkpoints stay, the newest; the best model has a place of its own and stays in any case.
     tensorboard: Also write TensorBoard events.
     title: The title of the progress bar.
     probe: `probe(state) -> {name: number}`, logged at each evaluation.
@@ -34,6 +35,7 @@ class Loop:
 
   log_every: int = 50
   checkpoint_every: int | None = None
+  keep: int = 2
   tensorboard: bool = False
   title: str = "train"
   probe: Callable[[TrainState], Mapping[str, Any]] | None = None
@@ -43,4 +45,4 @@ class Loop:
 
   def __post_init__(self) -> None:
     """Checks the numbers."""
-    check_numbers({"log_every": self.log_every, "checkpoint_every": self.checkpoint_every})
+    check_numbers({"log_every": self.log_every, "checkpoint_every": self.checkpoint_every, "keep": self.keep})

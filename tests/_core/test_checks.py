@@ -14,7 +14,8 @@ from mtl_jax._core.checks import check_compute_dtype, check_numbers
     *[
       ({name: 0}, f"{name} is 0, expected at least 1.")
       for name in (
-        *("steps", "batch_size", "accumulate", "eval_every", "checkpoint_every", "log_every", "patience", "seeds"),
+        *("steps", "batch_size", "accumulate", "eval_every", "checkpoint_every", "keep", "log_every", "patience"),
+        "seeds",
         *("--batch-size", "--checkpoint-every", "--num-processes"),
       )
     ],

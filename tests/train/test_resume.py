@@ -68,6 +68,17 @@ def test_early_stopping_survives(tmp_path):
   assert int(resumed.state.step) == 30 and resumed.best_step == 10
 
 
+@pytest.mark.parametrize("keep", [1, 3])
+def test_so_many_checkpoints_stay_and_the_best_model(keep, tmp_path):
+  options = {"score": lambda metrics: 1.0, "loop": {"keep": keep, "checkpoint_every": 10}}
+  first = run(tmp_path / "run", steps=40, **options)
+  left = {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()}
+  assert left == {str(step) for step in (10, 20, 30, 40)[-keep:]}
+  again = run(tmp_path / "run", steps=41, resume=True, **options)
+  assert first.best_step == again.best_step == 10
+  assert digest(again.params) == digest(first.params)
+
+
 def _other_order(run_dir, **options):
   tasks = dict(reversed(TASKS.items()))
   return mtl.fit(
