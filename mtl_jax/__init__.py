@@ -43,6 +43,7 @@ The parts, each a module:
 - `analysis`: conflict between tasks, and Delta_m.
 - `recipes`: runnable experiments.
 - `transfer`: pretrained weights, other runs to begin with, and what is trained of them.
+- `compress`: models that take less room.
 - `table`: tables of one's own, from a CSV file to a model beside simpler ones.
 
 Two more are imported by their names: `mtl_jax.experiment`, which runs and compares recipes; `mtl_jax.cli`, the command
@@ -54,6 +55,7 @@ from mtl_jax import (
   arch,
   balance,
   bilevel,
+  compress,
   data,
   engine,
   export,
@@ -97,6 +99,7 @@ __all__ = [
   "balance",
   "bilevel",
   "compare",
+  "compress",
   "data",
   "delta_m",
   "engine",

@@ -31,11 +31,16 @@ _LEAST = {
   "queue": 1,
   "max_bytes": 1,
   "port": 0,
+  "begin": 0,
+  "end": 1,
+  "every": 1,
+  "best_from": 0,
 }
 # JAX makes a key of 32 bits, so greater seeds would repeat the runs of smaller ones.
 _MOST = {"seed": 2**32 - 1, "port": 65535}
 _ABOVE_ZERO = ("learning_rate", "timeout")
 _NOT_BELOW_ZERO = ("max_wait_ms",)
+_SHARES = ("prune", "sparsity")
 
 
 def check_numbers(options: Mapping[str, Any]) -> None:
@@ -63,6 +68,8 @@ def check_numbers(options: Mapping[str, Any]) -> None:
       raise UserError(f"{option} is {value!r}, expected above 0 and finite.")
     if name in _NOT_BELOW_ZERO and not (_is(value, numbers.Real) and 0 <= value < math.inf):
       raise UserError(f"{option} is {value!r}, expected at least 0 and finite.")
+    if name in _SHARES and not (_is(value, numbers.Real) and 0 <= value < 1):
+      raise UserError(f"{option} is {value!r}, expected a share of at least 0 and below 1.")
 
 
 def _check_whole(option: str, value: Any, least: int, most: float) -> None:

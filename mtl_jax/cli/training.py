@@ -45,6 +45,9 @@ class Training:
   """What the network computes in; parameters and Gram matrices stay float32."""
   frozen: tuple[str, ...] = ()
   """Regular expressions for the parameters that stay as they are, such as shared/Conv_0."""
+  prune: float | None = None
+  """Set this share of the trunk's weights to zero while training, such as 0.8: the smallest ones, more and more of them
+  between a tenth and three quarters of the steps. Files of the model can then be packed smaller; it is not faster."""
   nonfinite: Literal["stop", "skip", "drop", "rollback", "ignore"] = "stop"
   """On a NaN or infinite loss: stop with an error, skip the step, drop the task from the step, roll back to the newest
   checkpoint with half the learning rate, or do not check."""

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import jax
+import optax
 
 from mtl_jax._core.checks import check_numbers, check_once
 from mtl_jax._core.errors import UserError, nearest
 from mtl_jax._core.inputs import initial_input, input_keys
 from mtl_jax.arch import Architecture
 from mtl_jax.balance import Balancer, rescale
+from mtl_jax.compress import pruned
 from mtl_jax.data import Description, as_mixture
 from mtl_jax.data.views import entries_of
 from mtl_jax.engine import Engine
@@ -44,6 +46,7 @@ class RunConfig:
     dtype: What the network computes in.
     nonfinite: What happens on NaN or infinite losses.
     frozen: Regular expressions for the parameters that stay as they are.
+    prune: The share of the trunk's weights that are zero in the end, see `pruning`; None: none are set to zero.
     init_from: The directory of a run whose best model is begun with; a run that goes on does not need it.
     init_parts: Which parts of it, see `mtl.transfer.from_run`; None: all that are equal.
     recipe_options: As on the command line, without the prefix: `("--num-pairs", "500")`.
@@ -66,6 +69,7 @@ class RunConfig:
   dtype: Literal["float32", "bfloat16"] = "float32"
   nonfinite: Nonfinite = "stop"
   frozen: tuple[str, ...] = ()
+  prune: float | None = None
   init_from: str | None = None
   init_parts: Literal["equal", "trunk"] | None = None
   recipe_options: tuple[str, ...] = ()
@@ -168,6 +172,41 @@ def example_of(problem: Problem, data: Description, count: int) -> Any:
   """The shapes of the input in a batch of `count` examples; of the first, where tasks have inputs of their own."""
   batch = batch_of(data, count)
   return initial_input(input_keys(problem.tasks, problem.inputs), lambda task: entries_of(batch, task))
+
+
+class Pruning(NamedTuple):
+  """When the weights of a run are pruned, as `mtl.compress.pruned` has it.
+
+  Attributes:
+    begin: The steps before.
+    end: The step from which on the share of zeros is the one asked for.
+    every: Steps between prunings.
+  """
+
+  begin: int
+  end: int
+  every: int
+
+
+def pruning(config: RunConfig) -> Pruning | None:
+  """The pruning of a run, from a tenth of its steps to three quarters, at every hundredth; None: it has none.
+
+  >>> pruning(configure("digits", steps=1000, prune=0.8).config)
+  Pruning(begin=100, end=750, every=10)
+  """
+  if config.prune is None:
+    return None
+  steps = config.steps
+  return Pruning(steps // 10, max(steps // 10 + 1, 3 * steps // 4), max(1, steps // 100))
+
+
+def optimizer_of(experiment: Experiment) -> optax.GradientTransformation:
+  """The recipe's optimizer, which prunes where the experiment asks for it; tables that are read by rows stay whole."""
+  config, recipe = experiment.config, experiment.recipe
+  tx, asked = recipe.optimizer(config.learning_rate, config.steps), pruning(config)
+  if asked is None or config.prune is None:
+    return tx
+  return pruned(tx, config.prune, **asked._asdict(), but=tuple(recipe.sparse or ()))
 
 
 def step_options(experiment: Experiment) -> dict[str, Any]:

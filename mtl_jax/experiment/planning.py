@@ -11,7 +11,16 @@ import jax
 from mtl_jax._core.errors import UserError
 from mtl_jax.data import describe
 from mtl_jax.engine import Engine
-from mtl_jax.experiment.config import Experiment, RunConfig, batch_of, data_of, in_step, problem_of, step_options
+from mtl_jax.experiment.config import (
+  Experiment,
+  RunConfig,
+  batch_of,
+  data_of,
+  in_step,
+  optimizer_of,
+  problem_of,
+  step_options,
+)
 from mtl_jax.plan import Report, open_topology, plan
 from mtl_jax.shard import AnyRules
 from mtl_jax.train.log import write_json
@@ -37,14 +46,14 @@ def plan_run(
     One report an engine.
   """
   target = open_topology(topology)  # first of all: CPU devices can only be made before JAX starts
-  config, recipe = experiment.config, experiment.recipe
+  config = experiment.config
   splits = data_of(experiment)
   data = describe(splits.train, splits.about)
   batch = batch_of(data, config.batch_size)
   return plan(
     in_step(problem_of(experiment, data), splits.train),
     experiment.balancer,
-    recipe.optimizer(config.learning_rate, config.steps),
+    optimizer_of(experiment),
     batch,
     target,
     engines,

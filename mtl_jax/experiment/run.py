@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import optax
 
 from mtl_jax import shard
 from mtl_jax._core.errors import UserError
 from mtl_jax._core.inputs import Inputs, keys_read
 from mtl_jax.data import Description, check, describe
 from mtl_jax.data.sample import first, spec_of
-from mtl_jax.experiment.config import Experiment, in_step, problem_of, step_options
+from mtl_jax.experiment.config import Experiment, in_step, optimizer_of, problem_of, pruning, step_options
 from mtl_jax.objective import objective
 from mtl_jax.recipes import Splits
 from mtl_jax.train import Fit, Loop, Metrics, Programs, TrainState, calibrate, compile_programs, fit
@@ -28,17 +27,13 @@ def _options(experiment: Experiment, mesh: jax.sharding.Mesh | None, rules: shar
   return {**step_options(experiment), "engine": experiment.engine, "mesh": mesh, "rules": rules}
 
 
-def _optimizer(experiment: Experiment) -> optax.GradientTransformation:
-  return experiment.recipe.optimizer(experiment.config.learning_rate, experiment.config.steps)
-
-
 def compile_run(
   experiment: Experiment, splits: Splits, mesh: jax.sharding.Mesh | None = None, rules: shard.AnyRules = None
 ) -> Programs:
   """The compiled programs that all seeds of an experiment share."""
   problem = problem_of(experiment, describe(splits.train, splits.about))
   options = _options(experiment, mesh, rules)
-  return compile_programs(problem, experiment.balancer, _optimizer(experiment), splits.train, **options)
+  return compile_programs(problem, experiment.balancer, optimizer_of(experiment), splits.train, **options)
 
 
 def train_run(
@@ -97,13 +92,14 @@ def fit_run(
 ) -> Fit:
   """Trains a recipe, as `train_run` does, without a look at the test data."""
   config, described = experiment.config, describe(splits.train, splits.about)
+  asked = pruning(config)
   problem = problem_of(experiment, described)
   if run_dir is not None:
     _check_kept(splits.train, described, problem.inputs)
   return fit(
     problem,
     experiment.balancer,
-    _optimizer(experiment),
+    optimizer_of(experiment),
     splits.train,
     valid=splits.valid,
     steps=config.steps,
@@ -112,6 +108,7 @@ def fit_run(
     eval_every=experiment.recipe.eval_every,
     run_dir=run_dir,
     resume=resume,
+    best_from=0 if asked is None else asked.end,
     start=None if config.init_from is None else from_run(config.init_from, config.init_parts or "equal"),
     loop=dataclasses.replace(loop or Loop(), config=dataclasses.asdict(config), about=splits.about),
     **{"score": experiment.recipe.score, **_options(experiment, mesh, rules), **fit_options},

@@ -85,6 +85,7 @@ def fit(
   eval_every: int | None = None,
   patience: int | None = None,
   score: Callable[[Metrics], float] | None = None,
+  best_from: int = 0,
   accumulate: int = 1,
   compute_dtype: Any = None,
   nonfinite: Nonfinite = "stop",
@@ -134,6 +135,8 @@ def fit(
     patience: Stop after this many evaluations without a better score; None: never.
     score: What "best" means: a function of `{task: {metric: value}}` over the tasks with validation labels, lower is
       better, such as `mtl.train.mean_loss`; None: the score above.
+    best_from: Evaluations before this step count neither as the best nor for `patience`: for what only ends at some
+      step, such as `mtl.compress.pruned`.
     accumulate: Cut each batch into this many pieces for the trunk's backward pass (see `arch.microbatch`).
     compute_dtype: For example `jnp.bfloat16`: compute in it; parameters, Gram matrix and optimizer stay float32.
     nonfinite: On a NaN or infinite loss or gradient, `"stop"` with an error; `"skip"` the step and count; `"drop"` the
@@ -176,7 +179,9 @@ def fit(
   elif batch_size is None:
     batch_size = 128
   counts = {"steps": steps, "batch_size": batch_size, "seed": seed, "accumulate": accumulate, "eval_every": eval_every}
-  check_numbers({**counts, "patience": patience})
+  check_numbers({**counts, "patience": patience, "best_from": best_from})
+  if best_from > steps:
+    raise UserError(f"best_from is {best_from}, but the run has {steps} steps: it would have no best model.")
   balancer = as_balancer(balancer)
   check_optimizer(tx)
   check_compute_dtype(compute_dtype)
@@ -206,6 +211,8 @@ def fit(
   settings |= {"freeze_absent": freeze_absent, "frozen": [frozen] if isinstance(frozen, str) else list(frozen)}
   if sparse:
     settings["sparse"] = list(sparse)
+  if best_from:
+    settings["best_from"] = int(best_from)
   settings |= {
     "compute_dtype": None if compute_dtype is None else jnp.dtype(compute_dtype).name,
     "nonfinite": nonfinite,
@@ -259,6 +266,7 @@ def fit(
     eval_every=eval_every,
     checkpoint_every=checkpoint_every,
     patience=patience,
+    best_from=best_from,
     nonfinite=nonfinite,
     state=state,
   )

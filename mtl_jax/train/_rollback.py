@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import jax
 import jax.numpy as jnp
 import optax
 
@@ -14,8 +17,21 @@ MOST = 5
 
 
 def slowable(tx: optax.GradientTransformation) -> optax.GradientTransformation:
-  """The optimizer with its updates times a factor, at first 1, in its state: to any optax rule a learning rate."""
-  return optax.chain(tx, optax.inject_hyperparams(optax.scale)(step_size=1.0))
+  """The optimizer with its updates times a factor, at first 1, in its state: to any optax rule a learning rate.
+
+  Parameters that it sets to zero, as those do that prune, are set to zero at any rate.
+  """
+  return optax.chain(tx, optax.inject_hyperparams(_scaled)(step_size=1.0))
+
+
+def _scaled(step_size: Any) -> optax.GradientTransformation:
+  def update(updates: Any, state: Any, params: Any = None) -> Any:
+    def one(update: Any, param: Any) -> Any:
+      return jnp.where(update == -param, update, update * jnp.asarray(step_size, update.dtype))
+
+    return jax.tree.map(one, updates, params), state
+
+  return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
 
 def slowed(state: TrainState, rollbacks: int) -> TrainState:

@@ -59,6 +59,7 @@ class Running:
     eval_every: Steps between evaluations.
     checkpoint_every: Steps between checkpoints.
     patience: As in `fit`.
+    best_from: As in `fit`.
     nonfinite: As in `fit`.
     state: The state after the step `done`.
     best_model: The best parameters so far, and the net's state with them; None: there are no validation data.
@@ -87,6 +88,7 @@ class Running:
   eval_every: int
   checkpoint_every: int
   patience: int | None
+  best_from: int
   nonfinite: str
   state: TrainState
   best_model: tuple[Any, Any] | None = None
@@ -174,6 +176,8 @@ class Running:
     self._record(log, "valid", scores)
     if self.loop.probe is not None:
       self._record(log, "probe", self.loop.probe(self.state))
+    if self.done < self.best_from:
+      return
     self.best = judge(self.best, self.done, {name: scores[name] for name in self.scored}, self.score, warn)
     if self.best.step == self.done:
       self.best_model = jax.tree.map(jnp.copy, model)

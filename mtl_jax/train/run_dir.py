@@ -28,6 +28,8 @@ RESUMED = "resumed"
 meaning to the run."""
 STEPS = ("steps", "fit/steps")
 """What may change when a run goes on."""
+WITH_STEPS = ("fit/best_from",)
+"""What may then change with it, since it may be a share of the steps."""
 
 Resume = bool | str
 """Whether a run may go on; "anyway": even where it is not the one that was started."""
@@ -224,7 +226,8 @@ def _changed(
   before, now = flatten(read_config(run_dir)), flatten(json.loads(json.dumps(config)))
   # An option that an older version did not have is one that is not given.
   different = changed_settings(before, now, lambda value: None if value == [] else value)
-  settings = [told for key, told in different.items() if key not in (*STEPS, RESUMED)]
+  free = (*STEPS, RESUMED, *(WITH_STEPS if "fit/steps" in different else ()))
+  settings = [told for key, told in different.items() if key not in free]
   steps = [before.get("fit/steps"), now["fit/steps"]] if "fit/steps" in different else None
   return settings, steps, differences(_read_fingerprint(run_dir), fingerprint)
 
