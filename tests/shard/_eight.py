@@ -102,6 +102,18 @@ def constrained():
   return found
 
 
+def gradients():
+  """Where gradients lie that no rule but that of the optimizer's state divides, and one of some rows of its parameter."""
+  params = {"kernel": jnp.ones((16, 8)), "bias": jnp.ones(3), "table": jnp.ones((64, 8))}
+  grads = {**params, "table": jnp.ones((5, 8))}
+  found = {}
+  with jax.set_mesh(mtl.make_mesh("data=8")):
+    for name, rules in {"zero": mtl.shard.zero(64), "replicated": None}.items():
+      placed = jax.jit(functools.partial(mtl.shard.constrain_gradients, params=params, rules=rules))(grads)
+      found[name] = {key: leaf.sharding.shard_shape(leaf.shape) for key, leaf in placed.items()}
+  return found
+
+
 def batch_statistics():
   """Outputs and statistics of a batch, on one device and in programs for one device of eight."""
   trunk = mtl.from_linen(mtl.nn.ResNet((1,), width=2, small_images=True))
@@ -193,6 +205,7 @@ if __name__ == "__main__":
       "runs": runs(),
       "engines": engines(),
       "constrain": constrained(),
+      "gradients": gradients(),
       "statistics": batch_statistics(),
       "parts": parts(),
       "tables": tables(),

@@ -76,3 +76,8 @@ def test_devices_send_the_rows_of_a_batch_and_no_table(found, mesh, parts):
 
 def test_a_run_goes_on_over_another_mesh_by_other_rules(found):
   assert found["fits"]["parameters"] < ROUNDING and found["fits"]["validation"] < ROUNDING, found["fits"]
+
+
+def test_gradients_lie_where_the_state_that_they_update_does(found):
+  whole = {"kernel": [16, 8], "bias": [3], "table": [5, 8]}
+  assert found["gradients"] == {"zero": {**whole, "kernel": [2, 8]}, "replicated": whole}
