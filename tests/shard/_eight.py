@@ -103,7 +103,7 @@ def constrained():
 
 
 def gradients():
-  """Where gradients lie that no rule but that of the optimizer's state divides, and one of some rows of its parameter."""
+  """The parts of gradients on each device, by the optimizer's rules; one gradient is of some rows of its parameter."""
   params = {"kernel": jnp.ones((16, 8)), "bias": jnp.ones(3), "table": jnp.ones((64, 8))}
   grads = {**params, "table": jnp.ones((5, 8))}
   found = {}
