@@ -60,7 +60,7 @@ def main(
   )
   methods = [of_method(method) for method in compared.methods]
   minutes = (time.perf_counter() - begun) / 60
-  name = "-".join([recipe, *(option.partition("=")[2] for option in options)])
+  name = "-".join([recipe, *map(told, options)])
   command = " ".join(["python", "benchmarks/recipes.py", *map(shlex.quote, sys.argv[1:])])
   record = {
     "recipe": name,
@@ -86,6 +86,12 @@ def main(
     found = classical_scores(splits, problem)
     methods += [{"name": name, **summary({t: [v] for t, v in own.items()})} for name, own in found.items()]
     write_json(path, record)
+
+
+def told(option: str) -> str:
+  """An option in the name of a file: by its value, where that says enough."""
+  name, _, value = option.partition("=")
+  return f"{name}={value}" if value in ("True", "False") or value.isdigit() else value
 
 
 def classical_scores(splits: Any, problem: mtl.Problem) -> dict[str, dict[str, float]]:
