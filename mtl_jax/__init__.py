@@ -43,7 +43,7 @@ The parts, each a module:
 - `analysis`: conflict between tasks, and Delta_m.
 - `recipes`: runnable experiments.
 - `transfer`: pretrained weights, other runs to begin with, and what is trained of them.
-- `compress`: models that take less room.
+- `compress`: models that take less room, and small ones that learn from large ones.
 - `table`: tables of one's own, from a CSV file to a model beside simpler ones.
 
 Two more are imported by their names: `mtl_jax.experiment`, which runs and compares recipes; `mtl_jax.cli`, the command

@@ -38,9 +38,10 @@ _LEAST = {
 }
 # JAX makes a key of 32 bits, so greater seeds would repeat the runs of smaller ones.
 _MOST = {"seed": 2**32 - 1, "port": 65535}
-_ABOVE_ZERO = ("learning_rate", "timeout")
+_ABOVE_ZERO = ("learning_rate", "timeout", "temperature")
 _NOT_BELOW_ZERO = ("max_wait_ms",)
 _SHARES = ("prune", "sparsity")
+_UP_TO_ONE = ("teacher_weight",)
 
 
 def check_numbers(options: Mapping[str, Any]) -> None:
@@ -70,6 +71,8 @@ def check_numbers(options: Mapping[str, Any]) -> None:
       raise UserError(f"{option} is {value!r}, expected at least 0 and finite.")
     if name in _SHARES and not (_is(value, numbers.Real) and 0 <= value < 1):
       raise UserError(f"{option} is {value!r}, expected a share of at least 0 and below 1.")
+    if name in _UP_TO_ONE and not (_is(value, numbers.Real) and 0 <= value <= 1):
+      raise UserError(f"{option} is {value!r}, expected from 0 to 1.")
 
 
 def _check_whole(option: str, value: Any, least: int, most: float) -> None:

@@ -45,7 +45,7 @@ class Reproduce:
       raise UserError(f"--tolerance is {self.tolerance:g}, expected 0 or more.")
     recipe = recipe_of(self.run, self.recipe)
     with tempfile.TemporaryDirectory() as scratch:
-      found = reproduce(self.run, self.run_dir or Path(scratch) / "run", recipe)
+      found = reproduce(self.run, self.run_dir or Path(scratch) / "run", recipe, named=self.recipe)
     table = Table(title="test scores")
     for column in ("task", "metric", "then", "now"):
       table.add_column(column)

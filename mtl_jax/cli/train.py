@@ -21,11 +21,21 @@ class Train(Beginning):
     mtl-jax train digits --balancer dwa --balancer.window 50 --run-dir runs/dwa
     mtl-jax train digits --arch mmoe --arch.experts 8 --balancer nash
     mtl-jax train digits --balancer pcgrad --run-dir runs/pcgrad --resume
+    mtl-jax train digits --teacher runs/left runs/right runs/tilt --teacher-weight 0.7
     mtl-jax train my.py --recipe.size 500
     mtl-jax train digits --mesh data=4,model=2 --rules fsdp
     mtl-jax train digits --coordinator 10.0.0.1:8476 --num-processes 2 --process-id 0
   """
 
+  teacher: tuple[str, ...] = ()
+  """Run directories of trained models that the tasks learn from beside their labels: one of all tasks, or one for each;
+  needed again with --resume. Tasks are matched by name."""
+  taught: tuple[str, ...] = ()
+  """The tasks that learn from teachers (default: all)."""
+  teacher_weight: float | None = None
+  """The weight of what they predict, from 0 to 1; that of the labels is the rest (default: 0.5)."""
+  temperature: float | None = None
+  """What logits are divided by where probabilities of teacher and model are compared (default: 2)."""
   balancer: str = "equal"
   """How task gradients are combined; its own options as --balancer.OPTION."""
   seed: int = 0
@@ -83,6 +93,8 @@ class Train(Beginning):
     resume = "anyway" if self.resume_anyway else self.resume
     steps = of_run(run_dir, resume, "steps") if self.steps is None else self.steps
     options = options_of(dataclasses.replace(self, steps=steps), dotted)
+    options |= {"teachers": self.teacher, "taught": self.taught}
+    options |= {"teacher_weight": self.teacher_weight, "temperature": self.temperature}
     experiment = configure(**options, balancer=self.balancer, seed=self.seed)
     splits = data_of(experiment)
     with choices_told(self.verbose):

@@ -120,7 +120,7 @@ def pruned(
     UserError: A number is out of range; from `init`, a pattern is no regular expression or matches no parameter, or
       nothing is left to prune.
 
-  >>> tx = pruned(optax.adamw(0.1), 0.5, end=1)
+  >>> tx = pruned(optax.sgd(0.1), 0.5, end=1)
   >>> params = {"shared": {"kernel": jnp.array([[3.0, -1.0], [0.5, 2.0]])}, "task": {"a": jnp.ones((1, 2))}}
   >>> updates, state = tx.update(jax.tree.map(jnp.ones_like, params), tx.init(params), params)
   >>> optax.apply_updates(params, updates)["shared"]["kernel"].round(1).tolist()

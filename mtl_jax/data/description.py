@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from mtl_jax._core.errors import UserError
 from mtl_jax.data.arrays import leaves_of
 from mtl_jax.data.sample import spec_of
+from mtl_jax.data.views import own
 
 
 class Description(NamedTuple):
@@ -37,6 +38,7 @@ def describe(data: Any, about: Mapping[str, Any] | None = None) -> Description:
 
   Args:
     data: The data set, `{key: (N, ...)}`, entries may be trees of arrays; or whatever else `as_source` and `fit` take.
+      What the library itself has added to them, such as a teacher's predictions, is left out.
     about: What else is said of the data: anything that JSON holds, and numpy's arrays and numbers.
 
   Returns:
@@ -54,7 +56,8 @@ def describe(data: Any, about: Mapping[str, Any] | None = None) -> Description:
     text = json.dumps(dict(about or {}), default=_plain, allow_nan=False)
   except (TypeError, ValueError, RecursionError) as error:
     raise UserError(f"about holds what JSON does not ({error}): say it in numbers, words, lists and dicts.") from error
-  return read(Description(dict(spec_of(data)), json.loads(text)).as_json())
+  entries = {key: entry for key, entry in spec_of(data).items() if not own(key)}
+  return read(Description(entries, json.loads(text)).as_json())
 
 
 def read(stored: Any) -> Description:

@@ -17,6 +17,18 @@ from mtl_jax.tasks import Task
 WEIGHT = "~weight"
 """The entry of a source in a batch that tells examples, 1, from filling, 0."""
 
+TEACHER = "~teacher"
+"""The entry of what other models predict of the examples, see `mtl.compress.distilled`."""
+
+
+def own(key: str) -> bool:
+  """Whether an entry is the library's own, and no part of the data as others know them.
+
+  >>> own("a/~weight"), own("x")
+  (True, False)
+  """
+  return key.rpartition("/")[2].startswith("~")
+
 
 def name_of(tasks: Any) -> str:
   """The name of the source of one task, or of several.

@@ -49,6 +49,11 @@ class RunConfig:
     prune: The share of the trunk's weights that are zero in the end, see `pruning`; None: none are set to zero.
     init_from: The directory of a run whose best model is begun with; a run that goes on does not need it.
     init_parts: Which parts of it, see `mtl.transfer.from_run`; None: all that are equal.
+    teachers: The directories of runs that the tasks learn from beside their labels, see `mtl.compress.distilled`. A run
+      that goes on needs them, too.
+    taught: The tasks that do; none: all.
+    teacher_weight: The weight of what they predict, from 0 to 1; None: 0.5.
+    temperature: That of their and the model's probabilities; None: 2.
     recipe_options: As on the command line, without the prefix: `("--num-pairs", "500")`.
   """
 
@@ -72,6 +77,10 @@ class RunConfig:
   prune: float | None = None
   init_from: str | None = None
   init_parts: Literal["equal", "trunk"] | None = None
+  teachers: tuple[str, ...] = ()
+  taught: tuple[str, ...] = ()
+  teacher_weight: float | None = None
+  temperature: float | None = None
   recipe_options: tuple[str, ...] = ()
 
 

@@ -40,7 +40,12 @@ class Reproduced(NamedTuple):
 
 
 def reproduce(
-  run_dir: str | Path, out: str | Path, recipe: Recipe | None = None, *, progress: bool = True
+  run_dir: str | Path,
+  out: str | Path,
+  recipe: Recipe | None = None,
+  *,
+  named: str | None = None,
+  progress: bool = True,
 ) -> Reproduced:
   """Trains a run of a recipe again, from its configuration alone, and compares test scores and parameters.
 
@@ -48,6 +53,7 @@ def reproduce(
     run_dir: The run, which has ended; nothing in it is changed.
     out: The directory of the new run.
     recipe: The recipe; None: that of the run, if it is one of the package.
+    named: What the user calls that recipe; teachers of the run that are of the same are opened by it.
     progress: Whether a progress bar is shown.
 
   Returns:
@@ -76,6 +82,8 @@ def reproduce(
   }
   given.pop("recipe")
   experiment = configure(recipe, **given)
+  if named is not None:
+    experiment = experiment._replace(config=dataclasses.replace(experiment.config, recipe=named))
   loop = Loop(title=f"{recipe.name} again")
   _, test = train_run(experiment, data_of(experiment), run_dir=Path(out), loop=loop, progress=progress)
   scores = {

@@ -15,6 +15,7 @@ from mtl_jax._core.inputs import Inputs, keys_read
 from mtl_jax.data import Description, check, describe
 from mtl_jax.data.sample import first, spec_of
 from mtl_jax.experiment.config import Experiment, in_step, optimizer_of, problem_of, pruning, step_options
+from mtl_jax.experiment.teaching import taught
 from mtl_jax.objective import objective
 from mtl_jax.recipes import Splits
 from mtl_jax.train import Fit, Loop, Metrics, Programs, TrainState, calibrate, compile_programs, fit
@@ -63,6 +64,7 @@ def train_run(
   Returns:
     The fit, and `{task: {metric: value}}` on the test data.
   """
+  experiment, splits = taught(experiment, splits)
   problem = problem_of(experiment, describe(splits.train, splits.about))
   check(splits.test, problem.tasks, problem.inputs)  # before training; `fit` checks the others
   loop = Loop() if loop is None else loop

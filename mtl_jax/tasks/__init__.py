@@ -21,10 +21,11 @@
 - `with_metrics`: a task with further metrics.
 - `balanced_weights`: class weights by which rare classes count as much as others.
 - `Calibration`, `calibration`: how outputs are made to fit validation data.
+- `Imitation`, `imitation`: how a task learns from another model's predictions.
 - `Metric`, `metrics`: how quality is measured, and ready-made metrics.
 """
 
-from mtl_jax.tasks import calibration, decoding, metrics
+from mtl_jax.tasks import calibration, decoding, imitation, metrics
 from mtl_jax.tasks._task import Task, auxiliary, balanced, with_metrics
 from mtl_jax.tasks.calibration import Calibration
 from mtl_jax.tasks.class_weights import balanced_weights
@@ -34,6 +35,7 @@ from mtl_jax.tasks.counts import counts
 from mtl_jax.tasks.dependencies import dependencies
 from mtl_jax.tasks.depth import depth
 from mtl_jax.tasks.detection import detection
+from mtl_jax.tasks.imitation import Imitation
 from mtl_jax.tasks.keypoints import keypoints
 from mtl_jax.tasks.language_model import language_model
 from mtl_jax.tasks.metrics import Metric
@@ -48,6 +50,7 @@ from mtl_jax.tasks.transcription import transcription
 
 __all__ = [
   "Calibration",
+  "Imitation",
   "Metric",
   "Task",
   "auxiliary",
@@ -62,6 +65,7 @@ __all__ = [
   "dependencies",
   "depth",
   "detection",
+  "imitation",
   "keypoints",
   "language_model",
   "metrics",

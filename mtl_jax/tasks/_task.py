@@ -10,6 +10,7 @@ import numpy as np
 
 from mtl_jax._core.errors import UserError, check_choice
 from mtl_jax.tasks.calibration import Calibration
+from mtl_jax.tasks.imitation import Imitation
 from mtl_jax.tasks.metrics import Metric
 from mtl_jax.terms import Strength
 
@@ -36,6 +37,7 @@ class Task:
       part in Delta_m and in the choice of the best model.
     weight: The weight of an auxiliary task, a number or a function of the steps taken.
     calibration: How outputs are made to fit validation data, see `mtl.train.calibrate`; None: they are not.
+    imitation: How the task learns from another model's predictions, see `mtl.compress.distilled`; None: it cannot.
     draw: `draw(axes, outputs)` draws the outputs of one example, `{name: array}`, on axes of matplotlib that show its
       image, one pixel a unit; None: they are written beside it.
     record: `record(outputs)`, what `mtl-jax predict` writes of the outputs of one example: anything that fits in JSON.
@@ -65,6 +67,7 @@ class Task:
   balance: bool = True
   weight: Strength = 1.0
   calibration: Calibration | None = None
+  imitation: Imitation | None = None
   draw: Callable[[Any, Mapping[str, Any]], None] | None = None
   record: Callable[[Mapping[str, Any]], Any] = lambda outputs: {
     name: np.asarray(values).tolist() for name, values in outputs.items()

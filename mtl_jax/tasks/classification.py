@@ -12,7 +12,7 @@ import numpy as np
 import optax
 
 from mtl_jax._core.errors import UserError
-from mtl_jax.tasks import _labels, _weights, calibration
+from mtl_jax.tasks import _labels, _weights, calibration, imitation
 from mtl_jax.tasks import metrics as _metrics
 from mtl_jax.tasks._task import Task
 from mtl_jax.tasks.class_weights import as_factors
@@ -115,6 +115,7 @@ def classification(
     check=check,
     checked=(label,),
     calibration=calibration.temperature(calibration.log_loss_of_classes),
+    imitation=imitation.of_classes(num_classes),
   )
 
 
@@ -258,6 +259,7 @@ def _sigmoid(
     check=check,
     checked=(label,),
     calibration=calibration.temperature(calibration.log_loss_of_signs),
+    imitation=imitation.of_signs(logits_of, *entries),
   )
 
 

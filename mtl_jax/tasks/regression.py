@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 from mtl_jax._core.errors import UserError, nearest
-from mtl_jax.tasks import _labels, _weights, calibration
+from mtl_jax.tasks import _labels, _weights, calibration, imitation
 from mtl_jax.tasks import metrics as _metrics
 from mtl_jax.tasks._task import Task
 
@@ -115,4 +115,5 @@ def regression(
     check=check,
     checked=(label,),
     calibration=calibration.conformal(in_units) if size is None else None,
+    imitation=imitation.of_values(values, mean, std, size),
   )
