@@ -25,12 +25,12 @@ demo: .venv/.demo
 	rm -rf runs/demo
 	$(BIN)/mtl-jax compare few_labels --balancers equal uncertainty pcgrad --seeds 2 --out runs/demo
 
-# FAST=1: without the tests that take long.
+# FAST=1: without the tests that take long, and the first case alone of those that have several.
 test: .venv/.dev .venv/.tpu
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
-	$(BIN)/python -m pytest --numprocesses logical --dist worksteal $(if $(FAST),-m "not slow")
+	$(BIN)/python -m pytest --numprocesses logical --dist worksteal $(if $(FAST),-m "not slow" --first-cases)
 
 # The newest Python that is here with the newest of all dependencies: the type checker, and tests of three minutes.
 test-newest:

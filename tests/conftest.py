@@ -27,6 +27,19 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
+def pytest_addoption(parser):
+  parser.addoption("--first-cases", action="store_true", help="of a test with several cases run the first alone")
+
+
+@pytest.hookimpl(trylast=True)  # after those that take long have been left out
+def pytest_collection_modifyitems(config, items):
+  """With `--first-cases` a test of many values or methods is tried with one of them: most faults show there, too."""
+  if config.getoption("first_cases"):
+    first = {item.nodeid.partition("[")[0]: item for item in reversed(items)}
+    config.hook.pytest_deselected(items=[item for item in items if item is not first[item.nodeid.partition("[")[0]]])
+    items[:] = reversed(first.values())
+
+
 def pytest_collection_finish():
   """What is there before the first test stays: to look through it again and again is a twentieth of the tests' time."""
   gc.freeze()
