@@ -6,5 +6,9 @@ from collections.abc import Iterable
 
 
 def words_of(options: Iterable[str]) -> tuple[str, ...]:
-  """Options such as `data=bccd` as the words of a command line, `--data bccd`."""
-  return tuple(word for option in options for word in (f"--{option.partition('=')[0]}", option.partition("=")[2]))
+  """Options such as `data=bccd` as the words of a command line, `--data bccd`; `a=False` as `--no-a`."""
+  return tuple(word for option in options for word in _words(*option.split("=", 1)))
+
+
+def _words(name: str, value: str) -> tuple[str, ...]:
+  return {"True": (f"--{name}",), "False": (f"--no-{name}",)}.get(value, (f"--{name}", value))

@@ -9,16 +9,15 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from mtl_jax._core.errors import UserError
 from mtl_jax._core.shapes import shapes
 from mtl_jax.balance import equal
 from mtl_jax.data import Description, describe
-from mtl_jax.data.arrays import as_arrays, take
 from mtl_jax.experiment.comparison import SINGLE, Comparison, Run, judge, run_of, told
 from mtl_jax.experiment.config import Experiment, batch_of, data_of, in_step, problem_of
 from mtl_jax.experiment.finished import Finished
+from mtl_jax.experiment.labelled import labelled
 from mtl_jax.experiment.run import compile_run, cosine_probe, train_run
 from mtl_jax.objective import objective
 from mtl_jax.recipes import Splits
@@ -185,28 +184,9 @@ def planned(
 def alone(base: Experiment, splits: Splits, name: str, task: Task) -> tuple[Experiment, Splits]:
   """The baseline of a task: the experiment of it alone, with the recipe's own network, on the examples it labels."""
   config = dataclasses.replace(base.config, tasks=(name,))
-  own = labelled(splits.only([name]), task, config.batch_size)
+  own = splits.only([name])
+  own = own._replace(train=labelled(own.train, task, config.batch_size))
   return base._replace(config=config, balancer=equal(), arch=None), own
-
-
-def labelled(splits: Splits, task: Task, batch_size: int) -> Splits:
-  """The splits with those training examples alone that a task labels: others would only thin out its batches.
-
-  Args:
-    splits: The splits.
-    task: The task.
-    batch_size: Examples are repeated where there are fewer.
-
-  Returns:
-    The splits; themselves where all examples are labelled.
-  """
-  if task.mask is None:
-    return splits
-  weights = np.asarray(task.mask(splits.train))
-  rows = np.flatnonzero(np.any(weights > 0, axis=tuple(range(1, weights.ndim))))
-  if len(rows) in (0, len(weights)):
-    return splits
-  return splits._replace(train=take(as_arrays(splits.train), np.resize(rows, max(len(rows), batch_size))))
 
 
 def _try(experiment: Experiment, programs: Programs, splits: Splits, described: Description) -> None:
