@@ -90,16 +90,16 @@ def pruned(
      |\theta_i| $$
 
   of the P weights of each leaf by itself, s(n) being `sparsity_at`. A weight that has become zero stays zero, to the
-  bit, whatever decays or moves it inside `tx`, which sees gradients of zero for it. It stands outermost: what changes
-  updates after it would undo it.
+  bit, whatever decays or moves it inside `tx`, which sees gradients of zero for it. It stands outermost, or last in
+  a chain: what changes updates after it would undo it.
 
   A model whose zeros are stored takes less room when packed, by gzip or in a compressed `.npz`. It is not faster: its
   kernels are dense arrays, and zeros are multiplied like other numbers.
 
   All of it is part of the jitted step. Weights are sorted when there are to be more zeros, every `every` steps between
-  `begin` and `end`, at no other. The masks are a bit of memory beside the moments, are stored in checkpoints, and are
-  divided over a mesh like their parameters, which are gathered to be sorted. Task gradients and G are those of all
-  weights, zeros included.
+  `begin` and `end`, at no other. The masks take a byte for each weight, are stored in checkpoints, and are divided over
+  a mesh like their parameters, which are gathered to be sorted. Task gradients and G are those of all weights, zeros
+  included.
 
   Args:
     tx: The optimizer.

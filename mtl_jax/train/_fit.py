@@ -187,7 +187,7 @@ def fit(
   check_compute_dtype(compute_dtype)
   check_nonfinite(nonfinite)
   check_functions({"score": score, "transform": transform, "start": start})
-  check_needs("valid", valid, {"patience": patience, "score": score, "probe": loop.probe})
+  check_needs("valid", valid, {"patience": patience, "score": score, "best_from": best_from, "probe": loop.probe})
   kept = {"resume": resume, "checkpoint_every": loop.checkpoint_every, "tensorboard": loop.tensorboard}
   check_needs("run_dir", run_dir, kept)
   check_needs("valid", run_dir if valid is None else valid, {"eval_every": eval_every})

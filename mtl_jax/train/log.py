@@ -6,7 +6,7 @@ import contextlib
 import json
 import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,14 +43,16 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
   return flat
 
 
-def changed_settings(
-  before: Mapping[str, Any], now: Mapping[str, Any], meant: Callable[[Any], Any] = lambda value: value
-) -> dict[str, str]:
-  """What is other in flat settings, in words by its key; `meant`: what of a value counts.
+def changed_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
+  """What is other in flat settings, in words by its key; an option that an older version did not have is not given.
 
-  >>> changed_settings({"steps": 3, "seed": 0}, {"steps": 5, "seed": 0})
+  >>> changed_settings({"steps": 3, "seed": 0}, {"steps": 5, "seed": 0, "frozen": []})
   {'steps': 'steps was 3, is 5'}
   """
+
+  def meant(value: Any) -> Any:
+    return None if value == [] else value
+
   both = sorted(before.keys() | now.keys())
   different = [key for key in both if meant(before.get(key)) != meant(now.get(key))]
   return {key: f"{key} was {before.get(key)!r}, is {now.get(key)!r}" for key in different}

@@ -224,8 +224,7 @@ def _changed(
 ) -> tuple[list[str], list[int] | None, dict[str, str]]:
   """What is other than when the run was started: settings, numbers of steps, and data and optimizer."""
   before, now = flatten(read_config(run_dir)), flatten(json.loads(json.dumps(config)))
-  # An option that an older version did not have is one that is not given.
-  different = changed_settings(before, now, lambda value: None if value == [] else value)
+  different = changed_settings(before, now)
   free = (*STEPS, RESUMED, *(WITH_STEPS if "fit/steps" in different else ()))
   settings = [told for key, told in different.items() if key not in free]
   steps = [before.get("fit/steps"), now["fit/steps"]] if "fit/steps" in different else None
