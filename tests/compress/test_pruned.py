@@ -1,6 +1,7 @@
 """Weights that are set to zero while a net trains: how many, which, and that they stay so, whatever trains it."""
 
 import functools
+import itertools
 
 import flax.linen as nn
 import jax
@@ -185,6 +186,11 @@ def test_masks_lie_with_their_parameters(rules):
 def test_mistakes_are_told(change, told):
   with pytest.raises(UserError, match=told):
     pruned(optax.sgd(0.1), **{"sparsity": 0.5, "end": 4} | change).init(PARAMS)
+
+
+def test_no_evaluation_before_counts():
+  order = itertools.count()  # the first one that counts is the best
+  assert run(best_from=8, score=lambda metrics: next(order)).best_step == 8
 
 
 def test_a_best_model_that_cannot_be():
