@@ -139,7 +139,8 @@ def test_examples_without_labels_can_be_taught():
   assert np.isfinite(gradient).all() and (np.asarray(gradient)[missing] != 0).all()
 
 
-def test_sources_and_mixtures_are_arrays_to_it(tmp_path):
+def test_sources_and_mixtures_are_arrays_to_it(tmp_path, monkeypatch):
+  monkeypatch.setattr("mtl_jax.compress._targets.BATCH", 16)  # the last batch is filled up
   for key, value in DATA.items():
     np.save(tmp_path / f"{key}.npy", value)
   two = {name: TASKS[name] for name in ("size", "hot")}
