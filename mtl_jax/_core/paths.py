@@ -26,9 +26,13 @@ def compiled(what: str, pattern: str) -> re.Pattern[str]:
 
 
 def check_patterns(what: str, patterns: Iterable[str], paths: Collection[str]) -> None:
-  """Raises a `UserError` for a pattern that is no regular expression or is found in none of the paths."""
+  """Raises a `UserError` for a pattern that is no regular expression or is found in none of the paths.
+
+  Where there are no paths at all, nothing is in vain: optax asks optimizers for their state of a tree without leaves,
+  to find out what of the state is laid out like parameters.
+  """
   for pattern in patterns:
-    if not any(map(compiled(what, pattern).search, paths)):
+    if paths and not any(map(compiled(what, pattern).search, paths)):
       raise UserError(f"{what}: no parameter matches {pattern!r}: there are {some(paths)}.")
 
 

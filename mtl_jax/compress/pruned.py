@@ -210,8 +210,7 @@ def _chosen(params: Any, parts: Sequence[str], but: Sequence[str]) -> Any:
       )
     return node.like(trees)
 
-  if paths:  # optax asks for the state of a tree without leaves, to find out what of it is like parameters
-    check_patterns("pruned", [*parts, *but], paths)
+  check_patterns("pruned", [*parts, *but], paths)
   chosen = jax.tree_util.tree_map_with_path(one, params, is_leaf=is_packed)
   if paths and not any(own.any() for own in jax.tree.leaves(chosen)):
     raise UserError(f"pruned: of {', '.join(map(repr, parts))} no leaf of two or more axes is left to prune.")

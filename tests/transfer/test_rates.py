@@ -53,3 +53,13 @@ def test_it_scales_what_the_optimizer_before_it_makes():
 def test_patterns_in_vain(pattern, message):
   with pytest.raises(UserError, match=message):
     rates({pattern: 0.1}).init(PARAMS)
+
+
+def test_rates_on_a_mesh():
+  """Where optimizer state lies is found out by optax, which asks for the state of no parameters."""
+  params = {"shared": {"w": jnp.ones((4, 2))}}
+  tx = optax.chain(optax.adam(1.0), rates({"shared": 0.5}))
+  with pytest.raises(UserError, match="no parameter matches 'nowhere'"):
+    rates({"nowhere": 0.5}).init(params)
+  placed = optax.tree.map_params(tx, lambda leaf: "like one", tx.init(params), transform_non_params=lambda _: 0)
+  assert jax.tree.leaves(placed) == [0, "like one", "like one", 0]
