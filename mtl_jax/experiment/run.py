@@ -41,7 +41,7 @@ def train_run(
   experiment: Experiment,
   splits: Splits,
   *,
-  run_dir: Path | None = None,
+  run_dir: str | Path | None = None,
   resume: Resume = False,
   mesh: jax.sharding.Mesh | None = None,
   rules: shard.AnyRules = None,
@@ -74,6 +74,7 @@ def train_run(
   result = fit_run(experiment, splits, **options, **fit_options)
   test = programs.evaluate(result.params, result.net_state, splits.test)
   if run_dir is not None:
+    run_dir = Path(run_dir)
     values = calibrate(problem, result.params, result.net_state, splits.valid, mesh=mesh)
     if shard.is_first():
       write_test(run_dir, result.best_step, test)
@@ -85,7 +86,7 @@ def fit_run(
   experiment: Experiment,
   splits: Splits,
   *,
-  run_dir: Path | None = None,
+  run_dir: str | Path | None = None,
   resume: Resume = False,
   mesh: jax.sharding.Mesh | None = None,
   rules: shard.AnyRules = None,

@@ -55,7 +55,9 @@ def about_run(trained: Trained, recipe: Recipe) -> dict[str, Any]:
   return {"run": {"recipe": trained.kept.config.get("recipe"), "summary": recipe.summary}}
 
 
-def open_trained(run_dir: Path, recipe: Recipe | None = None, warn: Callable[[str], None] = warnings.warn) -> Trained:
+def open_trained(
+  run_dir: str | Path, recipe: Recipe | None = None, warn: Callable[[str], None] = warnings.warn
+) -> Trained:
   """Opens a run directory: the recipe's net and tasks, for data of its description, with the best parameters.
 
   The recipe's data are not made, and nothing is initialised. A run of an older version, which kept no description, is
@@ -72,6 +74,7 @@ def open_trained(run_dir: Path, recipe: Recipe | None = None, warn: Callable[[st
   Raises:
     UserError: As in `recipe_of` and `mtl.load`.
   """
+  run_dir = Path(run_dir)
   recipe = recipe_of(run_dir) if recipe is None else recipe
   tasks = tasks_of(run_dir)
   check_known(recipe, tasks)

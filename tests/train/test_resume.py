@@ -272,13 +272,13 @@ def test_without_a_schedule_nothing_is_said_and_the_run_opens_without_its_data(t
   (recipe, splits), directory = _adapted(), tmp_path / "run"
   experiment = configure(recipe, balancer="random")  # which remembers a key
   loop = mtl.train.Loop(programs=compile_run(experiment, splits))
-  options = {"run_dir": directory, "loop": loop, "progress": False}
+  options = {"run_dir": str(directory), "loop": loop, "progress": False}
   options["score"] = lambda metrics: 1.0  # never better than the first evaluation, so the best model is not the last
   train_run(experiment, splits, **options)
   longer = experiment._replace(config=dataclasses.replace(experiment.config, steps=30))
   fit, test = train_run(longer, splits, resume=True, **options)
   assert fit.best_step == 10
-  opened = open_trained(directory, recipe, pytest.fail)
+  opened = open_trained(str(directory), recipe, pytest.fail)
   assert digest((opened.params, opened.state)) == digest((fit.params, fit.net_state)) and opened.step == 10
   assert opened.data.about == splits.about and list(opened.problem.tasks) == list(TASKS)
   assert opened.evaluate({"test": splits.test}) == {"test": test}
