@@ -7,6 +7,7 @@ with those of a run that was left alone. Writes `benchmarks/results/kills.md`.
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import socket
@@ -40,14 +41,14 @@ def main(runs: int | None = None, kills: int = 2, seed: int = 0) -> None:
   for name, (kind, count, own) in KINDS.items():
     wanted, equal, moments, steps = runs or own, 0, [], []
     with tempfile.TemporaryDirectory() as folder:
-      whole, seconds = left_alone(kind, count, Path(folder, "whole"))
+      whole = left_alone(kind, count, Path(folder, "whole"))
+      length = size(Path(folder, "whole"))
       for number in range(wanted):
         place = Path(folder, f"run{number}")
-        for _ in range(kills):
-          killed = kill(kind, count, place, rng.uniform(0.0, seconds))
-          moments.append(killed)
+        for share in sorted(rng.random() for _ in range(kills)):
+          moments.append(kill(kind, count, place, share * length, rng.uniform(0.0, 0.1)))
           steps.append(newest(place))
-        equal += left_alone(kind, count, place)[0] == whole
+        equal += left_alone(kind, count, place) == whole
     rows.append([name, str(wanted), str(sum(moments)), str(len(set(steps))), f"{equal} of {wanted}"])
     print(rows[-1], flush=True)
   head = ["runs", "number", "kills before the end", "different steps that they went on from", "equal to the bit"]
@@ -59,29 +60,29 @@ def start(kind: str, count: int, place: Path) -> list[subprocess.Popen[str]]:
   with socket.create_server(("127.0.0.1", 0)) as server:
     port = server.getsockname()[1]
   words = [sys.executable, JOB, kind, str(count)]
-  quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+  cache = {
+    "JAX_COMPILATION_CACHE_DIR": str(place.parent / "compiled"),
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+  }
+  quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True, "env": {**os.environ, **cache}}
   return [subprocess.Popen([*words, str(rank), str(port), str(place)], **quiet) for rank in range(count)]
 
 
-def left_alone(kind: str, count: int, place: Path) -> tuple[list[str], float]:
-  """The digests of a run that is not killed, and the seconds from its first log line to its end."""
-  processes, log = start(kind, count, place), place / "metrics.jsonl"
-  while not log.exists() and processes[0].poll() is None:
-    time.sleep(0.01)
-  begun = time.perf_counter()
+def left_alone(kind: str, count: int, place: Path) -> list[str]:
+  """The digests of a run that is not killed."""
+  processes = start(kind, count, place)
   for process in processes:
     process.communicate()
   if any(process.returncode for process in processes):
     raise SystemExit(f"a run of {kind} failed: {[process.returncode for process in processes]}")
-  return [Path(f"{place}.{rank}.digest").read_text() for rank in range(count)], time.perf_counter() - begun
+  return [Path(f"{place}.{rank}.digest").read_text() for rank in range(count)]
 
 
-def kill(kind: str, count: int, place: Path, seconds: float) -> bool:
-  """Kills one of the processes of a run so long after it has begun to log; whether it had not ended by then."""
-  before = size(place)
+def kill(kind: str, count: int, place: Path, length: float, seconds: float) -> bool:
+  """Kills one of the processes of a run some seconds after its log is so long; whether it had not ended by then."""
   processes = start(kind, count, place)
-  while size(place) == before and all(process.poll() is None for process in processes):
-    time.sleep(0.005)
+  while size(place) < length and all(process.poll() is None for process in processes):
+    time.sleep(0.002)
   time.sleep(seconds)
   alive = processes[-1].poll() is None
   processes[-1].send_signal(signal.SIGKILL)

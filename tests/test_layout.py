@@ -3,6 +3,7 @@
 import ast
 import graphlib
 import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -61,6 +62,12 @@ def test_no_package_imports_private_modules_of_another():
 
 def test_core_depends_on_nothing_else():
   assert {package(other) for module in GRAPH if module.startswith(SHARED) for other in GRAPH[module]} <= set(SHARED)
+
+
+def test_no_program_hides_a_module_of_the_standard_library():
+  """The directory of a program comes first where modules are looked for; `compression` is new in Python 3.14."""
+  standard = {*sys.stdlib_module_names, "compression"}
+  assert [path for part in ("benchmarks", "docs") for path in (ROOT / part).glob("*.py") if path.stem in standard] == []
 
 
 def test_extras_that_are_named_exist():

@@ -1,7 +1,7 @@
 """What compression costs: pruned trunks, and small models that learn from large ones, by test scores and sizes.
 
-`MTL_JAX_DATA=FOLDER taskset -c 0 python benchmarks/compression.py`, ten minutes; with the extra `safetensors`. Writes
-`benchmarks/results/compression.md`. Settings are chosen by validation data; test data are looked at once.
+`MTL_JAX_DATA=FOLDER taskset -c 0 python benchmarks/compressed.py`, ten minutes; with the extra `safetensors`. Writes
+`benchmarks/results/compressed.md`. Settings are chosen by validation data; test data are looked at once.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def main(recipes: tuple[str, ...] = ("digits", "tox21"), seeds: int = 3, steps: 
   splits = data_of(configure(recipes[0]))
   parts.append(f"## A small student of {recipes[0]}\n\n{distillation(recipes[0], splits, large, seeds, steps)}")
   minutes = (time.process_time() - began) / 60
-  write("compression.md", page(parts, recipes, seeds, steps, minutes))
+  write("compressed.md", page(parts, recipes, seeds, steps, minutes))
 
 
 def trained(experiment: Experiment, splits: Splits, seeds: int) -> Runs:
@@ -159,7 +159,7 @@ def page(parts: Sequence[str], recipes: Sequence[str], seeds: int, steps: int | 
   """The page."""
   told = ", ".join(f"{name} {steps or configure(name).config.steps}" for name in recipes)
   return (
-    "# Compressed models\n\n`MTL_JAX_DATA=FOLDER taskset -c 0 python benchmarks/compression.py`\n\n"
+    "# Compressed models\n\n`MTL_JAX_DATA=FOLDER taskset -c 0 python benchmarks/compressed.py`\n\n"
     f"{describe('flax', 'optax')}; one core, {minutes:.1f} minutes of it in all. Test scores, the mean over {seeds} "
     f"seeds and its standard error; equal weighting; steps: {told}. Pruned are the trunk's kernels, between a tenth "
     "and three quarters of the steps (`mtl-jax train --prune`). Sizes are of all parameters in float32, and of that "
