@@ -3,18 +3,53 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import jax
 
 from mtl_jax._core.errors import UserError, some
+from mtl_jax._core.packed import is_packed
 
 
 def by_path(tree: Any) -> dict[str, Any]:
   """The leaves of a tree by their paths, for example `params/Dense_0/kernel`."""
-  found = jax.tree_util.tree_leaves_with_path(tree)
-  return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in found}
+  return {_told(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def map_with_paths(function: Callable[[list[str], Any, int | None], Any], tree: Any) -> Any:
+  """The tree with `function(paths, leaf, axis)` for each leaf.
+
+  Args:
+    function: Its arguments are the paths, a leaf, and along which of its axes the values of these paths lie; None: of
+      one path, without such an axis.
+    tree: The tree, with packed dictionaries or without.
+
+  Returns:
+    A tree of the same structure.
+
+  >>> map_with_paths(lambda paths, leaf, axis: (paths, axis), {"a": {"w": 1}})
+  {'a': {'w': (['a/w'], None)}}
+  """
+
+  def one(place: Any, node: Any) -> Any:
+    if not is_packed(node):
+      return function([_told(place)], node, None)
+    trees = []
+    for names, of_names in zip(node.groups, node.trees, strict=True):
+      before, axis = [f"{_told(place)}/{name}/" for name in names], node.axis if len(names) > 1 else None
+
+      def several(path: Any, leaf: Any, before: list[str] = before, axis: int | None = axis) -> Any:
+        return function([start + _told(path) for start in before], leaf, axis)
+
+      trees.append(jax.tree_util.tree_map_with_path(several, of_names))
+    return node.like(trees)
+
+  return jax.tree_util.tree_map_with_path(one, tree, is_leaf=is_packed)
+
+
+def _told(path: Any) -> str:
+  return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
 def compiled(what: str, pattern: str) -> re.Pattern[str]:

@@ -13,8 +13,8 @@ import optax
 
 from mtl_jax._core.checks import check_numbers
 from mtl_jax._core.errors import UserError
-from mtl_jax._core.packed import is_packed, unpacked
-from mtl_jax._core.paths import by_path, check_patterns
+from mtl_jax._core.packed import unpacked
+from mtl_jax._core.paths import by_path, check_patterns, map_with_paths
 
 _NO_KERNEL = re.compile(r"(^|/)(bias|scale)$")
 """Of copies of a net, such as experts, these have two axes, too."""
@@ -194,28 +194,10 @@ def _chosen(params: Any, parts: Sequence[str], but: Sequence[str]) -> Any:
     found, left = (any(re.search(pattern, path) for pattern in patterns) for patterns in (parts, but))
     return found and not left and axes >= 2 and not _NO_KERNEL.search(path)
 
-  def one(place: Any, node: Any) -> Any:
-    if not is_packed(node):
-      return np.array([of(_told(place), jnp.ndim(node))])
-    trees = []
-    for names, tree in zip(node.groups, node.trees, strict=True):
-      before, several = [f"{_told(place)}/{name}/" for name in names], len(names) > 1
-      trees.append(
-        jax.tree_util.tree_map_with_path(
-          lambda path, leaf, before=before, several=several: np.array(
-            [of(first + _told(path), jnp.ndim(leaf) - several) for first in before]
-          ),
-          tree,
-        )
-      )
-    return node.like(trees)
-
   check_patterns("pruned", [*parts, *but], paths)
-  chosen = jax.tree_util.tree_map_with_path(one, params, is_leaf=is_packed)
+  chosen = map_with_paths(
+    lambda paths, leaf, axis: np.array([of(path, jnp.ndim(leaf) - (axis is not None)) for path in paths]), params
+  )
   if paths and not any(own.any() for own in jax.tree.leaves(chosen)):
     raise UserError(f"pruned: of {', '.join(map(repr, parts))} no leaf of two or more axes is left to prune.")
   return chosen
-
-
-def _told(path: Any) -> str:
-  return jax.tree_util.keystr(path, simple=True, separator="/")

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from mtl_jax._core.packed import is_packed, unpacked
-from mtl_jax._core.paths import by_path, check_patterns
+from mtl_jax._core.packed import unpacked
+from mtl_jax._core.paths import by_path, check_patterns, map_with_paths
 
 Rate = float | Callable[[Any], Any]
 
@@ -49,7 +49,7 @@ def rates(factors: Mapping[str, Rate]) -> optax.GradientTransformation:
   def update(updates: Any, state: Any, params: Any = None) -> Any:
     values = {pattern: rate(state.count) if callable(rate) else rate for pattern, rate in factors.items()}
 
-    def scaled(paths: Sequence[str], leaf: Any, axis: int = 0) -> Any:
+    def scaled(paths: Sequence[str], leaf: Any, axis: int | None) -> Any:
       """A leaf, which holds what is at several paths along an axis, times the factor of each."""
       own = [next((values[p] for p in factors if re.search(p, path)), 1.0) for path in paths]
       if all(value is own[0] for value in own):
@@ -57,20 +57,7 @@ def rates(factors: Mapping[str, Rate]) -> optax.GradientTransformation:
       shape = [len(own) if i == axis else 1 for i in range(leaf.ndim)]
       return leaf * jnp.stack([jnp.asarray(value, leaf.dtype) for value in own]).reshape(shape)
 
-    def one(place: Any, node: Any) -> Any:
-      if not is_packed(node):
-        return scaled([_told(place)], node)
-      trees = []
-      for names, tree in zip(node.groups, node.trees, strict=True):
-        before = [f"{_told(place)}/{name}/" for name in names]
-        trees.append(
-          jax.tree_util.tree_map_with_path(
-            lambda path, leaf, before=before: scaled([b + _told(path) for b in before], leaf, node.axis), tree
-          )
-        )
-      return node.like(trees)
-
-    updates = jax.tree_util.tree_map_with_path(one, updates, is_leaf=is_packed)
+    updates = map_with_paths(scaled, updates)
     return updates, optax.ScaleByScheduleState(count=optax.safe_increment(state.count))
 
   return optax.GradientTransformation(init, update)
@@ -92,7 +79,3 @@ def unfreeze(step: int) -> Callable[[Any], Any]:
     Howard and Ruder, *Universal Language Model Fine-tuning for Text Classification*, 2018.
   """
   return lambda count: jnp.where(count >= step, 1.0, 0.0)
-
-
-def _told(path: Any) -> str:
-  return jax.tree_util.keystr(path, simple=True, separator="/")
