@@ -38,10 +38,17 @@ _LEAST = {
 }
 # JAX makes a key of 32 bits, so greater seeds would repeat the runs of smaller ones.
 _MOST = {"seed": 2**32 - 1, "port": 65535}
-_ABOVE_ZERO = ("learning_rate", "timeout", "temperature")
-_NOT_BELOW_ZERO = ("max_wait_ms",)
-_SHARES = ("prune", "sparsity")
-_UP_TO_ONE = ("teacher_weight",)
+_ABOVE_ZERO = (lambda value: 0 < value < math.inf, "above 0 and finite")
+_NOT_BELOW_ZERO = (lambda value: 0 <= value < math.inf, "at least 0 and finite")
+_SHARE = (lambda value: 0 <= value < 1, "a share of at least 0 and below 1")
+_UP_TO_ONE = (lambda value: 0 <= value <= 1, "from 0 to 1")
+_REAL = {
+  **dict.fromkeys(("learning_rate", "timeout", "temperature"), _ABOVE_ZERO),
+  "max_wait_ms": _NOT_BELOW_ZERO,
+  **dict.fromkeys(("prune", "sparsity"), _SHARE),
+  **dict.fromkeys(("teacher_weight", "weight"), _UP_TO_ONE),
+}
+"""What other numbers must be: whether one is, and in words."""
 
 
 def check_numbers(options: Mapping[str, Any]) -> None:
@@ -65,14 +72,10 @@ def check_numbers(options: Mapping[str, Any]) -> None:
       continue
     if name in _LEAST:
       _check_whole(option, value, _LEAST[name], _MOST.get(name, math.inf))
-    if name in _ABOVE_ZERO and not (_is(value, numbers.Real) and 0 < value < math.inf):
-      raise UserError(f"{option} is {value!r}, expected above 0 and finite.")
-    if name in _NOT_BELOW_ZERO and not (_is(value, numbers.Real) and 0 <= value < math.inf):
-      raise UserError(f"{option} is {value!r}, expected at least 0 and finite.")
-    if name in _SHARES and not (_is(value, numbers.Real) and 0 <= value < 1):
-      raise UserError(f"{option} is {value!r}, expected a share of at least 0 and below 1.")
-    if name in _UP_TO_ONE and not (_is(value, numbers.Real) and 0 <= value <= 1):
-      raise UserError(f"{option} is {value!r}, expected from 0 to 1.")
+    if name in _REAL:
+      fits, told = _REAL[name]
+      if not (_is(value, numbers.Real) and fits(value)):
+        raise UserError(f"{option} is {value!r}, expected {told}.")
 
 
 def _check_whole(option: str, value: Any, least: int, most: float) -> None:
