@@ -13,8 +13,8 @@ from mtl_jax import data
 from mtl_jax._core.checks import check_numbers
 from mtl_jax._core.errors import UserError, nearest
 from mtl_jax._core.inputs import Inputs
-from mtl_jax.compress._beside import Beside
 from mtl_jax.compress._targets import targets_of
+from mtl_jax.data.source.beside import Beside
 from mtl_jax.data.views import TEACHER
 from mtl_jax.problem import check_task_types
 from mtl_jax.tasks import Imitation, Task
@@ -95,9 +95,7 @@ def distilled(
   Deviations: class weights, label smoothing and focal losses of a task are of its labels' part alone.
   """
   check_task_types(tasks)
-  check_numbers({"temperature": temperature})
-  if not 0 <= weight <= 1:
-    raise UserError(f"distilled: weight is {weight!r}, expected from 0 to 1.")
+  check_numbers({"weight": weight, "temperature": temperature})
   teachers = [teachers] if isinstance(teachers, Trained) else list(teachers)
   chosen = list(tasks) if names is None else list(names)
   of_task = {name: _teacher_of(name, tasks, teachers) for name in chosen}

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from mtl_jax._core.errors import UserError
 from mtl_jax.data.arrays import leaves_of
 from mtl_jax.data.sample import spec_of
-from mtl_jax.data.views import own
+from mtl_jax.data.views import is_own
 
 
 class Description(NamedTuple):
@@ -56,7 +56,7 @@ def describe(data: Any, about: Mapping[str, Any] | None = None) -> Description:
     text = json.dumps(dict(about or {}), default=_plain, allow_nan=False)
   except (TypeError, ValueError, RecursionError) as error:
     raise UserError(f"about holds what JSON does not ({error}): say it in numbers, words, lists and dicts.") from error
-  entries = {key: entry for key, entry in spec_of(data).items() if not own(key)}
+  entries = {key: entry for key, entry in spec_of(data).items() if not is_own(key)}
   return read(Description(entries, json.loads(text)).as_json())
 
 

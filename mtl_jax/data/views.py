@@ -21,10 +21,10 @@ TEACHER = "~teacher"
 """The entry of what other models predict of the examples, see `mtl.compress.distilled`."""
 
 
-def own(key: str) -> bool:
+def is_own(key: str) -> bool:
   """Whether an entry is the library's own, and no part of the data as others know them.
 
-  >>> own("a/~weight"), own("x")
+  >>> is_own("a/~weight"), is_own("x")
   (True, False)
   """
   return key.rpartition("/")[2].startswith("~")

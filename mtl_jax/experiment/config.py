@@ -184,14 +184,16 @@ def example_of(problem: Problem, data: Description, count: int) -> Any:
 
 
 class Pruning(NamedTuple):
-  """When the weights of a run are pruned, as `mtl.compress.pruned` has it.
+  """How many of the weights of a run are pruned, as `mtl.compress.pruned` has it.
 
   Attributes:
+    sparsity: The share of zeros in the end.
     begin: The steps before.
-    end: The step from which on the share of zeros is the one asked for.
+    end: The step from which on the share is that.
     every: Steps between prunings.
   """
 
+  sparsity: float
   begin: int
   end: int
   every: int
@@ -201,21 +203,19 @@ def pruning(config: RunConfig) -> Pruning | None:
   """The pruning of a run, from a tenth of its steps to three quarters, at every hundredth; None: it has none.
 
   >>> pruning(configure("digits", steps=1000, prune=0.8).config)
-  Pruning(begin=100, end=750, every=10)
+  Pruning(sparsity=0.8, begin=100, end=750, every=10)
   """
   if config.prune is None:
     return None
   steps = config.steps
-  return Pruning(steps // 10, max(steps // 10 + 1, 3 * steps // 4), max(1, steps // 100))
+  return Pruning(config.prune, steps // 10, max(steps // 10 + 1, 3 * steps // 4), max(1, steps // 100))
 
 
 def optimizer_of(experiment: Experiment) -> optax.GradientTransformation:
   """The recipe's optimizer, which prunes where the experiment asks for it; tables that are read by rows stay whole."""
   config, recipe = experiment.config, experiment.recipe
   tx, asked = recipe.optimizer(config.learning_rate, config.steps), pruning(config)
-  if asked is None or config.prune is None:
-    return tx
-  return pruned(tx, config.prune, **asked._asdict(), but=tuple(recipe.sparse or ()))
+  return tx if asked is None else pruned(tx, **asked._asdict(), but=tuple(recipe.sparse or ()))
 
 
 def step_options(experiment: Experiment) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 from mtl_jax import recipes
 from mtl_jax._core.errors import UserError
@@ -38,12 +39,12 @@ def taught(experiment: Experiment, splits: Splits) -> tuple[Experiment, Splits]:
   recipe = experiment.recipe
   if recipe.adapt is not None:
     recipe = dataclasses.replace(recipe.adapt(describe(splits.train, splits.about)), adapt=None)
+  options: dict[str, Any] = {"weight": config.teacher_weight, "temperature": config.temperature}
   student = distilled(
     {name: recipe.tasks[name] for name in config.tasks},
     [_opened(Path(run), config.recipe) for run in config.teachers],
     splits.train,
-    weight=0.5 if config.teacher_weight is None else config.teacher_weight,
-    temperature=2.0 if config.temperature is None else config.temperature,
+    **{name: value for name, value in options.items() if value is not None},
     names=config.taught or None,
     inputs=recipe.inputs,
   )

@@ -6,11 +6,10 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import numpy as np
 
-from mtl_jax.data import Source
-from mtl_jax.data.source.protocol import Reading, reading_of, spec_of_rows
+from mtl_jax.data.arrays import take
+from mtl_jax.data.source.protocol import Reading, Source, reading_of, spec_of_rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,5 +41,4 @@ class Beside:
 
   def rows(self, numbers: np.ndarray) -> Mapping[str, Any]:
     """The examples of these numbers."""
-    own = jax.tree.map(lambda leaf: leaf[numbers % len(self.source)], self.entry)
-    return {**self.source.rows(numbers), self.key: own}
+    return {**self.source.rows(numbers), **take({self.key: self.entry}, numbers % len(self.source))}
