@@ -75,21 +75,28 @@ def in_processes(commands: Sequence[Sequence[str]], logs: Path, options: dict[st
     yield Worker(lambda process=process: process.poll() is None, lambda process=process: bool(process.returncode), end)
 
 
+@contextlib.contextmanager
+def _asked(cluster: str) -> Iterator[None]:
+  """Within it what a scheduler has to say is one line."""
+  try:
+    yield
+  except Exception as error:
+    raise UserError(f"{cluster} takes no jobs: {error}") from error
+
+
 def by_submitit(cluster: str) -> Callable[..., Iterator[Worker]]:
   """Jobs of Slurm, or `"local"` ones, by the library submitit."""
 
   def start(commands: Sequence[Sequence[str]], logs: Path, options: dict[str, Any]) -> Iterator[Worker]:
     with extra("slurm", f"jobs on {cluster} need an extra"):
       submitit: Any = importlib.import_module("submitit")
-    try:
+    with _asked(cluster):
       executor = submitit.AutoExecutor(logs, cluster=cluster)
       executor.update_parameters(**({"timeout_min": 60 * 24} | options))
       jobs = [
         executor.submit(submitit.helpers.CommandFunction([sys.executable, "-m", "mtl_jax", *words]))
         for words in commands
       ]
-    except Exception as error:  # whatever the scheduler has to say
-      raise UserError(f"{cluster} takes no jobs: {error}") from error
     for job in jobs:
       yield Worker(lambda job=job: not job.done(), lambda job=job: job.exception() is not None, job.cancel)
 
@@ -107,14 +114,12 @@ def by_ray(commands: Sequence[Sequence[str]], logs: Path, options: dict[str, Any
         [sys.executable, "-m", "mtl_jax", *words], stdout=file, stderr=subprocess.STDOUT, check=False
       ).returncode
 
-  try:
+  with _asked("ray"):
     if not ray.is_initialized():
       with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "os.fork", RuntimeWarning)  # of JAX; what Ray starts are other programs
         ray.init(log_to_driver=False, logging_level="warning")
     remote = ray.remote(**({"num_cpus": 1} | options))(run)
-  except Exception as error:  # whatever the scheduler has to say
-    raise UserError(f"ray takes no jobs: {error}") from error
   for number, words in enumerate(commands):
     found = remote.remote(list(words), str(logs / f"{number}.log"))
     yield Worker(

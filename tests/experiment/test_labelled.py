@@ -65,6 +65,7 @@ def test_chosen_examples_of_later_epochs_are_those_of_later_epochs():
 
 @pytest.mark.slow
 def test_baselines_of_mixtures_train_on_what_their_tasks_label():
+  """Half of the rows of `size` have a label; that of a mixture is looked for in the source of the task."""
 
   def mixed(size, seed):
     return mtl.data.mixture({name: arrays(size, seed) for name in TASKS})
