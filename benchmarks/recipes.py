@@ -60,7 +60,7 @@ def main(
   )
   methods = [of_method(method) for method in compared.methods]
   minutes = (time.perf_counter() - begun) / 60
-  name = "-".join([recipe, *map(told, options)])
+  name = "-".join([recipe, *map(told, options), *([f"steps={steps}"] if steps else [])])
   command = " ".join(["python", "benchmarks/recipes.py", *map(shlex.quote, sys.argv[1:])])
   record = {
     "recipe": name,
