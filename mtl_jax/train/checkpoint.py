@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import os
+import re
 import shutil
 import warnings
 import weakref
@@ -313,10 +314,13 @@ class Checkpoints:
     return aside
 
   def _reason(self, error: BaseException) -> str:
-    """The first line of an error; of a long one its begin and its end, where the system's own words are."""
+    """The first line of an error; of a long one its begin, and the system's own words or its end."""
     lines = str(error).replace(str(self._root), str(self._directory)).strip().splitlines()
     line = lines[0] if lines else type(error).__name__
-    return line if len(line) < 200 else f"{line[:90]} ... {line[-100:]}"
+    if len(line) < 200:
+      return line
+    code = re.search(r"os_error_code='(\d+)'", line)  # TensorStore may add a page of its own after the system's words
+    return f"{line[:90]} ... {os.strerror(int(code[1])) if code else line[-100:]}"
 
   def close(self) -> None:
     """Waits until every save is complete.

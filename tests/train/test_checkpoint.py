@@ -214,6 +214,19 @@ def _no_file_above(size):
     resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
+@pytest.mark.parametrize("after", ["", ', {"cache_pool": "cache_pool#remote", "recheck_cached_data": false}' * 5])
+def test_what_the_system_says_is_told_however_long_the_error(tmp_path, monkeypatch, after):
+  with Checkpoints(tmp_path / "c") as checkpoints:
+    checkpoints.save(1, {"x": jnp.zeros(2)}, {})
+    checkpoints._finish()
+    long = f"OUT_OF_RANGE: writing \"w/.zarray\"{' in a database' * 20}: File too large{after} [os_error_code='27']"
+    monkeypatch.setattr(checkpoints, "_write", lambda *_: (_ for _ in ()).throw(ValueError(long)))
+    checkpoints.save(2, {"x": jnp.ones(2)}, {})
+    with pytest.raises(mtl.UserError, match=r'"w/.zarray".*File too large.*resume the run from step 1') as caught:
+      checkpoints._finish()
+  assert len(str(caught.value)) < 300 + len(str(tmp_path))
+
+
 @pytest.mark.slow
 def test_a_full_disk_is_one_line_and_the_checkpoint_before_stays(tmp_path, capfd):
   tree = {name: jax.random.normal(jax.random.key(i), (50_000,)) for i, name in enumerate("vw")}
