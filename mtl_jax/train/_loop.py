@@ -18,7 +18,7 @@ class Loop:
   Attributes:
     log_every: Steps between log lines; metrics are read from the device only then.
     checkpoint_every: Steps between checkpoints; None: at each evaluation.
-    keep: How many checkpoints stay, the newest; the best model has a place of its own and stays in any case.
+    keep: How many checkpoints stay, the newest; each holds the best model so far, too.
     tensorboard: Also write TensorBoard events.
     title: The title of the progress bar.
     probe: `probe(state) -> {name: number}`, logged at each evaluation.
