@@ -25,12 +25,17 @@ demo: .venv/.demo
 	rm -rf runs/demo
 	$(BIN)/mtl-jax compare few_labels --balancers equal uncertainty pcgrad --seeds 2 --out runs/demo
 
-# FAST=1: without the tests that take long, and the first case alone of those that have several.
+# FAST=1: without the type checker and the tests that take long, and the first case alone of those that have several.
+# What the compiler makes stays for the next time.
+COMPILED := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.venv/.compiled JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 \
+  JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
+
 test: .venv/.dev .venv/.tpu
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pyright
-	$(BIN)/python -m pytest --numprocesses logical --dist worksteal $(if $(FAST),-m "not slow" --first-cases)
+	$(if $(FAST),,$(BIN)/pyright)
+	$(if $(FAST),$(COMPILED)) $(BIN)/python -m pytest --numprocesses logical --dist worksteal \
+	  $(if $(FAST),-m "not slow" --first-cases)
 
 # The newest Python that is here with the newest of all dependencies: the type checker, and tests of three minutes.
 test-newest:

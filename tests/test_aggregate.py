@@ -53,6 +53,7 @@ def test_loss_weighters_weigh_heads_too():
   close(updates["task"], {"a": [2.0, 4.0], "b": [15.0]})
 
 
+@pytest.mark.slow
 def test_the_shared_option_says_what_the_balancer_sees():
   params, stacked = (
     {"w": jnp.zeros(2), "head": jnp.zeros(1)},

@@ -138,6 +138,6 @@ def check_asked(asked: Predict, files: Files) -> None:
   if asked.show is not None and asked.show < 1:
     raise UserError(f"--show is {asked.show}, expected at least 1.")
   if asked.show is not None and files.show is None and files.tell is None:
-    raise UserError(f"--show: there is no picture of {asked.input}: it is for recipes of images, text and speech.")
+    raise UserError(f"--show: examples of {asked.input} cannot be shown: read the file that is written.")
   if asked.skip_bad and files.read_good is None:
     raise UserError(f"--skip-bad: {asked.input} is one file, and is read as a whole or not at all.")

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from mtl_jax._core.errors import UserError
 from mtl_jax._core.files import replacing, using
 from mtl_jax._core.finite import finite
 from mtl_jax.data import text
 from mtl_jax.recipes._recipe import Predicted
+from mtl_jax.tasks import Task
 
 
 def write_lines(path: Path, predicted: Predicted) -> None:
@@ -37,6 +41,18 @@ def refuse_labels(path: Path, tasks: Sequence[str], what: str) -> None:
   """Raises a `UserError` where labels of tasks are asked of files that have none, such as `what`, photographs."""
   if tasks:
     raise UserError(f"{path}: {what} no labels: to test a model, put both in an .npz file.")
+
+
+def named(task: Task, classes: Sequence[Any]) -> Task:
+  """A task of classes that says which an example is of, and how probable that is; of a row of several the first."""
+
+  def record(outputs: Mapping[str, Any]) -> dict[str, Any]:
+    number = int(np.atleast_1d(outputs["class"])[0])
+    shares = np.atleast_2d(outputs["probability"])[0]
+    probable = shares[number] if len(shares) > 1 else abs(1 - number - shares[0])  # of two classes that of the second
+    return {"class": classes[number], "probability": round(float(probable), 4)}
+
+  return dataclasses.replace(task, record=record)
 
 
 def sentences_of(

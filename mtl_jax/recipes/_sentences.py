@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from mtl_jax.data import text
-from mtl_jax.recipes._lines import refuse_labels, sentences_of, write_lines
+from mtl_jax.recipes._lines import named, refuse_labels, sentences_of, write_lines
 from mtl_jax.recipes._recipe import Arrays, Files, Predicted
 from mtl_jax.tasks import Task, classification
 
@@ -70,6 +68,15 @@ def _split(sentence: str) -> list[str]:
   return re.findall(r"\w+|[^\w\s]", sentence)
 
 
+def treebank(sentence: str) -> list[str]:
+  """Its words and signs as corpora of parsed English have them, in small letters.
+
+  >>> treebank("It isn't art, it's a film.")
+  ['it', 'is', "n't", 'art', ',', 'it', "'s", 'a', 'film', '.']
+  """
+  return re.findall(r"\w+?(?=n't\b)|n't\b|'\w+|\w+|[^\w\s]", sentence.lower().replace("\u2019", "'"))
+
+
 def tokens(tokenizer: str, pretrained: bool, sentences: Sequence[str]) -> list[np.ndarray]:
   """The tokens of sentences, by the tokenizer of pretrained weights, or by one of `words`."""
   return text.encode(tokenizer, sentences if pretrained else [_split(s) or [s] for s in sentences])
@@ -95,20 +102,19 @@ def packed(tokenizer: str, pretrained: bool, sentences: Sequence[str], labels: n
 
 def kind(classes: Sequence[str]) -> Task:
   """The task of a set: which of the classes each sentence of a row is of. Users' rows have one sentence."""
-
-  def record(outputs: Mapping[str, Any]) -> dict[str, Any]:
-    number, shares = int(outputs["class"][0]), outputs["probability"][0]
-    return {"class": classes[number], "probability": round(float(shares[number]), 4)}
-
-  return dataclasses.replace(classification("y", len(classes), ignore=-1), record=record)
+  return named(classification("y", len(classes), ignore=-1), classes)
 
 
-def files(tokenizer: str, pretrained: bool) -> Files:
+def files(
+  tokenizer: str, split: Callable[[Sequence[str]], Sequence[np.ndarray]], key: str = "x", length: int = LENGTH
+) -> Files:
   """How users' sentences are read, one per line, and what is said of them.
 
   Args:
     tokenizer: As JSON.
-    pretrained: As in `tokens`.
+    split: Makes tokens of each of several sentences.
+    key: That of rows of sentences in a batch.
+    length: Positions of a row.
 
   Returns:
     For `Recipe.files`.
@@ -118,16 +124,16 @@ def files(tokenizer: str, pretrained: bool) -> Files:
     refuse_labels(path, tasks, "lines of text have")
 
     def told(name: str, count: int) -> str:
-      return f"{path}: {name} has {count} tokens, expected at most {LENGTH}: divide it into sentences."
+      return f"{path}: {name} has {count} tokens, expected at most {length}: divide it into sentences."
 
-    found = sentences_of(path, lambda lines: tokens(tokenizer, pretrained, lines), LENGTH, told, warn)
-    rows = text.pack({"tokens": [own for _, own in found.values()]}, length=LENGTH, most=1)
-    return {"x": {name: rows.arrays[name][rows.rows] for name in ("tokens", "segments")}}, list(found)
+    found = sentences_of(path, split, length, told, warn)
+    rows = text.pack({"tokens": [own for _, own in found.values()]}, length=length, most=1)
+    return {key: {name: rows.arrays[name][rows.rows] for name in ("tokens", "segments")}}, list(found)
 
   def tell(predicted: Predicted) -> str:
     made = text.load_tokenizer(tokenizer)
     lines: list[str] = []
-    for row, record in zip(predicted.arrays["x"]["tokens"], predicted.records(), strict=True):
+    for row, record in zip(predicted.arrays[key]["tokens"], predicted.records(), strict=True):
       shown = made.decode(row[row > 0].tolist(), skip_special_tokens=False)
       lines += ["", f"{record.pop('name')}  {shown.removeprefix('[CLS] ').removesuffix(' [SEP]')}"]
       lines += [f"  {task}: {own['class']} {own['probability']:.2f}" for task, own in record.items()]

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 import optax
 
-from mtl_jax import nn
-from mtl_jax import tasks as families
+from mtl_jax import nn, tasks
 from mtl_jax.adapters import from_linen
 from mtl_jax.arch import chain, stems
 from mtl_jax.data import Description, Mixture, mixture, parts, source, text
+from mtl_jax.recipes import _images_texts, _lines
 from mtl_jax.recipes._recipe import Parts, Recipe, Splits, adamw_cosine, choose
 from mtl_jax.transfer import rates
 
@@ -32,8 +32,7 @@ def image_text(width: int = 96, blocks: int = 4, embedding: int = 32, dropout: f
     dropout: The share of values that are dropped by each convolution, and three times as many of words' vectors.
 
   Returns:
-    The recipe, with the tasks `digit` and `sentiment` (accuracy). `data` takes `mtl.data.source.mnist()` and
-    `mtl.data.source.sentences("sst2")`.
+    The recipe, with the tasks `digit` and `sentiment` (accuracy), of `mtl.data.source.mnist` and `sentences("sst2")`.
   """
 
   def data(seed: int) -> Splits:
@@ -65,8 +64,9 @@ def image_text(width: int = 96, blocks: int = 4, embedding: int = 32, dropout: f
     return Parts(stems(dict(choose(fronts, names).values()), chain(*body), "first"), choose(heads, names))
 
   def adapt(described: Description) -> Recipe:
-    vocabulary = text.load_tokenizer(described.about["tokenizer"]).get_vocab_size()
-    return dataclasses.replace(recipe, net=lambda names: net(names, vocabulary))
+    tokenizer = described.about["tokenizer"]
+    size, files = text.load_tokenizer(tokenizer).get_vocab_size(), _images_texts.files(tokenizer, SIDE, WORDS)
+    return dataclasses.replace(recipe, net=lambda names: net(names, size), files=files)
 
   recipe = Recipe(
     name="image_text",
@@ -75,8 +75,8 @@ def image_text(width: int = 96, blocks: int = 4, embedding: int = 32, dropout: f
     data=data,
     net=net,
     tasks={
-      "digit": families.classification("digit", 10),
-      "sentiment": families.binary("sentiment").judged_by("accuracy"),
+      "digit": _lines.named(tasks.classification("digit", 10), range(10)),
+      "sentiment": _lines.named(tasks.binary("sentiment").judged_by("accuracy"), ("negative", "positive")),
     },
     optimizer=lambda rate, steps: optax.chain(adamw_cosine(rate, steps), rates({"embedding/": 5.0})),  # they begin at 1
     learning_rate=2e-3,

@@ -68,7 +68,7 @@ def sentences(pretrained: bool = True, tuned: int = 3) -> Recipe:
 
   def adapt(described: Description) -> Recipe:
     about = described.about
-    files = _sentences.files(about["tokenizer"], pretrained)
+    files = _sentences.files(about["tokenizer"], lambda lines: _sentences.tokens(about["tokenizer"], pretrained, lines))
     return dataclasses.replace(recipe, net=lambda names: net(names, about["vocabulary"]), files=files)
 
   recipe = Recipe(

@@ -35,6 +35,7 @@ def test_train_leaves_config_log_checkpoint_picture_and_test_scores(trained):
   assert test["left"]["accuracy"] > 0.5 and set(test) == {"left", "right", "tilt"}
 
 
+@pytest.mark.slow
 def test_resume_of_a_finished_run(trained, capsys):
   options = ["--balancer", "dwa", "--balancer.window", "20", "--steps", "60", "--learning-rate", "0.003"]
   assert main(["train", "digits", *options, "--run-dir", str(trained), "--resume"]) == 0

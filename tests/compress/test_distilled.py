@@ -115,6 +115,7 @@ def fit(student, steps=2, names=tuple(TASKS), **options):
   return mtl.fit(student_net(names), student.tasks, "equal", tx, student.train, steps=steps, **options)
 
 
+@pytest.mark.slow
 def test_a_student_learns_without_labels():
   none = {key: value if key == "x" else np.zeros_like(value) for key, value in DATA.items()} | {"known": DATA["known"]}
   student = distilled(TASKS, [teacher("kind", "size"), teacher("tags", "hot")], none, weight=1.0)
@@ -139,6 +140,7 @@ def test_examples_without_labels_can_be_taught():
   assert np.isfinite(gradient).all() and (np.asarray(gradient)[missing] != 0).all()
 
 
+@pytest.mark.slow
 def test_sources_and_mixtures_are_arrays_to_it(tmp_path, monkeypatch):
   monkeypatch.setattr("mtl_jax.compress._targets.BATCH", 16)  # the last batch is filled up
   for key, value in DATA.items():
@@ -202,6 +204,7 @@ def test_other_inputs_and_outputs_are_told():
     student.tasks["kind"].loss(jnp.zeros((N, 2)), jax.tree.map(jnp.asarray, student.train))
 
 
+@pytest.mark.slow
 def test_by_the_command_line(tmp_path, capsys):
   (tmp_path / "tiny.py").write_text(FILE)
   recipe, run = str(tmp_path / "tiny.py"), lambda name: str(tmp_path / name)

@@ -139,6 +139,7 @@ def programs():
   return mtl.train.compile_programs(NET, TASKS, "pcgrad", TX, arrays(80, 0))
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_has_the_same_masks(tmp_path):
   whole = run(tmp_path / "whole")
   for steps in (5, 12):
@@ -151,6 +152,7 @@ def test_a_run_that_goes_on_has_the_same_masks(tmp_path):
     run(tmp_path / "whole", best_from=10, resume=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ("balancer", "options"),
   [("mgda", {"engine": "gram"}), ("equal", {"accumulate": 4, "nonfinite": "rollback"})],

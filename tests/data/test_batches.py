@@ -168,6 +168,7 @@ def test_a_forgotten_iterator_leaves_no_thread():
   assert not _prefetching()
 
 
+@pytest.mark.slow
 def test_threads_end_before_the_interpreter():
   # Exit functions run last in, first out: the one registered first sees what all others have left.
   script = """

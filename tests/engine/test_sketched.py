@@ -36,6 +36,7 @@ def test_inner_products_are_unbiased_and_errors_shrink_as_promised(k):
   assert spread.max() < 1.3 * np.sqrt(2 / k) and spread.min() > 0.7 * np.sqrt(1 / k)
 
 
+@pytest.mark.slow
 def test_signs_are_new_each_step_and_the_same_on_every_device():
   _, leaves = rows()
   one = {name: leaf[0] for name, leaf in leaves.items()}

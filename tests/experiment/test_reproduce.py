@@ -28,6 +28,7 @@ def run(place, tmp_path):
   return shutil.copytree(place / "run", tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_to_the_bit(place, capsys):
   words = ["reproduce", str(place / "run"), "--recipe", str(place / "tiny.py"), "--run-dir", str(place / "again")]
   assert main(words) == 0
@@ -42,6 +43,7 @@ def test_what_a_run_was_made_with(place):
   assert set(found["packages"]) == set(PACKAGES) and sum(found["devices"].values()) >= 1
 
 
+@pytest.mark.slow
 def test_other_scores_and_versions_are_told(run, place, tmp_path, capsys):
   test = json.loads((run / "test.json").read_text())
   test["test"]["sum"]["mae"] *= 1.5

@@ -35,6 +35,7 @@ def written(trained, examples, tmp_path_factory):
   return exports.export(trained, path, examples, about={"run": {"recipe": "mine"}})
 
 
+@pytest.mark.slow
 def test_the_file_computes_what_the_model_does(written, trained):
   assert written.difference < 1e-6 and written.examples == 5
   stored = jax.export.deserialize(bytearray(written.path.read_bytes()))

@@ -83,6 +83,7 @@ def test_what_is_stored_says_what_the_model_says(tmp_path, request, format, quan
   assert done.examples == 3 and sorted(path.name for path in tmp_path.iterdir()) == ["model", "model.json"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", RUNTIMES)
 def test_without_the_extra_one_line_names_it(numbers, tmp_path, monkeypatch, format):
   for runtime in RUNTIMES[format]:

@@ -92,6 +92,7 @@ def test_some_of_the_tasks(trained, tmp_path):
     inspect.unwrap(mtl.load)(tmp_path / "size", NET, {"kind": TASKS["kind"]})
 
 
+@pytest.mark.slow
 def test_nets_without_a_cut_keep_all_arrays(tmp_path):
   dense = {name: mtl.from_linen(nn.Dense(4)) for name in TASKS}
   net = mtl.arch.film(mtl.arch.chain(mtl.from_linen(nn.Dense(8)), mtl.from_linen(nn.Dense(8))), dense)

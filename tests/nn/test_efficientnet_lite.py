@@ -17,6 +17,7 @@ from mtl_jax._core import devices
 from mtl_jax.nn._depthwise import Depthwise
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", [3, 5])
 @pytest.mark.parametrize(("stride", "size"), [(1, 6), (2, 6), (2, 7)])
 def test_depthwise_is_the_grouped_convolution(side, stride, size, monkeypatch):

@@ -33,6 +33,7 @@ def apart(net, params):
   return [[one(row, k + 1) for k in range(int(SEGMENTS[row].max()))] for row in range(len(SEGMENTS))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODULES)
 def test_packed_is_apart(name):
   net = mtl.from_linen(MODULES[name])

@@ -29,6 +29,7 @@ def of_flax(own, width, cell):
   return params
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_layer_is_that_of_flax(cell):
   width, x = 4, inputs((2, 6, 3))

@@ -1,12 +1,15 @@
 """Digits and sentences on made data: one body, less parameters than two, and each task by itself."""
 
+import json
+
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 import mtl_jax as mtl
 from mtl_jax import recipes
-from mtl_jax.experiment import configure, train_run
+from mtl_jax.cli import main
 
 pytest.importorskip("tokenizers")
 
@@ -64,15 +67,36 @@ def test_three_fifths_of_the_parameters_of_two_networks():
 
 
 @pytest.mark.slow
-def test_it_learns_both(made_data):
-  recipe = recipes.find("image_text")(width=16, blocks=3, embedding=8, dropout=0.0)
-  experiment = configure(
-    recipe,
-    balancer="constant",
-    balancer_options=("--weights", "1", "2"),
-    steps=80,
-    batch_size=32,
-    learning_rate=0.01,
-  )
-  _, test = train_run(experiment, recipe.data(0), progress=False)
+def test_commands(made_data, tmp_path, capsys):
+  """Both tasks are learned, and predicted of files of their own kinds alone."""
+  small = ["--recipe.width", "16", "--recipe.blocks", "3", "--recipe.embedding", "8", "--recipe.dropout", "0"]
+  options = ["--steps", "80", "--batch-size", "32", "--learning-rate", "0.01"]
+  weights = ["--balancer", "constant", "--balancer.weights", "1", "2"]
+  run, output = tmp_path / "run", tmp_path / "out.jsonl"
+  assert main(["train", "image_text", *small, *options, *weights, "--run-dir", str(run)]) == 0
+  test = json.loads((run / "test.json").read_text())["test"]
   assert test["digit"]["accuracy"] > 0.5 and test["sentiment"]["accuracy"] > 0.9, test
+
+  def predict(path, *words):
+    capsys.readouterr()
+    assert main(["predict", str(run), "--input", str(path), "--output", str(output), "--show", "9", *words]) == 0
+    return capsys.readouterr().out, [json.loads(line) for line in output.read_text().splitlines()]
+
+  (tmp_path / "texts").mkdir()
+  (tmp_path / "texts" / "own.txt").write_text("A GOOD film!\n\nA bad film.\n", "utf-8")
+  assert main(["predict", str(run), "--input", str(tmp_path / "texts")]) == 2
+  assert "own.txt: line 2 is empty" in capsys.readouterr().err
+  said, records = predict(tmp_path / "texts", "--skip-bad")
+  assert "own.txt:1  a good film" in said and "  sentiment: positive" in said and "  sentiment: negative" in said
+  assert [own["sentiment"]["class"] for own in records] == ["positive", "negative"]
+  assert all(0.5 <= own["sentiment"]["probability"] <= 1 and {*own} == {"name", "sentiment"} for own in records)
+
+  (tmp_path / "images").mkdir()
+  digits = np.random.default_rng(0).permutation(10)
+  for digit in digits:
+    image = np.zeros((28, 28), np.uint8)
+    image[digit * 2 + 2 : digit * 2 + 8] = 255
+    Image.fromarray(image).save(tmp_path / "images" / f"{digit}.png")
+  said, records = predict(tmp_path / "images")
+  assert "0.png  digit: " in said and [own["name"] for own in records] == [f"{i}.png" for i in range(10)]
+  assert np.mean([own["digit"]["class"] == i for i, own in enumerate(records)]) > 0.5

@@ -52,6 +52,7 @@ def _predict(place, *words, given="in"):
   return main(["predict", str(place / "run"), "--recipe", str(place / "my.py"), "--input", str(place / given), *words])
 
 
+@pytest.mark.slow
 def test_a_line_per_photograph_and_a_picture(place, capsys):
   out = place / "out.jsonl"
   assert _predict(place, "--output", str(out), "--skip-bad", "--show", "1") == 0

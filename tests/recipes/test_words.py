@@ -86,6 +86,7 @@ def predict(run, place, content, *options):
   return main(["predict", str(run), "--input", str(place / "in.txt"), "--output", str(place / "out.jsonl"), *options])
 
 
+@pytest.mark.slow
 def test_text_of_users(place, run, capsys):
   name, path = run
   assert predict(path, place, b"Fly to Boston, please.\nHow much is it now to fly?\n", "--show", "1") == 0

@@ -65,6 +65,7 @@ def ask(client):
   assert one(json={"examples": [{"x": X[0].tolist()}]}) == 200
 
 
+@pytest.mark.slow
 @TRIES
 @hypothesis.given(BODY)
 @hypothesis.example({"examples": [{"x": X[0].tolist()}]})

@@ -30,6 +30,7 @@ def served(place):
   process.communicate()
 
 
+@pytest.mark.slow
 def test_what_is_accepted_is_answered_after_sigterm(served):
   process, port = served
   while "ready after" not in (line := process.stdout.readline()):

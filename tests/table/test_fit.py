@@ -154,6 +154,7 @@ def test_a_directory_that_is_in_use_is_told_before_anything_is_trained(wine, tmp
   assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
+@pytest.mark.slow
 def test_baselines_are_those_of_scikit_learn():
   """Ridge and logistic regression on the standardised numbers give the same scores."""
   x, y = load_diabetes(return_X_y=True)

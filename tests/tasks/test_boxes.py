@@ -45,6 +45,7 @@ def greedy(boxes, scores, most, limit):
   return kept[:most]
 
 
+@pytest.mark.slow
 def test_suppression_is_that_of_the_greedy_loop():
   """In all images at once, though chains of boxes that cover each other are longer in some."""
   rngs = [np.random.default_rng(seed) for seed in range(3)]

@@ -80,6 +80,7 @@ def prediction(rng=None):
   return head.apply(params, state, x)[0]
 
 
+@pytest.mark.slow
 def test_the_loss_is_that_of_head_and_relation():
   found = prediction()
   task.check("t", BATCH)
@@ -105,6 +106,7 @@ def sure(columns, kinds):
   return jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), found)
 
 
+@pytest.mark.slow
 def test_metrics_and_what_is_said():
   found = sure(COLUMNS, KINDS)
   outputs = task.output(found)

@@ -94,6 +94,7 @@ def test_depth():
   nan.check("far", {"y": unknown})
 
 
+@pytest.mark.slow
 def test_normals():
   known = (VECTORS != 0).any(-1)
   angle = angles(ARROWS, np.where(known[..., None], VECTORS, 1))[known]

@@ -49,6 +49,7 @@ def test_what_stands_at_padding_changes_nothing():
     np.testing.assert_array_equal(values(PADDED, {"text": LABELS}), changed)
 
 
+@pytest.mark.slow
 def test_texts_that_do_not_fit_have_an_infinite_loss_and_no_gradient_of_nan():
   task = mtl.tasks.transcription("text", "ab")
   y = mtl.data.letters(["ababab", "abaab", "abaaa", "abab"], "ab")  # 6, 6, 7 and 4 frames, of which there are five

@@ -36,6 +36,7 @@ def test_learns_and_returns_the_best_model(finished):
   assert found["size"]["loss"] == pytest.approx(best["size/loss"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_log_has_losses_weights_and_speed(finished):
   directory, result = finished
   lines = read_log(directory)

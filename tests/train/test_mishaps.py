@@ -129,6 +129,7 @@ def _diverging(steps, run_dir=None, rate=RATE, **options):
   )
 
 
+@pytest.mark.slow
 def test_a_run_that_diverges_goes_back_with_a_lower_rate(tmp_path):
   whole = _diverging(400, tmp_path / "whole")
   lines = [line for line in read_log(tmp_path / "whole") if line["kind"] == "rollback"]

@@ -74,6 +74,7 @@ def plain(params):
   return jax.tree.map(np.asarray, {"shared": params["shared"], "task": {n: params["task"][n] for n in params["task"]}})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ("names", "options", "batch_size"),
   [

@@ -57,6 +57,7 @@ def dense():
   return gradients, weights
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_step_of_gradient_descent_is_the_dense_one_with_every_engine(engine, dense):
   gradients, exact = dense

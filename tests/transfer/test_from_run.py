@@ -62,6 +62,7 @@ def test_a_task_is_added_and_the_others_predict_to_the_bit_as_before(done, tmp_p
   assert json.loads((tmp_path / "run" / "config.json").read_text())["fit"]["start"] == "from_run.<locals>.start"
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_does_not_need_the_other(done, tmp_path):
   path, _ = done
   shutil.copytree(path, tmp_path / "other")

@@ -59,6 +59,7 @@ def embedded(weights, ids):
   return mean / np.linalg.norm(mean)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("package")
 def test_embeddings_are_those_of_numpy_and_those_published():
   tokenizers = pytest.importorskip("tokenizers")
@@ -90,6 +91,7 @@ def test_the_tokenizer_neither_pads_nor_cuts():
   assert found["padding"] is None and found["truncation"] is None and len(found["model"]["vocab"]) == 30522
 
 
+@pytest.mark.slow
 def test_files_that_are_missing_or_others(tmp_path, monkeypatch):
   net = transfer.pretrained(mtl.from_linen(mtl.nn.Bert()), transfer.minilm(tmp_path))
   x = jnp.ones((1, 3), jnp.int32)

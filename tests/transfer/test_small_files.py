@@ -31,6 +31,7 @@ def head():
   return mtl.arch.chain(mtl.from_linen(mtl.nn.SegmentPool(2)), mtl.from_linen(mtl.nn.MLP((), 2, flatten=False)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_there_and_back(arch, tmp_path):
   x = jax.tree.map(jnp.asarray, rows(2, 0)["x"])
