@@ -271,11 +271,14 @@ def padded(data: Mixture, batch_size: int, pieces: int = 1) -> Iterator[Any]:
 
   Args:
     data: The mixture.
-    batch_size: The most examples of a source in a batch. Shorter sources have fewer, so that all end together.
-    pieces: What their numbers are multiples of.
+    batch_size: The examples of a batch over all sources; some more where these do not divide evenly. Shorter sources
+      have fewer, so that all end together.
+    pieces: What the numbers of each source are multiples of.
   """
-  count = max(-(-len(source) // batch_size) for source in data.sources.values())
-  sizes = {name: -(-len(source) // (count * pieces)) * pieces for name, source in data.sources.items()}
+  found = {name: len(source) for name, source in data.sources.items()}
+  count = min(-(-sum(found.values()) // batch_size), max(found.values()))
+  sizes = {name: -(-length // (count * pieces)) * pieces for name, length in found.items()}
+  count = max(-(-length // sizes[name]) for name, length in found.items())
   lanes = lanes_of(data.sources, evened(data.sources, sizes))
   for number in range(count):
     entries: dict[tuple[str, ...], Any] = {}

@@ -38,17 +38,32 @@ def spec_of(data: Any) -> Mapping[str, Any]:
   return data.spec if isinstance(data, Source | Stream | Mixture) else as_source(data).spec
 
 
-def first(data: Any, count: int) -> dict[str, Any]:
-  """The first examples of a data set, or of each source of a mixture, as a batch has them.
+def few(data: Any, batch_size: int, examples: int = 256, most: int = 8) -> list[dict[str, Any]]:
+  """The first examples of a data set, in batches of one size; of a mixture as many of each source.
 
-  >>> first({"x": np.arange(3)}, 2)
-  {'x': array([0, 1])}
+  Args:
+    data: The data set.
+    batch_size: The most examples of a batch, over all sources; each has one at least.
+    examples: How many of each source are enough.
+    most: The most batches.
+
+  Returns:
+    The batches, one at least.
+
+  >>> few({"x": np.arange(5)}, 2)
+  [{'x': array([0, 1])}, {'x': array([2, 3])}]
   """
-  if isinstance(data, Mixture):
-    parts = {name: first(source, count) for name, source in data.sources.items()}
+  sources = data.sources if isinstance(data, Mixture) else {"": as_source(data)}
+  shortest = min(examples, *map(len, sources.values()))
+  size = min(max(1, batch_size // len(sources)), shortest)
+
+  def batch(start: int) -> dict[str, Any]:
+    parts = {name: read(source, np.arange(start, start + size)) for name, source in sources.items()}
+    if not isinstance(data, Mixture):
+      return parts[""]
     return {path_of(name, key): entry for name, part in parts.items() for key, entry in part.items()}
-  source = as_source(data)
-  return read(source, np.arange(min(count, len(source))))
+
+  return [batch(number * size) for number in range(min(most, shortest // size))]
 
 
 def sample(data: Any) -> Sample:

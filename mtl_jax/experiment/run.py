@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from mtl_jax import shard
 from mtl_jax._core.errors import UserError
 from mtl_jax._core.inputs import Inputs, keys_read
 from mtl_jax.data import Description, check, describe
-from mtl_jax.data.sample import first, spec_of
+from mtl_jax.data.sample import few, spec_of
 from mtl_jax.experiment.config import Experiment, in_step, optimizer_of, problem_of, pruning, step_options
 from mtl_jax.experiment.teaching import taught
 from mtl_jax.objective import objective
@@ -128,11 +129,18 @@ def _check_kept(train: Any, described: Description, inputs: Inputs) -> None:
 
 
 def cosine_probe(experiment: Experiment, splits: Splits) -> Callable[[TrainState], Mapping[str, float]]:
-  """A probe of the cosines between task gradients, always on the same 256 validation examples, of each source."""
+  """A probe of the cosines between task gradients: their mean over the same few validation batches, of training's size.
+
+  Such batches fit where the training step does.
+  """
   from mtl_jax.analysis import gradient_cosines
 
   problem = in_step(problem_of(experiment, describe(splits.train, splits.about)), splits.valid)
-  batch = first(splits.valid, 256)
-  losses = objective(problem, train=False)
-  cosines = jax.jit(gradient_cosines(losses, experiment.config.frozen))
-  return lambda state: {k: float(v) for k, v in jax.device_get(cosines(state.params, state.state, batch)).items()}
+  batches = few(splits.valid, experiment.config.batch_size)
+  cosines = jax.jit(gradient_cosines(objective(problem, train=False), experiment.config.frozen))
+
+  def probe(state: TrainState) -> Mapping[str, float]:
+    found = [jax.device_get(cosines(state.params, state.state, batch)) for batch in batches]
+    return {pair: float(np.mean([each[pair] for each in found])) for pair in found[0]}
+
+  return probe

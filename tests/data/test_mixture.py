@@ -281,12 +281,22 @@ def test_several_processes_read_and_place_their_own_rows(monkeypatch, count):
 def test_evaluation_sees_every_example_once_and_in_order(count, pieces):
   data = mixture(sources(count, (5, 90, 33, 1)))
   found = [dict(batch) for batch in padded(data, 32, pieces)]
-  assert len(found) == 3
+  total = 0
   for name, own in data.sources.items():
-    seen, _ = counted(found, name)
+    seen, weights = counted(found, name)
     assert seen.tolist() == own.arrays["y"].tolist()
     (rows,) = {len(batch[f"{name}/y"]) for batch in found}
-    assert rows % pieces == 0 and rows <= 32
+    assert rows % pieces == 0
+    total += rows
+  assert total <= 32 + count * pieces or count == 20  # many of one kind lie together, with filling
+  assert total <= 5 * 32  # of all sources, however many there are
+
+
+def test_no_batch_of_an_evaluation_is_filling_alone():
+  data = mixture({name: source(50) for name in map(str, range(40))})
+  found = list(padded(data, 8))  # one of each source at least
+  weights = [value for batch in found for key, value in dict(batch).items() if key.endswith("~weight")]
+  assert len(found) == 50 and sum(map(np.size, weights)) == 2000 and all(own.all() for own in weights)
 
 
 def test_steps():
