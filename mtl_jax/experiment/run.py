@@ -19,14 +19,15 @@ from mtl_jax.experiment.config import Experiment, in_step, optimizer_of, problem
 from mtl_jax.experiment.teaching import taught
 from mtl_jax.objective import objective
 from mtl_jax.recipes import Splits
-from mtl_jax.train import Fit, Loop, Metrics, Programs, TrainState, calibrate, compile_programs, fit
+from mtl_jax.train import Fit, Loop, Metrics, Programs, TrainState, calibrate, compile_programs, evaluation_size, fit
 from mtl_jax.train.kept import write_calibration, write_test
 from mtl_jax.train.run_dir import Resume
 from mtl_jax.transfer import from_run
 
 
 def _options(experiment: Experiment, mesh: jax.sharding.Mesh | None, rules: shard.AnyRules) -> dict[str, Any]:
-  return {**step_options(experiment), "engine": experiment.engine, "mesh": mesh, "rules": rules}
+  size, own = experiment.config.batch_size, step_options(experiment)
+  return {**own, "batch_size": size, "engine": experiment.engine, "mesh": mesh, "rules": rules}
 
 
 def compile_run(
@@ -76,7 +77,8 @@ def train_run(
   test = programs.evaluate(result.params, result.net_state, splits.test)
   if run_dir is not None:
     run_dir = Path(run_dir)
-    values = calibrate(problem, result.params, result.net_state, splits.valid, mesh=mesh)
+    size = evaluation_size(experiment.config.batch_size, experiment.config.accumulate)
+    values = calibrate(problem, result.params, result.net_state, splits.valid, batch_size=size, mesh=mesh)
     if shard.is_first():
       write_test(run_dir, result.best_step, test)
       write_calibration(run_dir, result.best_step, values)
@@ -107,7 +109,6 @@ def fit_run(
     splits.train,
     valid=splits.valid,
     steps=config.steps,
-    batch_size=config.batch_size,
     seed=config.seed,
     eval_every=experiment.recipe.eval_every,
     run_dir=run_dir,

@@ -20,14 +20,14 @@ For a loop of your own:
 - `Nonfinite`, `check_nonfinite`: what a step does where a loss is not finite.
 - `Sparse`: which tables a step reads and updates by rows.
 - `transforming`, `Transform`: a step whose batches are first changed at random.
-- `Metrics`: what an evaluation returns.
+- `Metrics`: what an evaluation returns; `evaluation_size`: how many examples fit one at a time.
 - `calibrate`: the numbers that make probabilities and intervals fit validation data; `calibrated`: a problem with
   outputs so made.
 """
 
 from mtl_jax.train._bilevel_step import make_bilevel_step
 from mtl_jax.train._calibrate import calibrate, calibrated
-from mtl_jax.train._evaluate import Metrics, make_evaluate, make_predict, predict_all
+from mtl_jax.train._evaluate import Metrics, evaluation_size, make_evaluate, make_predict, predict_all
 from mtl_jax.train._finish import Nonfinite, check_nonfinite
 from mtl_jax.train._fit import Fit, fit
 from mtl_jax.train._load import Kept, Trained, load, making_of
@@ -61,6 +61,7 @@ __all__ = [
   "calibrated",
   "check_nonfinite",
   "compile_programs",
+  "evaluation_size",
   "fit",
   "init_train_state",
   "load",

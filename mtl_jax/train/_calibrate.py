@@ -27,6 +27,7 @@ def calibrate(
   valid: Any,
   inputs: Inputs = "x",
   *,
+  batch_size: int = 256,
   mesh: jax.sharding.Mesh | None = None,
 ) -> Metrics:
   """The numbers that calibrate the outputs of each task, taken from validation data.
@@ -38,6 +39,7 @@ def calibrate(
     state: The net's state that goes with them.
     valid: Examples that the model was not trained on, as `fit` takes them.
     inputs: As in `mtl.objective`.
+    batch_size: Examples a call.
     mesh: As in `make_evaluate`.
 
   Returns:
@@ -58,7 +60,8 @@ def calibrate(
   if not asked:
     return {}
   mixed = as_mixture(valid, tasks, inputs, "the validation data")
-  found = make_evaluate(net, asked, inputs, mesh=mesh)(params, state, valid if mixed is None else mixed.only(asked))
+  evaluate = make_evaluate(net, asked, inputs, batch_size=batch_size, mesh=mesh)
+  found = evaluate(params, state, valid if mixed is None else mixed.only(asked))
   values = {name: {key: own[key] for key in asked[name].metrics} for name, own in found.items()}
   return {name: own for name, own in values.items() if all(map(math.isfinite, own.values()))}
 

@@ -54,6 +54,24 @@ def make_predict(net: Net, tasks: Mapping[str, Task], inputs: Inputs = "x") -> C
 _LOSS = mean_metric(lambda losses, label: losses, higher_is_better=False)
 
 
+def evaluation_size(batch_size: int | None, accumulate: int = 1) -> int:
+  """How many examples an evaluation takes at a time, to fit where a training step of that batch size does.
+
+  It keeps nothing for a backward pass, so it can take four times as many as a step has in memory.
+
+  Args:
+    batch_size: Examples a step; None: it is not known.
+    accumulate: Pieces a batch is cut into.
+
+  Returns:
+    The number, 256 at most.
+
+  >>> evaluation_size(None), evaluation_size(128), evaluation_size(12), evaluation_size(128, accumulate=16)
+  (256, 256, 48, 32)
+  """
+  return 256 if batch_size is None else min(256, -(-4 * batch_size // accumulate))
+
+
 def all_metrics(task: Task) -> dict[str, Metric]:
   """The task's metrics, and the mean of its losses."""
   return {**task.metrics, "loss": _LOSS}

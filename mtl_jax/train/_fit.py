@@ -232,6 +232,7 @@ def fit(
       tx,
       train,
       inputs=inputs,
+      batch_size=batch_size,
       engine=engine,
       transform=transform,
       accumulate=accumulate,

@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from sklearn import metrics as reference
 
@@ -211,3 +212,18 @@ def test_metrics_of_the_whole_data_set_move_and_copy_each_example_once(name, siz
   run({}, {}, {"x": x, "y": label})
   losses = 8  # the state of the loss, which is merged on the device
   assert bytes_of == {"device_get": size * per_example + losses, "concatenate": size * per_example}
+
+
+@pytest.mark.parametrize(("batch_size", "accumulate", "most"), [(4, 1, 16), (8, 4, 8), (128, 1, 256)])
+def test_validation_takes_no_more_at_a_time_than_fits_where_the_step_does(batch_size, accumulate, most):
+  sizes = []
+
+  def apply(params, state, x, **_):
+    sizes.append(x.shape[0])
+    return {"y": x @ params["shared"]}, state
+
+  net = mtl.Net(lambda key, x: ({"shared": jnp.ones(3), "task": {"y": {}}}, {}), apply)
+  data = {"x": np.ones((600, 3), np.float32), "y": np.ones(600, np.float32)}
+  tasks = {"y": mtl.tasks.regression("y")}
+  mtl.fit(net, tasks, "equal", optax.sgd(0.01), data, valid=data, steps=1, batch_size=batch_size, accumulate=accumulate)
+  assert max(sizes) == most
