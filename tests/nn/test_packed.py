@@ -46,6 +46,7 @@ def test_packed_is_apart(name):
     assert not found["x"][row, sum(map(len, own)) :].any()
 
 
+@pytest.mark.slow
 def test_pools():
   net = mtl.from_linen(ENCODER)
   params, _ = net.init(jax.random.key(1), PACKED)

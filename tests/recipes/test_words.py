@@ -105,6 +105,7 @@ def test_text_of_users(place, run, capsys):
     assert heads.count(0) == 1 and all(head != i for i, head in enumerate(heads, start=1))
 
 
+@pytest.mark.slow
 def test_lines_that_are_no_sentences(place, run, capsys):
   _, path = run
   long = b"word " * 97

@@ -73,6 +73,7 @@ def test_any_json(ask, body):
   ask(content=json.dumps(body), headers={"Content-Type": "application/json"})
 
 
+@pytest.mark.slow
 @TRIES
 @hypothesis.given(st.text(max_size=30), st.sampled_from([NPZ, PACKED, PNG, b""]), st.data())
 def test_any_file(ask, name, start, data):

@@ -26,6 +26,7 @@ def test_mistakes(spec, message):
     mtl.make_mesh(spec, jax.devices()[:1])
 
 
+@pytest.mark.slow
 def test_shapes_on_eight_devices(monkeypatch):
   script = """
 import mtl_jax as mtl

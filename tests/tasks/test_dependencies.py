@@ -141,6 +141,7 @@ def test_outputs_are_trees():
     assert (row[segments == 0] == -1).all()
 
 
+@pytest.mark.slow
 def test_what_does_not_count_may_hold_anything():
   masked = mtl.tasks.dependencies("h", "r", RELATIONS, segments=("x", "segments"), mask="m")
   mask = np.array([[1, 1, 0, 1, 1, 0], [1, 1, 1, 1, 0, 0]], np.float32)

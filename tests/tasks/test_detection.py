@@ -57,6 +57,7 @@ def task():
   return mtl.tasks.detection("kinds", CLASSES, most=10, classes=("cat", "dog", "cow"))
 
 
+@pytest.mark.slow
 def test_targets():
   found = _centres.targets(jnp.asarray(BOXES), jnp.asarray(KINDS), SHAPE, CLASSES)
   for i in range(3):
@@ -93,6 +94,7 @@ def test_loss(task):
   np.testing.assert_allclose(task.loss(PREDICTION, BATCH), want, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_loss_of_a_batch_is_per_object_however_it_is_cut(task):
   """Sums over images and objects of the pieces give that of the whole; an image without objects counts as one."""
   losses = np.array([expected_loss(*one) for one in zip(PREDICTION, BOXES, KINDS, strict=True)])
