@@ -111,6 +111,7 @@ def test_export(trained, tmp_path, capsys, no_data, test_data):
   assert set(stored.call({"x": test_data["x"]})) == {"tilt.value", "tilt.low", "tilt.high"}
 
 
+@pytest.mark.slow
 def test_a_model_as_safetensors_is_used_like_its_run(trained, tmp_path, capsys, test_data):
   np.savez(tmp_path / "in.npz", x=test_data["x"][:9])
   model, given = tmp_path / "model", ["--input", str(tmp_path / "in.npz")]

@@ -292,6 +292,7 @@ def test_evaluation_sees_every_example_once_and_in_order(count, pieces):
   assert total <= 5 * 32  # of all sources, however many there are
 
 
+@pytest.mark.slow
 def test_no_batch_of_an_evaluation_is_filling_alone():
   data = mixture({name: source(50) for name in map(str, range(40))})
   found = list(padded(data, 8))  # one of each source at least

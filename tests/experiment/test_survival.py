@@ -63,6 +63,7 @@ class Killed(BaseException):
   pass
 
 
+@pytest.mark.slow
 def test_a_comparison_that_is_killed_repeats_no_finished_run(tmp_path, whole, trained):
   out = tmp_path / "out"
 
@@ -87,6 +88,7 @@ def test_a_comparison_that_is_killed_repeats_no_finished_run(tmp_path, whole, tr
   assert _scores(more)["equal"]["kind"][:2] == _scores(whole)["equal"]["kind"]
 
 
+@pytest.mark.slow
 def test_other_options_are_refused_and_damaged_runs_are_made_again(tmp_path, trained):
   options = {"out": tmp_path / "out", "say": lambda line: None, "single_task": False, "progress": False}
   first = compare(_recipe(), ["equal"], **options)

@@ -15,6 +15,7 @@ ARRAYS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("arch", "names"), [(None, 2), (None, 1), ("hard_sharing", 2)])
 def test_shapes(arch, names):
   recipe = recipes.find("attention_transfer")(pretrained=False, height=48)

@@ -77,6 +77,7 @@ def test_class_weights_of_two_classes_and_of_labels():
   np.testing.assert_array_equal(*(mtl.tasks.multilabel("y", 3, **o).loss(LOGITS, {"y": label}) for o in same))
 
 
+@pytest.mark.slow
 def test_focal_losses():
   logits, gamma = LOGITS[:, 0], 1.5
   right = np.exp(np.where(YES, log_sigmoid(logits), log_sigmoid(-logits)))

@@ -105,6 +105,7 @@ def test_the_loss_of_a_batch_is_per_object_however_it_is_cut(task):
   np.testing.assert_allclose(whole, want, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_masked_images_may_hold_anything():
   task = mtl.tasks.detection("kinds", CLASSES, mask="seen", weight="w")
   batch = {"kinds": KINDS, "boxes": np.where([[[False]], [[True]], [[False]]], np.nan, BOXES)}
@@ -131,6 +132,7 @@ def perfect(boxes, kinds):
   return found
 
 
+@pytest.mark.slow
 def test_a_map_that_says_it_is_read_and_scores_one(task):
   prediction = perfect(BOXES, KINDS)
   outputs = jax.jit(task.output)(prediction)

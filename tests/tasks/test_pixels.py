@@ -45,6 +45,7 @@ def angles(a, b):
   return np.degrees(np.arccos(np.clip(cosines, -1, 1)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ignore", [-1, 255])
 def test_segmentation(ignore):
   y = KINDS if ignore == -1 else np.where(KINDS < 0, 255, KINDS).astype(np.uint8)

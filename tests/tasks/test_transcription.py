@@ -33,6 +33,7 @@ ALL = [sequences(log_softmax(own.astype(np.float64), axis=-1)[:length]) for own,
 LABELS = mtl.data.letters(TEXTS, "ab", 3)
 
 
+@pytest.mark.slow
 def test_loss_counts_all_alignments():
   task = mtl.tasks.transcription("text", "ab")
   want = [-np.log(all_of[tuple("ab".index(c) for c in text)]) for all_of, text in zip(ALL, TEXTS, strict=True)]
@@ -42,6 +43,7 @@ def test_loss_counts_all_alignments():
   np.testing.assert_allclose(whole[0], losses[0], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_what_stands_at_padding_changes_nothing():
   task, other = mtl.tasks.transcription("text", "ab"), np.where(MASK[..., None], LOGITS, 7.0)
   for values in (task.loss, lambda p, b: task.output(p)["symbols"]):
