@@ -31,7 +31,7 @@ CASES = (
   *("joint_nlu", "joint_nlu data=snips", "parse", "sentences", "sentences pretrained=False", "image_text"),
   "speech_language",
 )
-TOPOLOGY = "v5e:2x4"
+TOPOLOGY, DEVICES = "v5e:2x4", 8
 STEPS = 5
 LOOKED_AT = 50
 """Batches in which padding is counted."""
@@ -66,10 +66,10 @@ def main(cases: tuple[str, ...] = CASES, balancer: str = "pcgrad", kept: Path | 
   write("recipe_costs.md", page(rows, balancer))
 
 
-def experiment_of(case: str, balancer: str) -> Any:
+def experiment_of(case: str, balancer: str, **options: Any) -> Any:
   """The recipe with its options, as the command line has it."""
-  name, *options = case.split()
-  return configure(name, recipe_options=words_of(options), balancer=balancer)
+  name, *own = case.split()
+  return configure(name, recipe_options=words_of(own), balancer=balancer, **options)
 
 
 def here(case: str, balancer: str) -> dict[str, Any]:
@@ -115,9 +115,10 @@ def tokens_of(batch: Any) -> tuple[int, int]:
 
 
 def planned(case: str, balancer: str) -> dict[str, Any]:
-  """What the step would need on the topology, with the engine that is chosen there."""
+  """What the step would need on the topology, with the engine that is chosen there; the batch is one that divides."""
   jax.config.update("jax_platforms", "cpu")
-  (report,) = plan_run(experiment_of(case, balancer), TOPOLOGY, [mtl.engine.auto()])
+  batch = -(-experiment_of(case, balancer).config.batch_size // DEVICES) * DEVICES
+  (report,) = plan_run(experiment_of(case, balancer, batch_size=batch), TOPOLOGY, [mtl.engine.auto()])
   found = report.as_json()
   return {
     "fits": found["fits"],
@@ -150,9 +151,9 @@ def page(rows: list[tuple[str, dict[str, Any]]], balancer: str) -> str:
     f"# What a step of a recipe costs\n\n`python benchmarks/recipe_costs.py`, {balancer}, the engine chosen by itself."
     f"\n\n{describe('flax')}. Median of {STEPS} steps, augmentation included; MiB are temporary memory. Examples of "
     f"recipes of text are rows, which hold several sentences; padding is the share of places without a token, in "
-    f"{LOOKED_AT} batches. Then, for one "
-    f"device of {TOPOLOGY}, eight TPU v5e, the same batch divided among them: the memory of the program, what is sent "
-    f"in a step, and the time of a step by a roofline, which real steps are slower than.\n\n{table(header, lines)}\n\n"
+    f"{LOOKED_AT} batches. Then, for one device of {TOPOLOGY}, eight TPU v5e, the batch, or the next multiple of "
+    "eight, divided among them: the memory of the program, what is sent in a step, and the time of a step by a "
+    f"roofline, which real steps are slower than.\n\n{table(header, lines)}\n\n"
     f"{told}"
   )
 
