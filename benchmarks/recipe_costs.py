@@ -7,6 +7,7 @@ Each recipe runs in a process of its own, `MTL_JAX_DATA` names the folder with t
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 import tempfile
@@ -31,7 +32,8 @@ CASES = (
   *("joint_nlu", "joint_nlu data=snips", "parse", "sentences", "sentences pretrained=False", "image_text"),
   "speech_language",
 )
-TOPOLOGY, DEVICES = "v5e:2x4", 8
+TOPOLOGY = "v5e:2x4"
+DEVICES = math.prod(map(int, TOPOLOGY.partition(":")[2].split("x")))
 STEPS = 5
 LOOKED_AT = 50
 """Batches in which padding is counted."""

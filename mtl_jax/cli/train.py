@@ -64,7 +64,7 @@ class Train(Beginning):
   checkpoint_every: int | None = None
   """Steps between checkpoints (default: at each evaluation)."""
   keep: int = 2
-  """How many checkpoints stay, the newest, beside the best model."""
+  """How many checkpoints stay, the newest; each holds the best model so far, too."""
   tensorboard: bool = False
   """Also write TensorBoard events."""
   verbose: bool = False

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mtl_jax.data import text
-from mtl_jax.recipes import _sentences
+from mtl_jax.recipes import _grammar, _sentences
 from mtl_jax.recipes._lines import write_lines
 from mtl_jax.recipes._photos import photos
 from mtl_jax.recipes._recipe import Arrays, Files, Predicted
@@ -27,7 +27,7 @@ def files(tokenizer: str, side: int, length: int) -> Files:
   """
 
   def split(lines: Sequence[str]) -> Sequence[np.ndarray]:
-    return text.encode(tokenizer, list(map(_sentences.treebank, lines)))
+    return text.encode(tokenizer, [_grammar.split(line.lower()) for line in lines])
 
   return either(photos((side, side), 1, "image"), _sentences.files(tokenizer, split, "text", length), "text")
 

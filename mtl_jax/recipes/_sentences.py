@@ -68,15 +68,6 @@ def _split(sentence: str) -> list[str]:
   return re.findall(r"\w+|[^\w\s]", sentence)
 
 
-def treebank(sentence: str) -> list[str]:
-  """Its words and signs as corpora of parsed English have them, in small letters.
-
-  >>> treebank("It isn't art, it's a film.")
-  ['it', 'is', "n't", 'art', ',', 'it', "'s", 'a', 'film', '.']
-  """
-  return re.findall(r"\w+?(?=n't\b)|n't\b|'\w+|\w+|[^\w\s]", sentence.lower().replace("\u2019", "'"))
-
-
 def tokens(tokenizer: str, pretrained: bool, sentences: Sequence[str]) -> list[np.ndarray]:
   """The tokens of sentences, by the tokenizer of pretrained weights, or by one of `words`."""
   return text.encode(tokenizer, sentences if pretrained else [_split(s) or [s] for s in sentences])

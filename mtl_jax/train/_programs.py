@@ -98,7 +98,7 @@ def compile_programs(
   Raises:
     UserError: An option is out of range, the engine cannot serve the balancer, or the rules do not suit the parameters.
   """
-  check_numbers({"accumulate": accumulate, **({} if batch_size is None else {"batch_size": batch_size})})
+  check_numbers({"accumulate": accumulate, "batch_size": batch_size})
   check_compute_dtype(compute_dtype)
   tx = slowable(tx) if nonfinite == "rollback" else tx
   evaluate = make_evaluate(net, tasks, inputs, batch_size=evaluation_size(batch_size, accumulate), mesh=mesh)
