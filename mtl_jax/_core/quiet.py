@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import inspect
 import logging
 import signal
 import sys
@@ -51,3 +54,17 @@ class Quiet:
 def _is_no_task_of_orbax(record: logging.LogRecord) -> bool:
   message = record.getMessage()
   return not ("exception was never retrieved" in message and "orbax" in message)
+
+
+def close_coroutines() -> None:
+  """Closes what Orbax has scheduled and will never run, since the event loop is closed.
+
+  To be called when a save or a restore has failed: Orbax ends its loop at the first error. Python would warn of each
+  coroutine that never started, when it is collected, maybe long after.
+  """
+  for task in gc.get_objects():
+    if isinstance(task, asyncio.Task) and task.get_loop().is_closed():
+      coroutine = task.get_coro()
+      if inspect.iscoroutine(coroutine) and "orbax" in coroutine.cr_code.co_filename:
+        if inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
+          coroutine.close()

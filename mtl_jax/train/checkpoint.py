@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from mtl_jax._core.errors import UserError
 from mtl_jax._core.files import using
-from mtl_jax._core.quiet import Quiet
+from mtl_jax._core.quiet import Quiet, close_coroutines
 from mtl_jax._core.shapes import shapes
 from mtl_jax.train._checksum import checksums
 from mtl_jax.train._leaves import below, check_kinds, kinds, named_leaves, of_kind, tree_of
@@ -98,7 +98,11 @@ class Checkpoints:
 
     def run() -> Any:
       with jax.enable_x64(x64):
-        return function()
+        try:
+          return function()
+        except Exception:
+          close_coroutines()
+          raise
 
     return self._thread.submit(run)
 
@@ -331,7 +335,7 @@ class Checkpoints:
     self._end(None)
 
   def _end(self, seconds: float | None) -> None:
-    ends = self._thread.submit(self._close)  # after the write, the thread does one thing after the other
+    ends = self._start(self._close)  # after the write, the thread does one thing after the other
     concurrent.futures.wait([ends], timeout=seconds)
     if not ends.done():  # all that it uses stays
       raise UserError(f"the checkpoint being written is not complete after {seconds:g} seconds: it is given up.")

@@ -1,13 +1,17 @@
 """What is not printed twice, and interrupts that are not lost."""
 
+import asyncio
+import gc
 import logging
 import subprocess
 import sys
 import textwrap
+import warnings
 
 import pytest
 
-from mtl_jax._core.quiet import Quiet
+from mtl_jax._core.quiet import Quiet, close_coroutines
+from tests._coroutines import never_started
 
 
 @pytest.fixture(autouse=True)
@@ -80,3 +84,27 @@ def test_tasks_of_orbax_that_nobody_asked_are_not_told(caplog):
   log.error("Task exception was never retrieved\nfuture: <Task coro=<f() done, defined at /lib/orbax/a.py:1>>")
   log.error("Task exception was never retrieved\nfuture: <Task coro=<f() done, defined at /lib/other/a.py:1>>")
   assert len(caplog.records) == 1 and "/lib/other" in caplog.text
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_of_coroutines_that_never_start_python_warns_but_for_those_of_orbax_that_are_closed(closed):
+  with warnings.catch_warnings(record=True) as told:
+    warnings.simplefilter("always")
+    for file in ("orbax", "other"):
+      never_started(file)
+    if closed:
+      close_coroutines()
+    gc.collect()
+  assert sorted(str(each.message) for each in told) == [
+    f"coroutine 'in_{file}' was never awaited" for file in ("orbax", "other") if file == "other" or not closed
+  ]
+
+
+def test_coroutines_of_orbax_that_are_to_run_still_run():
+  names = {}
+  exec(compile("async def in_orbax(): return 1", "site-packages/orbax/write.py", "exec"), names)
+  with asyncio.Runner() as runner:
+    task = runner.get_loop().create_task(names["in_orbax"]())
+    close_coroutines()
+    runner.get_loop().run_until_complete(task)
+  assert task.result() == 1

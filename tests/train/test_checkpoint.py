@@ -6,6 +6,7 @@ import json
 import random
 import resource
 import shutil
+import warnings
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,7 @@ import pytest
 import mtl_jax as mtl
 from benchmarks import _corruptions
 from mtl_jax.train.checkpoint import Checkpoints
+from tests._coroutines import never_started
 
 
 def _tree(scale=1.0):
@@ -225,6 +227,22 @@ def test_what_the_system_says_is_told_however_long_the_error(tmp_path, monkeypat
     with pytest.raises(mtl.UserError, match=r'"w/.zarray".*File too large.*resume the run from step 1') as caught:
       checkpoints._finish()
   assert len(str(caught.value)) < 300 + len(str(tmp_path))
+
+
+def test_what_orbax_schedules_and_never_runs_is_not_warned_of(tmp_path, monkeypatch):
+  def save(*_):
+    never_started("orbax")
+    raise OSError("no space left")
+
+  with warnings.catch_warnings(record=True) as told:
+    warnings.simplefilter("always")
+    with Checkpoints(tmp_path / "c") as checkpoints:
+      monkeypatch.setattr(checkpoints, "_write", save)
+      checkpoints.save(1, {"x": jnp.ones(2)}, {})
+      with pytest.raises(mtl.UserError, match="no space left"):
+        checkpoints._finish()
+    gc.collect()
+  assert not [each for each in told if "never awaited" in str(each.message)]
 
 
 @pytest.mark.slow
