@@ -29,7 +29,8 @@ class Bert(nn.Module):
   stays inside each, and positions begin anew, so a sentence has the features that it has alone. What stands at padding
   influences no other position. The defaults are those of MiniLM-L6, whose weights are `mtl.transfer.minilm()`. What
   `mtl.nn.stages` gives are the embeddings, the layers, and the pooling; between them is `{"x": (B, L, width), "mask":
-  (B, L)}`, and `"segments"` where the input has them.
+  (B, L)}`, and `"segments"` where the input has them. Attention of long rows is computed in blocks, as that of
+  `mtl.nn.TransformerEncoder`.
 
   Attributes:
     vocabulary: The number of tokens.

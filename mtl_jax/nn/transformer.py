@@ -31,6 +31,9 @@ class TransformerEncoder(nn.Module):
   `"segments"` (B, L), k at the positions of the k-th sequence, 0 at padding. Each sequence has the features that it has
   alone, the output has the segments, too, and heads take one vector of each by `mtl.nn.SegmentPool`.
 
+  Rows of more than 512 positions compute attention for 512 of them at a time, and again in the backward pass: the same
+  result, with memory that grows as L, not as L squared.
+
   Attributes:
     vocabulary: The number of tokens; None: the input is vectors.
     width: The width of the features.
