@@ -15,8 +15,6 @@ from mtl_jax.data.arrays import leaves_of
 from mtl_jax.tasks import Task
 from mtl_jax.train import Trained
 
-BATCH = 256
-
 
 def targets_of(teachers: Mapping[str, Trained], source: Any) -> tuple[np.ndarray, ...]:
   """What the teacher of each task predicts of every example, as `Imitation.target` has it, in the order of the tasks.
@@ -38,7 +36,7 @@ def _predicted(teacher: Trained, names: Sequence[str], source: Any) -> dict[str,
   keys = keys_read(teacher.problem.inputs)
   _check(teacher, names, keys, source)
   parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
-  for batch, valid in data.pad_batches(source, min(BATCH, len(source))):
+  for batch, valid in data.pad_batches(source, min(teacher.at_once, len(source))):
     for name, own in run({key: batch[key] for key in keys}).items():
       parts[name].append(own["target"][: int(valid.sum())])
   return {name: np.concatenate(each) for name, each in parts.items()}

@@ -22,7 +22,7 @@ from mtl_jax.net import Net
 from mtl_jax.problem import Problem
 from mtl_jax.tasks import Task
 from mtl_jax.train._calibrate import calibrated
-from mtl_jax.train._evaluate import Metrics, make_evaluate, predict_all, predictor
+from mtl_jax.train._evaluate import Metrics, evaluation_size, make_evaluate, predict_all, predictor
 from mtl_jax.train._weights import best_model
 from mtl_jax.train.kept import CALIBRATION, read_calibration, read_test
 from mtl_jax.train.run_dir import DATA, read_config, read_data, read_model, tasks_of
@@ -75,7 +75,15 @@ class Trained(NamedTuple):
     Raises:
       UserError: As `mtl.train.predict_all`.
     """
-    return predict_all(self.problem, self.params, self.state, arrays)
+    return predict_all(self.problem, self.params, self.state, arrays, batch_size=self.at_once)
+
+  @property
+  def at_once(self) -> int:
+    """How many examples `predict` and `evaluate` take at a time: as many as the run's own evaluations."""
+    match self.kept.config.get("fit"):
+      case {"batch_size": int(size), "accumulate": int(pieces)} if size > 0 and pieces > 0:
+        return evaluation_size(size, pieces)
+    return evaluation_size(None)  # of no run, or of one whose configuration has been changed
 
   def predictor(self) -> Callable[[Mapping[str, Any]], dict[str, dict[str, np.ndarray]]]:
     """`predict` for a program that predicts often: it compiles once for each number of examples, and checks nothing.
@@ -132,7 +140,7 @@ class Trained(NamedTuple):
     Returns:
       The metrics.
     """
-    evaluate = make_evaluate(self.problem)
+    evaluate = make_evaluate(self.problem, batch_size=self.at_once)
     return {name: evaluate(self.params, self.state, arrays) for name, arrays in splits.items()}
 
 

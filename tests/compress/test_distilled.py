@@ -142,7 +142,7 @@ def test_examples_without_labels_can_be_taught():
 
 @pytest.mark.slow
 def test_sources_and_mixtures_are_arrays_to_it(tmp_path, monkeypatch):
-  monkeypatch.setattr("mtl_jax.compress._targets.BATCH", 16)  # the last batch is filled up
+  monkeypatch.setattr(mtl.train.Trained, "at_once", 16)  # the last batch is filled up
   for key, value in DATA.items():
     np.save(tmp_path / f"{key}.npy", value)
   two = {name: TASKS[name] for name in ("size", "hot")}

@@ -40,6 +40,33 @@ def test_the_best_model_without_data_and_optimizer(trained, monkeypatch):
   jax.tree.map(np.testing.assert_array_equal, loaded.predict(test), expected)
 
 
+@pytest.mark.parametrize(
+  "fit, at_once",
+  [
+    ({"batch_size": 2}, 8),
+    ({"batch_size": 100, "accumulate": 10}, 40),
+    ({"batch_size": 4096, "accumulate": 1}, 256),
+    ({}, 256),
+    ("none", 256),
+    ({"batch_size": "2"}, 256),
+    ({"batch_size": 0}, 256),
+  ],
+)
+def test_it_takes_as_many_examples_at_a_time_as_the_run_evaluated(trained, fit, at_once):
+  """What no run writes is as if it were not known."""
+  loaded = mtl.load(trained[1], NET, TASKS)
+  settings = {"accumulate": 1, **fit} if isinstance(fit, dict) and fit else fit
+  own = loaded._replace(kept=loaded.kept._replace(config={"fit": settings}))
+  assert own.at_once == at_once
+  sizes = []
+  net = own.problem.net
+  seen = mtl.Net(net.init, lambda p, s, x, **how: sizes.append(len(x)) or net.apply(p, s, x, **how))
+  own = own._replace(problem=mtl.Problem(seen, TASKS))
+  own.predict({"x": arrays(300, 0)["x"]})
+  own.evaluate({"test": arrays(300, 0)})
+  assert set(sizes) == {min(at_once, 300)}
+
+
 def test_a_problem_or_the_net_alone(trained):
   fit, directory = trained
   for arguments in [(mtl.Problem(NET, TASKS),), (NET,)]:
