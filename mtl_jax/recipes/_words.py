@@ -14,7 +14,6 @@ from mtl_jax.data import text
 from mtl_jax.data.arrays import take
 from mtl_jax.recipes._lines import refuse_labels, sentences_of, write_records
 from mtl_jax.recipes._recipe import Arrays, Files, Predicted
-from mtl_jax.train import Metrics
 
 Record = dict[str, Any]
 UNKNOWN = "[UNK]"
@@ -76,11 +75,6 @@ def trunk(about: Mapping[str, Any], **options: Any) -> Sequence[Any]:
   """The stages of a recurrent network over words and characters."""
   sizes = {"vocabulary": about["words"], "characters": len(about["alphabet"]) + 2}
   return nn.stages(nn.RecurrentEncoder(**sizes, pool=None, **options))
-
-
-def score(mains: Mapping[str, str], metrics: Metrics) -> float:
-  """The best model is that of the greatest mean of the tasks' metrics; losses rise earlier, as it grows too sure."""
-  return -float(np.mean([values[mains[task]] for task, values in metrics.items()]))
 
 
 def files(

@@ -14,6 +14,7 @@ from mtl_jax.arch import chain
 from mtl_jax.data import source
 from mtl_jax.recipes import _commands, _words
 from mtl_jax.recipes._recipe import Arrays, Parts, Recipe, Splits, adamw_cosine, choose
+from mtl_jax.train import mean_metric
 
 LENGTH, MOST = 64, 24
 _SETS = {"atis": source.atis, "snips": source.snips}
@@ -74,7 +75,7 @@ def joint_nlu(data: Literal["atis", "snips"] = "atis", width: int = 256) -> Reci
       steps=2400,
       batch_size=4,
       eval_every=300,
-      score=functools.partial(_words.score, {"intent": "accuracy", "slots": "span_f1"}),
+      score=mean_metric({"intent": "accuracy", "slots": "span_f1"}),
       files=_commands.files(about, LENGTH),
       adapt=lambda described: of(described.about),
     )

@@ -14,6 +14,7 @@ from mtl_jax.arch import chain
 from mtl_jax.data import source
 from mtl_jax.recipes import _grammar, _words
 from mtl_jax.recipes._recipe import Arrays, Parts, Recipe, Splits, adamw_cosine, choose
+from mtl_jax.train import mean_metric
 
 LENGTH, MOST = 96, 32
 _LABELS = {"pos": "pos", "morphology": "features", "relations": "relations"}
@@ -77,7 +78,7 @@ def parse(width: int = 192) -> Recipe:
       steps=1500,
       batch_size=4,
       eval_every=500,
-      score=functools.partial(_words.score, {"pos": "accuracy", "morphology": "accuracy", "dependencies": "uas"}),
+      score=mean_metric({"pos": "accuracy", "morphology": "accuracy", "dependencies": "uas"}),
       files=_grammar.files(about, LENGTH),
       adapt=lambda described: of(described.about),
     )

@@ -13,27 +13,27 @@ from mtl_jax.data import Description, mixture, source
 from mtl_jax.data.source.sentences import CLASSES
 from mtl_jax.recipes import _sentences
 from mtl_jax.recipes._recipe import Parts, Recipe, Splits, adamw_cosine, choose
-
-ROWS = {"sst2": 3, "trec": 2, "subj": 1, "mr": 3, "cr": 2, "mpqa": 1}
-"""The shares of the sets in a batch, of twelve rows."""
+from mtl_jax.train import mean_metric
 
 
-def sentences(pretrained: bool = True, tuned: int = 3) -> Recipe:
+def sentences(pretrained: bool = True, tuned: int = 3, own: int = 0) -> Recipe:
   """Reviews of films and of things one can buy, phrases of newspapers, opinions, and questions: what is said in each.
 
-  Sentences of a set lie in rows of 128 tokens, with hardly any padding. Since MR and SUBJ have sentences of SST-2, a
-  training sentence is left out where 40 letters of it are in a sentence of any set that is to tune or test on.
+  Sentences of a set lie in rows of 128 tokens, with hardly any padding; a batch has as many rows of each set. Since MR
+  and SUBJ have sentences of SST-2, a training sentence is left out where 40 letters of it are in a sentence of any set
+  that is to tune or test on.
 
   Args:
     pretrained: Whether the encoder is MiniLM (`mtl.transfer.minilm`), or a small one that begins at random.
     tuned: How many of MiniLM's six layers are trained, from the last one on; the others stay.
+    own: How many of these, from the last one on, each task has for itself.
 
   Returns:
     The recipe, with the tasks `sst2`, `trec`, `subj`, `mr`, `cr` and `mpqa` (accuracy). `data` takes the sentences as
     `mtl.data.source.sentences` does.
 
   Raises:
-    UserError: There are not as many layers.
+    UserError: There are not as many layers, or not as many trained ones.
 
   References:
     Kim, *Convolutional Neural Networks for Sentence Classification*, EMNLP 2014, for the sets.
@@ -41,6 +41,8 @@ def sentences(pretrained: bool = True, tuned: int = 3) -> Recipe:
   """
   if not 0 <= tuned <= 6:
     raise UserError(f"sentences: tuned is {tuned}, expected from 0 to 6 layers.")
+  if not 0 <= own <= tuned * pretrained:
+    raise UserError(f"sentences: own is {own}, expected from 0 to {tuned * pretrained}, the layers that are trained.")
 
   def data(seed: int) -> Splits:
     found = _sentences.apart({name: source.sentences(name) for name in CLASSES})
@@ -50,20 +52,18 @@ def sentences(pretrained: bool = True, tuned: int = 3) -> Recipe:
     def part(name: str):
       return {task: _sentences.packed(tokenizer, pretrained, *parts[name]) for task, parts in found.items()}
 
-    parts = mixture(part("train"), rates=ROWS), mixture(part("valid")), mixture(part("test"))
+    parts = mixture(part("train")), mixture(part("valid")), mixture(part("test"))
     return Splits(*parts, about={"tokenizer": tokenizer, "vocabulary": _sentences.vocabulary(tokenizer)})
 
   def net(names: Sequence[str], vocabulary: int = 30522) -> Parts:
     if pretrained:
-      layers = transfer.pretrained(from_linen(nn.Bert(vocabulary, pool=None)), transfer.minilm()).stages
-      kept = len(layers) - 1 - tuned
-      trunk = chain(*map(transfer.fixed, layers[:kept]), *layers[kept:])
+      *layers, end = transfer.pretrained(from_linen(nn.Bert(vocabulary, pool=None)), transfer.minilm()).stages
+      fixed, shared = len(layers) - tuned, len(layers) - own
+      trunk, last = chain(*map(transfer.fixed, layers[:fixed]), *layers[fixed:shared], end), layers[shared:]
     else:
-      trunk = from_linen(nn.TransformerEncoder(vocabulary, layers=2, pool=None, dropout=0.2))
-    heads = {
-      name: chain(from_linen(nn.SegmentPool(_sentences.MOST)), from_linen(nn.MLP((), len(classes), flatten=False)))
-      for name, classes in CLASSES.items()
-    }
+      trunk, last = from_linen(nn.TransformerEncoder(vocabulary, layers=2, pool=None, dropout=0.2)), []
+    last = [*last, from_linen(nn.SegmentPool(_sentences.MOST))]
+    heads = {name: chain(*last, from_linen(nn.MLP((), len(each), flatten=False))) for name, each in CLASSES.items()}
     return Parts(trunk, choose(heads, names))
 
   def adapt(described: Description) -> Recipe:
@@ -83,6 +83,7 @@ def sentences(pretrained: bool = True, tuned: int = 3) -> Recipe:
     steps=300 if pretrained else 600,
     batch_size=12 if pretrained else 24,
     eval_every=300,
+    score=mean_metric("accuracy"),
     adapt=adapt,
   )
   return recipe

@@ -4,7 +4,7 @@ The whole loop:
 
 - `fit`: trains on arrays in memory; `Fit`: what it returns.
 - `Loop`: how a run is watched and kept.
-- `mean_loss`: a score by which the best parameters may be chosen.
+- `mean_loss`, `mean_metric`: scores by which the best parameters may be chosen.
 - `compile_programs`, `Programs`: the jitted functions of a run, to share them between runs.
 - `NonFiniteError`: a loss or gradient was not finite; `Preempted`: the run was stopped to go on elsewhere.
 - `load`, `Trained`: the best model of a run; `Kept`: what else the run says of it; `making_of`: tells in one line why
@@ -35,7 +35,7 @@ from mtl_jax.train._loop import Loop
 from mtl_jax.train._preemption import Preempted
 from mtl_jax.train._programs import Programs, compile_programs
 from mtl_jax.train._running import NonFiniteError
-from mtl_jax.train._score import mean_loss
+from mtl_jax.train._score import mean_loss, mean_metric
 from mtl_jax.train._sparse import Sparse
 from mtl_jax.train._state import TrainState, init_train_state
 from mtl_jax.train._step import make_train_step
@@ -71,6 +71,7 @@ __all__ = [
   "make_train_step",
   "making_of",
   "mean_loss",
+  "mean_metric",
   "predict_all",
   "transforming",
   "write_model",

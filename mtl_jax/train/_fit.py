@@ -134,7 +134,7 @@ def fit(
     eval_every: Steps between evaluations; None: ten in all, and in a run that is resumed as before.
     patience: Stop after this many evaluations without a better score; None: never.
     score: What "best" means: a function of `{task: {metric: value}}` over the tasks with validation labels, lower is
-      better, such as `mtl.train.mean_loss`; None: the score above.
+      better, such as `mtl.train.mean_loss` or `mtl.train.mean_metric("accuracy")`; None: the score above.
     best_from: Evaluations before this step count neither as the best nor for `patience`: for what only ends at some
       step, such as `mtl.compress.pruned`.
     accumulate: Cut each batch into this many pieces for the trunk's backward pass (see `arch.microbatch`).

@@ -49,6 +49,43 @@ def mean_loss(metrics: Metrics) -> float:
   return _mean(_losses(metrics))
 
 
+def mean_metric(names: str | Mapping[str, str]) -> Callable[[Metrics], float]:
+  r"""A score by which the best model is that of the greatest mean of a metric of each task.
+
+  $$ -\frac1T \sum_t m_t $$
+
+  Losses may rise while accuracies still grow: a network becomes too sure of what it says.
+
+  Args:
+    names: The metric of all tasks, such as `"accuracy"`, or `{task: metric}`; of metrics of which higher is better.
+
+  Returns:
+    The score, lower is better, for the option `score` of `fit`. Tasks whose metric is not defined, NaN, are left out;
+    NaN if none is left.
+
+  Raises:
+    UserError: From the score: a task has no such metric, or none is named for it.
+
+  >>> score = mean_metric({"a": "accuracy", "b": "r2"})
+  >>> score({"a": {"accuracy": 0.75, "loss": 0.1}, "b": {"r2": 0.25, "loss": 2.0}})
+  -0.5
+  """
+
+  def score(metrics: Metrics) -> float:
+    found = np.array([_metric(task, own, names) for task, own in metrics.items()])
+    return -float(np.mean(found[~np.isnan(found)])) if not np.isnan(found).all() else math.nan
+
+  return score
+
+
+def _metric(task: str, metrics: Mapping[str, float], names: str | Mapping[str, str]) -> float:
+  name = names if isinstance(names, str) else names.get(task)
+  if name is None or name not in metrics:
+    known = ", ".join(metrics)
+    raise UserError(f"mean_metric: {name!r} of task {task!r}, expected one of its metrics: {known}.")
+  return metrics[name]
+
+
 def judge(
   best: Best, step: int, metrics: Metrics, score: Callable[[Metrics], float] | None, warn: Callable[[str], None]
 ) -> Best:

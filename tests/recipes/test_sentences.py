@@ -114,6 +114,24 @@ def test_lower_layers_of_a_pretrained_encoder_stay(tuned):
   assert params["task"]["trec"]["stage_1"]["Dense_0"]["kernel"].shape == (384, 6)
 
 
+@pytest.mark.slow
+def test_tasks_may_have_their_own_last_layers_which_begin_as_those_of_the_encoder():
+  tokens = jax.random.randint(jax.random.key(1), (2, _sentences.LENGTH), 5, 30000)
+  x = {"tokens": tokens, "segments": jax.numpy.repeat(jax.numpy.array([1, 2, 3, 0]), 32)[None].repeat(2, axis=0)}
+  logits = []
+  for own in (0, 2):
+    net = mtl.recipes.load("sentences", tuned=3, own=own).network(["sst2", "trec"])
+    params, state = jax.jit(net.init)(jax.random.key(0), x)
+    last = params["task"]["trec"][f"stage_{own + 1}"]["Dense_0"]
+    last["kernel"] = jax.numpy.ones_like(last["kernel"]) * jax.numpy.arange(6.0)[None]
+    logits.append(jax.jit(net.apply)(params, state, x)[0]["trec"])
+    layers = [path.split("layer_")[1] for path in by_path(params["shared"]) if "layer_" in path]
+    assert len({path[0] for path in layers}) == 3 - own
+    assert sum(leaf.size for leaf in jax.tree.leaves(params["task"]["sst2"])) > own * 1_700_000
+  assert np.any(logits[0]) and np.all(np.isfinite(logits[0]))
+  np.testing.assert_allclose(*logits, atol=1e-4)
+
+
 @pytest.mark.parametrize(("arch", "part"), [("lora", "lora"), ("adapters", "adapter"), ("cross_stitch", "")])
 def test_other_architectures_take_it(arch, part):
   """Parts of each task's own on the layers that are trained."""
@@ -125,6 +143,15 @@ def test_other_architectures_take_it(arch, part):
   assert not part or part in params["task"]["sst2"]
 
 
+def test_the_best_model_is_the_most_accurate_one_however_sure_it_is():
+  early, late = ({task: {"accuracy": a, "loss": loss} for task in CLASSES} for a, loss in ((0.8, 0.2), (0.9, 0.3)))
+  score = mtl.recipes.load("sentences", pretrained=False).score
+  assert score(late) < score(early)
+
+
 def test_layers_that_there_are_not():
   with pytest.raises(UserError, match="tuned is 7, expected from 0 to 6"):
     mtl.recipes.load("sentences", tuned=7)
+  for options in ({"tuned": 2, "own": 3}, {"pretrained": False, "own": 1}, {"own": -1}):
+    with pytest.raises(UserError, match="own is -?[0-9], expected from 0 to [0-9], the layers that are trained"):
+      mtl.recipes.load("sentences", **options)

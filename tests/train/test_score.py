@@ -33,6 +33,23 @@ def test_positive_losses_count_by_their_relative_change():
   assert _judged(evaluations, mtl.train.mean_loss)[0].step == 1
 
 
+def test_the_mean_of_a_metric_grows_while_losses_rise():
+  evaluations = [{"a": {"loss": 0.2, "auc": 0.8}, "b": {"loss": 0.2, "f1": 0.4, "auc": 0.1}}]
+  evaluations.append({"a": {"loss": 0.3, "auc": 0.7}, "b": {"loss": 0.9, "f1": 0.7, "auc": 0.0}})
+  assert list(map(mtl.train.mean_metric({"a": "auc", "b": "f1"}), evaluations)) == pytest.approx([-0.6, -0.7])
+  assert list(map(mtl.train.mean_metric("auc"), evaluations)) == pytest.approx([-0.45, -0.35])
+
+
+def test_metrics_that_are_not_defined_are_left_out_and_such_as_there_are_not_are_told():
+  score = mtl.train.mean_metric("auc")
+  assert score({"a": {"auc": math.nan}, "b": {"auc": 0.5}}) == -0.5
+  assert math.isnan(score({"a": {"auc": math.nan}})) and math.isnan(score({}))
+  with pytest.raises(mtl.UserError, match=r"mean_metric: 'auc' of task 'b', expected one of its metrics: loss, f1\."):
+    score({"a": {"auc": 0.1}, "b": {"loss": 1.0, "f1": 0.3}})
+  with pytest.raises(mtl.UserError, match="mean_metric: None of task 'b'"):
+    mtl.train.mean_metric({"a": "auc"})({"b": {"auc": 0.1}})
+
+
 def test_below_zero_the_loss_itself_counts_and_one_warning_names_the_task():
   a = [2.0, 0.5, -0.1, -3.9, -3.7, -3.95, -3.8]
   best, told = _judged([{"a": loss, "b": 1.0} for loss in a])
