@@ -26,9 +26,9 @@ data, else with default settings. Networks were tuned little, on validation data
 that suited one of them, ClinTox, whose test data were looked at more than once, and ToxCast one for its many tasks,
 by a second look at its test data. Where rows are packed with several sentences, examples and batches are counted in
 rows. A model of one of the six sets of `sentences` sees six times as many rows of it as the shared one in as many
-steps; with 1800 steps the shared one has seen as many. Of blood cells the labels leave out some, so counts of single
-photographs are off, and those of all together within 2 %. Minutes are those of all
-trainings of the table on the machine named, which had other work to do."""
+steps; with 1800 steps the shared one has seen as many. With `own=1` the last of three trained layers is each task's
+own. Of blood cells the labels leave out some, so counts of single photographs are off, and those of all together
+within 2 %. Minutes are those of all trainings of the table on the machine named, which had other work to do."""
 
 
 def cell(pair: Sequence[float | None] | None, digits: int = 4) -> str:
