@@ -34,7 +34,7 @@ from mtl_jax.table.compared import MULTI, compared
 from mtl_jax.table.model import Model
 from mtl_jax.table.told import told
 from mtl_jax.table.trial import batch_size_for, choose, steps_for
-from mtl_jax.train import Fit, Loop, Programs, Trained, calibrate, calibrated
+from mtl_jax.train import Fit, Kept, Loop, Programs, Trained, calibrate, calibrated
 
 
 def fit(
@@ -211,5 +211,8 @@ def _trained(experiment: Experiment, splits: Splits, result: Fit) -> Trained:
   """The model in memory, its outputs calibrated."""
   data = describe(splits.train, splits.about)
   problem = problem_of(experiment, data)
-  values = calibrate(problem, result.params, result.net_state, splits.valid)
-  return Trained(calibrated(problem, values), result.params, result.net_state, result.best_step, data)
+  config = experiment.config
+  kept = Kept({"fit": {"batch_size": config.batch_size, "accumulate": config.accumulate}})
+  trained = Trained(problem, result.params, result.net_state, result.best_step, data, kept)
+  values = calibrate(problem, trained.params, trained.state, splits.valid, batch_size=trained.at_once)
+  return trained._replace(problem=calibrated(problem, values))

@@ -131,7 +131,7 @@ def test_fit_evaluates_each_task_on_its_own_data_and_the_run_opens_again(names, 
   assert loaded.step == fit.best_step and digest((loaded.params, loaded.state)) == digest((fit.params, fit.net_state))
   assert list(loaded.data.arrays)[:2] == [f"{names[0]}/x", f"{names[0]}/y"]
   x = {"x": valid[names[1]]["x"]}
-  expected = mtl.train.predict_all(net, tasks, fit.params, fit.net_state, x)
+  expected = mtl.train.predict_all(net, tasks, fit.params, fit.net_state, x, batch_size=loaded.at_once)
   jax.tree.map(np.testing.assert_array_equal, loaded.predict(x), expected)
   for name in names[:3]:
     alone = mtl.train.make_evaluate(net.only([name]), {name: tasks[name]})
