@@ -7,6 +7,7 @@ import dataclasses
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import jax
@@ -27,6 +28,7 @@ def main(count, rank, port, directory, doomed=-1, sent=signal.SIGKILL):
     evaluations += 1
     if evaluations == (3 if sent == signal.SIGKILL else 1) and rank == doomed:
       os.kill(os.getpid(), sent)
+      time.sleep(2.5)  # JAX looks for the signal once per second, and the few steps that are left take less
     return metrics["size"]["loss"]
 
   mesh = mtl.make_mesh("data=-1")
