@@ -31,12 +31,13 @@ def attend(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array) 
     return jnp.moveaxis(jnp.pad(x, padding).reshape(split), axis, 0)
 
   @partial(jax.checkpoint, prevent_cse=False)  # nothing outside of the loop looks like what is inside
-  def block(own: tuple[jax.Array, ...]) -> jax.Array:
-    query, mine = own if len(own) == 2 else (*own, mask)
-    return _attended(query, key, value, mine)
+  def block(own: dict[str, jax.Array]) -> jax.Array:
+    return _attended(**{"key": key, "value": value, "mask": mask} | own)
 
-  masks = (blocks(mask, 2),) if mask.shape[2] > 1 else ()  # otherwise all positions attend to the same
-  found = jnp.moveaxis(jax.lax.map(block, (blocks(query, 1), *masks)), 0, 1)
+  each = {"query": blocks(query, 1)}
+  if mask.shape[2] > 1:  # otherwise all positions attend to the same
+    each["mask"] = blocks(mask, 2)
+  found = jnp.moveaxis(jax.lax.map(block, each), 0, 1)
   return found.reshape(len(query), count * size, *query.shape[2:])[:, :length]
 
 

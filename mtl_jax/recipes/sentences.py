@@ -19,7 +19,7 @@ from mtl_jax.train import mean_metric
 def sentences(pretrained: bool = True, tuned: int = 3, own: int = 0) -> Recipe:
   """Reviews of films and of things one can buy, phrases of newspapers, opinions, and questions: what is said in each.
 
-  Sentences of a set lie in rows of 128 tokens, with hardly any padding; a batch has as many rows of each set. Since MR
+  Sentences of a set lie in rows of 128 tokens, with hardly any padding; a batch has equally many of each set. Since MR
   and SUBJ have sentences of SST-2, a training sentence is left out where 40 letters of it are in a sentence of any set
   that is to tune or test on.
 

@@ -43,20 +43,19 @@ def test_the_best_model_without_data_and_optimizer(trained, monkeypatch):
 @pytest.mark.parametrize(
   "fit, at_once",
   [
-    ({"batch_size": 2}, 8),
+    ({"batch_size": 2, "accumulate": 1}, 8),
     ({"batch_size": 100, "accumulate": 10}, 40),
     ({"batch_size": 4096, "accumulate": 1}, 256),
     ({}, 256),
     ("none", 256),
-    ({"batch_size": "2"}, 256),
-    ({"batch_size": 0}, 256),
+    ({"batch_size": "2", "accumulate": 1}, 256),
+    ({"batch_size": 0, "accumulate": 1}, 256),
   ],
 )
 def test_it_takes_as_many_examples_at_a_time_as_the_run_evaluated(trained, fit, at_once):
   """What no run writes is as if it were not known."""
   loaded = mtl.load(trained[1], NET, TASKS)
-  settings = {"accumulate": 1, **fit} if isinstance(fit, dict) and fit else fit
-  own = loaded._replace(kept=loaded.kept._replace(config={"fit": settings}))
+  own = loaded._replace(kept=loaded.kept._replace(config={"fit": fit}))
   assert own.at_once == at_once
   sizes = []
   net = own.problem.net
